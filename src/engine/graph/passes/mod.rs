@@ -1,0 +1,1 @@
+//! Passes over a graph: each takes a model and gives a new one, through labelled patches.

@@ -1,0 +1,12 @@
+//! What computes. Knows nothing of projects or screens.
+
+pub mod context;
+pub mod exec;
+pub mod graph;
+pub mod hash;
+pub mod kernels;
+pub mod random;
+pub mod tensor;
+pub mod units;
+
+pub use context::{Cancelled, Ctx, Warning};

@@ -1,0 +1,141 @@
+//! Element types, as ONNX names them.
+
+use super::TensorError;
+use std::fmt;
+
+/// An element type. The order and the codes of [`DType::onnx_code`] are those of
+/// `TensorProto.DataType` (ONNX IR specification).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DType {
+    F32,
+    F64,
+    F16,
+    BF16,
+    I8,
+    U8,
+    I16,
+    U16,
+    I32,
+    U32,
+    I64,
+    U64,
+    Bool,
+    I4,
+    U4,
+    I2,
+    U2,
+    /// A type of the format that we carry but do not compute with, by its ONNX code.
+    Other(i32),
+}
+
+const CODES: [(DType, i32, usize, &str); 17] = [
+    (DType::F32, 1, 32, "float32"),
+    (DType::U8, 2, 8, "uint8"),
+    (DType::I8, 3, 8, "int8"),
+    (DType::U16, 4, 16, "uint16"),
+    (DType::I16, 5, 16, "int16"),
+    (DType::I32, 6, 32, "int32"),
+    (DType::I64, 7, 64, "int64"),
+    (DType::Bool, 9, 8, "bool"),
+    (DType::F16, 10, 16, "float16"),
+    (DType::F64, 11, 64, "float64"),
+    (DType::U32, 12, 32, "uint32"),
+    (DType::U64, 13, 64, "uint64"),
+    (DType::BF16, 16, 16, "bfloat16"),
+    (DType::U4, 21, 4, "uint4"),
+    (DType::I4, 22, 4, "int4"),
+    (DType::U2, 25, 2, "uint2"),
+    (DType::I2, 26, 2, "int2"),
+];
+
+impl DType {
+    #[must_use]
+    pub fn from_onnx(code: i32) -> Self {
+        CODES.iter().find(|row| row.1 == code).map_or(Self::Other(code), |row| row.0)
+    }
+
+    #[must_use]
+    pub fn onnx_code(self) -> i32 {
+        match self {
+            Self::Other(code) => code,
+            known => CODES.iter().find(|row| row.0 == known).map_or(0, |row| row.1),
+        }
+    }
+
+    /// Bits that one element takes when packed (8 for the float8 family).
+    #[must_use]
+    pub fn bits(self) -> usize {
+        match self {
+            Self::Other(14) => 64,          // complex64
+            Self::Other(15) => 128,         // complex128
+            Self::Other(23) => 4,           // float4e2m1
+            Self::Other(_) => 8,            // float8 family, strings
+            known => CODES.iter().find(|row| row.0 == known).map_or(8, |row| row.2),
+        }
+    }
+
+    #[must_use]
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::F32 | Self::F64 | Self::F16 | Self::BF16)
+    }
+
+    /// Smallest and largest value of an integer type; `None` for all others.
+    #[must_use]
+    pub fn integer_range(self) -> Option<(i64, i64)> {
+        Some(match self {
+            Self::I2 => (-2, 1),
+            Self::U2 => (0, 3),
+            Self::I4 => (-8, 7),
+            Self::U4 => (0, 15),
+            Self::I8 => (-128, 127),
+            Self::U8 => (0, 255),
+            Self::I16 => (-32768, 32767),
+            Self::U16 => (0, 65535),
+            Self::I32 => (i64::from(i32::MIN), i64::from(i32::MAX)),
+            Self::U32 => (0, i64::from(u32::MAX)),
+            Self::I64 | Self::U64 => (i64::MIN, i64::MAX),
+            Self::Bool => (0, 1),
+            _ => return None,
+        })
+    }
+
+    pub(super) fn pack_integers(self, values: &[i64]) -> Result<Vec<u8>, TensorError> {
+        let Some((low, high)) = self.integer_range() else {
+            return Err(TensorError::Type { dtype: self, wanted: "an integer" });
+        };
+        let bits = self.bits();
+        if bits >= 8 {
+            let width = bits / 8;
+            return Ok(values.iter().flat_map(|v| v.clamp(&low, &high).to_le_bytes().into_iter().take(width)).collect());
+        }
+        let (per_byte, mask) = (8 / bits, (1_u8 << bits) - 1);
+        Ok(values
+            .chunks(per_byte)
+            .map(|chunk| {
+                chunk.iter().enumerate().fold(0_u8, |byte, (i, v)| byte | ((*v.clamp(&low, &high) as u8 & mask) << (i * bits)))
+            })
+            .collect())
+    }
+
+    pub(super) fn unpack_integers(self, bytes: &[u8], count: usize) -> Vec<i64> {
+        let bits = self.bits();
+        let (per_byte, mask) = (8 / bits, (1_u8 << bits) - 1);
+        let signed = matches!(self, Self::I4 | Self::I2);
+        (0..count)
+            .map(|i| {
+                let raw = i64::from((bytes[i / per_byte] >> (i % per_byte * bits)) & mask);
+                if signed && raw >> (bits - 1) == 1 { raw - (1 << bits) } else { raw }
+            })
+            .collect()
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Other(8) => f.write_str("string"),
+            Self::Other(code) => write!(f, "ONNX type {code}"),
+            known => f.write_str(CODES.iter().find(|row| row.0 == *known).map_or("unknown", |row| row.3)),
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Stored tensors: element type, shape, bytes (owned, mapped from a file, or zeros never made).
+//! The bytes are little-endian and packed as ONNX packs them. The only bridge to candle is here.
+
+mod bridge;
+mod dtype;
+
+pub use bridge::{Value, bool_value};
+pub use dtype::DType;
+
+use half::{bf16, f16};
+use std::borrow::Cow;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What can be wrong with a stored tensor.
+#[derive(Debug, thiserror::Error)]
+pub enum TensorError {
+    #[error("a tensor of type {dtype} and shape {shape:?} needs {expected} bytes, but {found} are there")]
+    Size { dtype: DType, shape: Vec<usize>, expected: usize, found: usize },
+    #[error("the shape {shape:?} has more elements than this machine can count")]
+    TooLarge { shape: Vec<usize> },
+    #[error("a tensor of type {dtype} was found where {wanted} is needed")]
+    Type { dtype: DType, wanted: &'static str },
+    #[error("tensor arithmetic: {0}")]
+    Candle(#[from] candle_core::Error),
+}
+
+/// A read-only memory map of one file, shared by the tensors inside it.
+#[derive(Debug, Clone)]
+pub struct MappedFile(Arc<memmap2::Mmap>);
+
+impl MappedFile {
+    /// # Errors
+    /// What opening or mapping the file says.
+    #[expect(unsafe_code, reason = "the one memory map of the program")]
+    pub fn open(path: &Path) -> std::io::Result<Self> {
+        let file = std::fs::File::open(path)?;
+        // SAFETY: the map is read-only and private to us; a file that another program changes
+        // while we read it gives wrong numbers, which every reader of weights validates against
+        // sizes alone, never memory that is not mapped, short of truncation by another program.
+        let map = unsafe { memmap2::MmapOptions::new().map(&file)? };
+        Ok(Self(Arc::new(map)))
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Storage {
+    Owned(Arc<[u8]>),
+    Mapped(MappedFile, Range<usize>),
+    /// Only the size is known: for predicting the bytes of a file before its values exist.
+    Zeros(usize),
+}
+
+/// A tensor at rest. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Tensor {
+    dtype: DType,
+    shape: Vec<usize>,
+    storage: Storage,
+}
+
+/// Bytes that `count` packed elements of `dtype` need.
+fn packed_len(dtype: DType, shape: &[usize]) -> Result<usize, TensorError> {
+    shape
+        .iter()
+        .try_fold(1_usize, |n, &d| n.checked_mul(d))
+        .and_then(|n| n.checked_mul(dtype.bits()))
+        .map(|bits| bits.div_ceil(8))
+        .ok_or_else(|| TensorError::TooLarge { shape: shape.to_vec() })
+}
+
+impl Tensor {
+    /// # Errors
+    /// When the number of bytes is not what type and shape need.
+    pub fn from_bytes(dtype: DType, shape: Vec<usize>, bytes: impl Into<Arc<[u8]>>) -> Result<Self, TensorError> {
+        let bytes = bytes.into();
+        let expected = packed_len(dtype, &shape)?;
+        if bytes.len() != expected {
+            return Err(TensorError::Size { dtype, shape, expected, found: bytes.len() });
+        }
+        Ok(Self { dtype, shape, storage: Storage::Owned(bytes) })
+    }
+
+    /// # Errors
+    /// When `range` lies outside the file or is not what type and shape need.
+    pub fn from_map(dtype: DType, shape: Vec<usize>, file: &MappedFile, range: Range<usize>) -> Result<Self, TensorError> {
+        let expected = packed_len(dtype, &shape)?;
+        let found = range.end.min(file.len()).saturating_sub(range.start);
+        if found != expected || range.len() != expected {
+            return Err(TensorError::Size { dtype, shape, expected, found });
+        }
+        Ok(Self { dtype, shape, storage: Storage::Mapped(file.clone(), range) })
+    }
+
+    /// A tensor of zeros that takes no memory.
+    ///
+    /// # Errors
+    /// When the shape overflows.
+    pub fn zeros(dtype: DType, shape: Vec<usize>) -> Result<Self, TensorError> {
+        let len = packed_len(dtype, &shape)?;
+        Ok(Self { dtype, shape, storage: Storage::Zeros(len) })
+    }
+
+    /// # Errors
+    /// When `values` does not fill `shape`.
+    pub fn from_f32(shape: Vec<usize>, values: &[f32]) -> Result<Self, TensorError> {
+        Self::from_bytes(DType::F32, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
+    }
+
+    /// # Errors
+    /// When `values` does not fill `shape`.
+    pub fn from_i64(shape: Vec<usize>, values: &[i64]) -> Result<Self, TensorError> {
+        Self::from_bytes(DType::I64, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
+    }
+
+    /// Integers stored as `dtype`, saturated to its range, two or four to a byte where it is narrow.
+    ///
+    /// # Errors
+    /// When `dtype` is no integer or `values` does not fill `shape`.
+    pub fn from_integers(dtype: DType, shape: Vec<usize>, values: &[i64]) -> Result<Self, TensorError> {
+        Self::from_bytes(dtype, shape, dtype.pack_integers(values)?)
+    }
+
+    #[must_use]
+    pub fn scalar_f32(value: f32) -> Self {
+        Self { dtype: DType::F32, shape: Vec::new(), storage: Storage::Owned(value.to_le_bytes().to_vec().into()) }
+    }
+
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        match &self.storage {
+            Storage::Owned(bytes) => bytes.len(),
+            Storage::Mapped(_, range) => range.len(),
+            Storage::Zeros(len) => *len,
+        }
+    }
+
+    /// The packed little-endian bytes.
+    #[must_use]
+    pub fn bytes(&self) -> Cow<'_, [u8]> {
+        match &self.storage {
+            Storage::Owned(bytes) => Cow::Borrowed(bytes),
+            Storage::Mapped(file, range) => Cow::Borrowed(&file.as_slice()[range.clone()]),
+            Storage::Zeros(len) => Cow::Owned(vec![0; *len]),
+        }
+    }
+
+    /// The same bytes under another shape.
+    ///
+    /// # Errors
+    /// When the number of elements differs.
+    pub fn reshaped(&self, shape: Vec<usize>) -> Result<Self, TensorError> {
+        let expected = packed_len(self.dtype, &shape)?;
+        if shape.iter().product::<usize>() != self.len() {
+            return Err(TensorError::Size { dtype: self.dtype, shape, expected, found: self.size_bytes() });
+        }
+        Ok(Self { shape, ..self.clone() })
+    }
+
+    /// Every element as f32 (integers and half floats converted).
+    ///
+    /// # Errors
+    /// For element types that are no numbers.
+    pub fn to_f32(&self) -> Result<Vec<f32>, TensorError> {
+        let bytes = self.bytes();
+        Ok(match self.dtype {
+            DType::F32 => read(&bytes, f32::from_le_bytes),
+            DType::F64 => read(&bytes, |b| f64::from_le_bytes(b) as f32),
+            DType::F16 => read(&bytes, |b| f16::from_le_bytes(b).to_f32()),
+            DType::BF16 => read(&bytes, |b| bf16::from_le_bytes(b).to_f32()),
+            _ => self.to_i64()?.into_iter().map(|v| v as f32).collect(),
+        })
+    }
+
+    /// Every element as i64 (floats truncated).
+    ///
+    /// # Errors
+    /// For element types that are no numbers.
+    pub fn to_i64(&self) -> Result<Vec<i64>, TensorError> {
+        let bytes = self.bytes();
+        Ok(match self.dtype {
+            DType::I64 => read(&bytes, i64::from_le_bytes),
+            DType::U64 => read(&bytes, |b| u64::from_le_bytes(b) as i64),
+            DType::I32 => read(&bytes, |b| i64::from(i32::from_le_bytes(b))),
+            DType::U32 => read(&bytes, |b| i64::from(u32::from_le_bytes(b))),
+            DType::I16 => read(&bytes, |b| i64::from(i16::from_le_bytes(b))),
+            DType::U16 => read(&bytes, |b| i64::from(u16::from_le_bytes(b))),
+            DType::I8 => bytes.iter().map(|&b| i64::from(b as i8)).collect(),
+            DType::U8 | DType::Bool => bytes.iter().map(|&b| i64::from(b)).collect(),
+            DType::I4 | DType::U4 | DType::I2 | DType::U2 => self.dtype.unpack_integers(&bytes, self.len()),
+            DType::F32 => read(&bytes, |b| f32::from_le_bytes(b) as i64),
+            DType::F64 => read(&bytes, |b| f64::from_le_bytes(b) as i64),
+            DType::F16 | DType::BF16 => self.to_f32()?.into_iter().map(|v| v as i64).collect(),
+            DType::Other(_) => return Err(TensorError::Type { dtype: self.dtype, wanted: "a number" }),
+        })
+    }
+}
+
+fn read<T, const N: usize>(bytes: &[u8], from: impl Fn([u8; N]) -> T) -> Vec<T> {
+    bytes.as_chunks::<N>().0.iter().map(|chunk| from(*chunk)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn narrow_integers_survive_packing() {
+        for (dtype, low, high) in [(DType::I4, -8, 7), (DType::U4, 0, 15), (DType::I2, -2, 1), (DType::U2, 0, 3)] {
+            let values: Vec<i64> = (low..=high).chain([low, high, low]).collect();
+            let tensor = Tensor::from_integers(dtype, vec![values.len()], &values).unwrap();
+            assert_eq!(tensor.to_i64().unwrap(), values, "{dtype}");
+            assert_eq!(tensor.size_bytes(), (values.len() * dtype.bits()).div_ceil(8));
+        }
+    }
+
+    #[test]
+    fn first_element_lies_in_the_low_bits() {
+        let tensor = Tensor::from_integers(DType::I4, vec![3], &[1, -2, 7]).unwrap();
+        assert_eq!(&*tensor.bytes(), &[0xE1, 0x07]);
+    }
+
+    #[test]
+    fn refuses_wrong_sizes() {
+        assert!(Tensor::from_bytes(DType::F32, vec![2, 2], vec![0; 15]).is_err());
+        assert!(Tensor::zeros(DType::F32, vec![usize::MAX, 2]).is_err());
+    }
+}
