@@ -2,11 +2,13 @@
 //! a report about a node still finds it after a patch. No I/O, no technique is known here.
 
 mod layers;
+mod lower;
 mod order;
 mod patch;
 pub mod passes;
 
 pub use layers::{Layer, LayerKind, layers};
+pub use lower::{LoweredLayer, RoundedInput, ScaleLayout, StoredWeight, lower};
 pub use order::{consumers, producers, topological};
 pub use patch::Patch;
 

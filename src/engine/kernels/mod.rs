@@ -1,1 +1,2 @@
 //! Arithmetic on slices.
+pub mod affine;
