@@ -4,8 +4,8 @@
 mod layers;
 mod lower;
 mod order;
-mod patch;
 pub mod passes;
+mod patch;
 
 pub use layers::{Layer, LayerKind, layers};
 pub use lower::{LoweredLayer, RoundedInput, ScaleLayout, StoredWeight, lower};
