@@ -1,3 +1,6 @@
 //! What the person holds.
 
+pub mod jobs;
 pub mod project;
+#[cfg(feature = "gui")]
+pub mod ui;

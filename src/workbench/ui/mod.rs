@@ -1,0 +1,4 @@
+//! The window.
+
+pub mod offscreen;
+pub mod theme;
