@@ -1,3 +1,5 @@
 //! What the person holds.
 
+pub mod cli;
 pub mod project;
+pub mod work;
