@@ -1,2 +1,3 @@
 //! Arithmetic on slices.
 pub mod affine;
+pub mod summary;
