@@ -4,11 +4,14 @@
 mod layers;
 mod order;
 pub mod passes;
+mod window;
 mod patch;
 
 pub use layers::{Layer, LayerKind, layers};
+pub(in crate::engine) use order::reads;
 pub use order::{consumers, producers, topological};
 pub use patch::Patch;
+pub use window::{Auto, WindowAxes, slice_places, transposed_axes, window_axes};
 
 use crate::engine::tensor::{DType, Tensor};
 use std::collections::BTreeMap;
