@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod jobs;
 pub mod project;
+pub mod sample;
 #[cfg(feature = "gui")]
 pub mod ui;
 pub mod work;

@@ -6,7 +6,6 @@ use super::scheme::{Activations, FloatFormat, Granularity, Scheme};
 use crate::engine::graph::{Layer, LoweredLayer, Model, RoundedInput, ScaleLayout, StoredWeight, lower};
 use crate::engine::tensor::{DType, Tensor, TensorError};
 use crate::pipeline::load::Subject;
-use crate::pipeline::load::onnx;
 
 /// What will happen to one layer.
 #[derive(Debug, Clone)]
@@ -179,8 +178,7 @@ fn predicted_bytes(recipe: &Recipe, subject: &Subject, layers: &mut [LayerPlan])
         graph(crate::engine::graph::GraphError::Patch { label: "predict bytes".to_owned(), reason: e.to_string() })
     })?;
     let model = lower(&subject.folded, &lowered).map_err(graph)?;
-    onnx::encoded_len(&model, &subject.loaded.source)
-        .map_err(|source| ConfigureError::Format { recipe: recipe.name.clone(), source })
+    subject.file_bytes(&model).map_err(|source| ConfigureError::Format { recipe: recipe.name.clone(), source })
 }
 
 fn placeholder(plan: &mut LayerPlan) -> Result<LoweredLayer, TensorError> {

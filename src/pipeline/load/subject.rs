@@ -1,6 +1,6 @@
 //! The model under the knife: as loaded, and as every recipe starts from it.
 
-use super::{LoadError, LoadedModel};
+use super::{LoadError, LoadedModel, onnx};
 use crate::engine::exec;
 use crate::engine::graph::{Layer, Model, layers, passes};
 use std::sync::Arc;
@@ -26,6 +26,15 @@ impl Subject {
         let folded = passes::fold_batch_norm(&original).map_err(graph)?;
         let layers = layers(&folded);
         Ok(Self { loaded: Arc::new(loaded), original: Arc::new(original), folded: Arc::new(folded), layers: Arc::new(layers) })
+    }
+
+    /// Exact size of the file that `model`, made from this one, is written to; its tensors need not
+    /// have values yet.
+    ///
+    /// # Errors
+    /// When the format cannot hold the model.
+    pub fn file_bytes(&self, model: &Model) -> Result<u64, LoadError> {
+        onnx::encoded_len(model, &self.loaded.source)
     }
 
     #[must_use]
