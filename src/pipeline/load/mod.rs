@@ -4,6 +4,8 @@ mod data;
 mod error;
 pub mod onnx;
 mod safetensors;
+#[cfg(test)]
+mod tests;
 
 pub use data::{Channels, Dataset, Layout, Picture, Preprocess};
 pub use error::LoadError;
