@@ -1,1 +1,3 @@
 //! What the person holds.
+
+pub mod sample;
