@@ -21,11 +21,7 @@ pub struct Warning {
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.subject.is_empty() {
-            f.write_str(&self.message)
-        } else {
-            write!(f, "{}: {}", self.subject, self.message)
-        }
+        if self.subject.is_empty() { f.write_str(&self.message) } else { write!(f, "{}: {}", self.subject, self.message) }
     }
 }
 
@@ -69,10 +65,7 @@ impl Ctx {
     /// # Errors
     /// When the system refuses to start the threads.
     pub fn new(threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|i| format!("lapidary-{i}"))
-            .build()?;
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("lapidary-{i}")).build()?;
         Ok(Self::with_pool(Arc::new(pool)))
     }
 

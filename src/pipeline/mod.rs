@@ -1,1 +1,3 @@
 //! What the product does: seven stages, in this order.
+
+pub mod load;

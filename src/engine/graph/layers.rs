@@ -103,7 +103,18 @@ fn layer_of(model: &Model, node: &Node) -> Option<Layer> {
     };
     let (input, output) = (node.input(0)?.clone(), node.output(0)?.clone());
     let macs = macs(model, kind, &shape, out_axis, &output, &input);
-    Some(Layer { name: layer_name(node, &weight), node: node.id, kind, input, output, bias: node.input(2).cloned(), weight, shape, out_axis, macs })
+    Some(Layer {
+        name: layer_name(node, &weight),
+        node: node.id,
+        kind,
+        input,
+        output,
+        bias: node.input(2).cloned(),
+        weight,
+        shape,
+        out_axis,
+        macs,
+    })
 }
 
 fn layer_name(node: &Node, weight: &Wire) -> String {

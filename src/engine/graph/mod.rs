@@ -3,8 +3,8 @@
 
 mod layers;
 mod order;
-mod patch;
 pub mod passes;
+mod patch;
 
 pub use layers::{Layer, LayerKind, layers};
 pub use order::{consumers, producers, topological};

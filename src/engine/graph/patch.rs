@@ -80,11 +80,8 @@ impl Patch {
             }
         }
         for (id, index, wire) in &self.inputs {
-            let node = out
-                .nodes
-                .iter_mut()
-                .find(|n| n.id == *id)
-                .ok_or_else(|| fail(format!("node {} is not in the graph", id.0)))?;
+            let node =
+                out.nodes.iter_mut().find(|n| n.id == *id).ok_or_else(|| fail(format!("node {} is not in the graph", id.0)))?;
             if node.inputs.len() <= *index {
                 node.inputs.resize(index + 1, None);
             }

@@ -66,10 +66,10 @@ impl DType {
     #[must_use]
     pub fn bits(self) -> usize {
         match self {
-            Self::Other(14) => 64,          // complex64
-            Self::Other(15) => 128,         // complex128
-            Self::Other(23) => 4,           // float4e2m1
-            Self::Other(_) => 8,            // float8 family, strings
+            Self::Other(14) => 64,  // complex64
+            Self::Other(15) => 128, // complex128
+            Self::Other(23) => 4,   // float4e2m1
+            Self::Other(_) => 8,    // float8 family, strings
             known => CODES.iter().find(|row| row.0 == known).map_or(8, |row| row.2),
         }
     }

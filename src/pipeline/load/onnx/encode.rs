@@ -1,0 +1,1 @@
+//! [`Model`] → the messages of an ONNX file.

@@ -1,0 +1,55 @@
+//! safetensors: weights without a graph.
+
+use super::error::LoadError;
+use crate::engine::context::Ctx;
+use crate::engine::graph::Model;
+use crate::engine::tensor::{DType, MappedFile, Tensor};
+use safetensors::{Dtype, SafeTensors};
+use std::path::Path;
+
+/// A model of constants alone, named as in the file; the bytes stay in the map.
+pub(super) fn read(path: &Path, map: &MappedFile, ctx: &Ctx) -> Result<Model, LoadError> {
+    let corrupt = |e: safetensors::SafeTensorError| LoadError::corrupt(path, e.to_string());
+    SafeTensors::deserialize(map.as_slice()).map_err(corrupt)?;
+    let (header, metadata) = SafeTensors::read_metadata(map.as_slice()).map_err(corrupt)?;
+    let mut model = Model { name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), ..Model::default() };
+    for (name, info) in metadata.tensors() {
+        let Some(dtype) = dtype(info.dtype) else {
+            ctx.warn(name, format!("element type {:?} is not supported; the tensor is left out", info.dtype));
+            continue;
+        };
+        let (start, end) = info.data_offsets;
+        let range = header.saturating_add(8).saturating_add(start)..header.saturating_add(8).saturating_add(end);
+        let tensor = Tensor::from_map(dtype, info.shape.clone(), map, range).map_err(|e| LoadError::Tensor {
+            path: path.to_owned(),
+            tensor: name.clone(),
+            reason: e.to_string(),
+        })?;
+        model.constants.insert(name.as_str().into(), tensor);
+    }
+    Ok(model)
+}
+
+fn dtype(dtype: Dtype) -> Option<DType> {
+    Some(match dtype {
+        Dtype::BOOL => DType::Bool,
+        Dtype::U8 => DType::U8,
+        Dtype::I8 => DType::I8,
+        Dtype::I16 => DType::I16,
+        Dtype::U16 => DType::U16,
+        Dtype::I32 => DType::I32,
+        Dtype::U32 => DType::U32,
+        Dtype::I64 => DType::I64,
+        Dtype::U64 => DType::U64,
+        Dtype::F16 => DType::F16,
+        Dtype::BF16 => DType::BF16,
+        Dtype::F32 => DType::F32,
+        Dtype::F64 => DType::F64,
+        Dtype::F8_E4M3 => DType::from_onnx(17),
+        Dtype::F8_E4M3FNUZ => DType::from_onnx(18),
+        Dtype::F8_E5M2 => DType::from_onnx(19),
+        Dtype::F8_E5M2FNUZ => DType::from_onnx(20),
+        Dtype::F8_E8M0 => DType::from_onnx(24),
+        _ => return None,
+    })
+}
