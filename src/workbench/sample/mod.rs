@@ -1,29 +1,100 @@
-//! A sample that is ours: a small network and the images it was trained on.
+//! A sample that is ours: a small network and the images it is tried on, both made by this
+//! program from a seed. `shapes` and `draw` make the images, `network` and what it builds on are
+//! trained on fresh ones by `train`, `file` and `data` write what comes out, and `install` holds
+//! the result as it comes with the program.
+
+mod data;
 pub mod draw;
+mod file;
+mod install;
 mod network;
+mod norm;
 mod ops;
 mod shapes;
 mod train;
 
-use crate::engine::context::Cancelled;
+pub use install::{CALIBRATE, EVALUATE, MODEL, files, write_to};
+pub use shapes::CLASS_NAMES;
+pub use train::{DEVIATION, MEAN};
 
+use crate::engine::context::{Cancelled, Ctx};
+use crate::engine::graph::GraphError;
+use crate::engine::tensor::TensorError;
+use crate::pipeline::load::LoadError;
+use crate::pipeline::load::onnx::{OnnxSource, encode};
+use draw::Split;
+use prost::Message as _;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What the sample that comes with the program was made from.
+pub const SEED: u64 = 1;
+/// Images that the network is judged by.
+pub const EVALUATE_COUNT: usize = 1000;
+/// Images that ranges are taken from.
+pub const CALIBRATE_COUNT: usize = 256;
+
+/// What can go wrong while the sample is made.
 #[derive(Debug, thiserror::Error)]
 pub enum SampleError {
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
-    #[error("training the sample: {0}")]
+    #[error("training the sample's network: {0}")]
     Candle(#[from] candle_core::Error),
+    #[error("the sample's network: {0}")]
+    Tensor(#[from] TensorError),
+    #[error("the sample's network: {0}")]
+    Graph(#[from] GraphError),
+    #[error("the sample's file: {0}")]
+    Encode(#[from] LoadError),
+    #[error("cannot write {}: {source}; choose another folder with --out", path.display())]
+    Write { path: PathBuf, source: io::Error },
 }
 
-pub fn try_it(ctx: &crate::engine::context::Ctx) {
-    let t = std::time::Instant::now();
-    let net = train::network(1, ctx).unwrap();
-    eprintln!("trained {:?}", t.elapsed());
-    eprintln!("eval {}", train::accuracy(&net, draw::Split::Evaluate, 1, 1000, ctx).unwrap());
-    eprintln!("calib-like 4000 {}", train::accuracy(&net, draw::Split::Calibrate, 1, 4000, ctx).unwrap());
-    for c in &net.convs {
-        let mut s = c.scale.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        s.sort_by(f32::total_cmp);
-        eprintln!("{} {} scale {:?} ", c.spec.block, c.spec.part, [s[0], s[s.len()/4], s[s.len()/2], s[s.len()-1]]);
-    }
+/// What training came to.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct TrainingSummary {
+    /// Values that the file holds.
+    pub parameters: u64,
+    pub model_bytes: usize,
+    /// Images seen, each once.
+    pub images: usize,
+    /// Share of the evaluation images named rightly, in FP32.
+    pub accuracy: f64,
 }
+
+/// Draws both sets and writes them to `folder`: two folders of IDX pairs.
+///
+/// # Errors
+/// When a file cannot be written, or when cancelled.
+pub fn draw_data(seed: u64, folder: &Path, ctx: &Ctx) -> Result<(), SampleError> {
+    for (split, name, count) in [(Split::Evaluate, EVALUATE, EVALUATE_COUNT), (Split::Calibrate, CALIBRATE, CALIBRATE_COUNT)] {
+        ctx.check()?;
+        let pair = data::pair(split, seed, count, ctx);
+        for (file, bytes) in [("images-idx3-ubyte.gz", &pair.images), ("labels-idx1-ubyte.gz", &pair.labels)] {
+            let path = folder.join(name).join(file);
+            let packed = data::gzip(bytes).and_then(|packed| install::write_whole(&path, &packed));
+            packed.map_err(|source| SampleError::Write { path, source })?;
+        }
+    }
+    Ok(())
+}
+
+/// Draws the data, trains the network and writes all of it to `folder`: the same seed gives the
+/// same files. Takes some minutes.
+///
+/// # Errors
+/// When a file cannot be written, or when cancelled.
+pub fn train(seed: u64, folder: &Path, ctx: &Ctx) -> Result<TrainingSummary, SampleError> {
+    draw_data(seed, folder, ctx)?;
+    let network = train::network(seed, ctx)?;
+    let accuracy = train::accuracy(&network, Split::Evaluate, seed, EVALUATE_COUNT, ctx)?;
+    let model = file::model(&network)?;
+    let bytes = encode(&model, &OnnxSource::empty(&model.name))?.encode_to_vec();
+    let path = folder.join(MODEL);
+    install::write_whole(&path, &bytes).map_err(|source| SampleError::Write { path, source })?;
+    Ok(TrainingSummary { parameters: model.parameters(), model_bytes: bytes.len(), images: train::IMAGES, accuracy })
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 //! inference and the file all read that list. Images lie channels last in here.
 
 use super::draw::{CLASSES, SIDE};
+use super::norm::{BatchNorm, Moments};
 use super::ops::{Depthwise, Patches, TAPS};
 use crate::engine::random::Random;
 use candle_core::{Device, Result, Tensor, Var};
@@ -131,22 +132,12 @@ impl Conv {
 
     /// Batch norm with the batch's own statistics, which also move the running ones.
     fn normalize_training(&mut self, x: &Tensor) -> Result<Tensor> {
-        let shape = x.shape().clone();
-        let x = x.reshape(((), self.spec.outputs))?;
-        let rows = x.dim(0)?;
-        // Sums over rows and their opposite are matrix products with ones: candle's reductions
-        // over the first dimension are many times slower.
-        let average = Tensor::full(1.0 / rows as f32, (1, rows), &Device::Cpu)?;
-        let column = Tensor::ones((rows, 1), candle_core::DType::F32, &Device::Cpu)?;
-        let mean = average.matmul(&x)?;
-        let centered = (&x - column.matmul(&mean)?)?;
-        let variance = average.matmul(&centered.sqr()?)?;
-        let factor = (self.scale.as_tensor() / (&variance + EPSILON)?.sqrt()?)?;
-        let out = ((centered * column.matmul(&factor)?)? + column.matmul(&self.shift)?)?;
+        let moments = Moments::of(x)?;
+        let rows = x.elem_count() / self.spec.outputs;
         let unbiased = rows as f32 / (rows - 1).max(1) as f32;
-        follow(&mut self.mean, &mean, 1.0)?;
-        follow(&mut self.variance, &variance, unbiased)?;
-        out.reshape(shape)
+        follow(&mut self.mean, &moments.mean, 1.0);
+        follow(&mut self.variance, &moments.variance, unbiased);
+        x.apply_op3(&self.scale, &self.shift, BatchNorm::new(&moments, EPSILON))
     }
 
     /// Batch norm with the running statistics.
@@ -158,10 +149,8 @@ impl Conv {
 }
 
 /// Moves running statistics toward those of a batch.
-fn follow(running: &mut [f32], batch: &Tensor, factor: f32) -> Result<()> {
-    let batch = batch.detach().flatten_all()?.to_vec1::<f32>()?;
+fn follow(running: &mut [f32], batch: &[f32], factor: f32) {
     running.iter_mut().zip(batch).for_each(|(r, b)| *r += MOMENTUM * (b * factor - *r));
-    Ok(())
 }
 
 impl Network {

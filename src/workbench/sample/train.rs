@@ -14,6 +14,8 @@ pub const DEVIATION: f32 = 0.25;
 
 const BATCH: usize = 64;
 const STEPS: usize = 1800;
+/// Images seen in all.
+pub const IMAGES: usize = STEPS * BATCH;
 const WARM_UP: usize = 60;
 const PEAK_RATE: f32 = 4e-3;
 const DECAY: f32 = 0.02;
