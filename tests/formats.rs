@@ -2,7 +2,11 @@
 //! absent these tests skip, and say so.
 
 use lapidary::engine::Ctx;
+use lapidary::engine::graph::Model;
 use lapidary::pipeline::load;
+use lapidary::pipeline::load::onnx;
+use lapidary::pipeline::load::onnx::proto::ModelProto;
+use prost::Message;
 use std::path::{Path, PathBuf};
 
 fn corpus() -> Option<PathBuf> {
@@ -52,5 +56,32 @@ fn every_model_of_the_corpus_opens() {
         let loaded = load::model(&path, &ctx()).unwrap();
         assert_eq!(loaded.format, load::Format::Safetensors);
         assert!(loaded.model.parameters() > 100_000 && loaded.model.nodes.is_empty());
+    }
+}
+
+#[test]
+fn every_model_of_the_corpus_survives_a_round_trip() {
+    let Some(corpus) = corpus() else { return };
+    for path in files_with("onnx", &corpus.join("models")) {
+        let loaded = load::model(&path, &ctx()).unwrap();
+        let original = ModelProto::decode(std::fs::read(&path).unwrap().as_slice()).unwrap();
+        let mut written = onnx::encode(&loaded.model, &loaded.source).unwrap();
+        assert_eq!(onnx::encoded_len(&loaded.model, &loaded.source).unwrap(), written.encoded_len() as u64, "{}", path.display());
+        let again = onnx::decode_bytes(written.encode_to_vec(), &path, &ctx()).unwrap();
+        assert_same(&loaded.model, &again.model);
+        assert!(written.ir_version() >= original.ir_version());
+        written.ir_version = original.ir_version;
+        assert!(written == original, "{} is not what it was", path.display());
+    }
+}
+
+fn assert_same(a: &Model, b: &Model) {
+    assert_eq!((&a.name, &a.inputs, &a.outputs, &a.facts, &a.opsets), (&b.name, &b.inputs, &b.outputs, &b.facts, &b.opsets));
+    let nodes = |m: &Model| m.nodes.iter().map(|n| (n.id, n.op.clone(), n.inputs.clone(), n.outputs.clone())).collect::<Vec<_>>();
+    assert_eq!(nodes(a), nodes(b));
+    assert!(a.constants.keys().eq(b.constants.keys()));
+    for (x, y) in a.constants.values().zip(b.constants.values()) {
+        assert_eq!((x.dtype(), x.shape()), (y.dtype(), y.shape()));
+        assert!(x.bytes() == y.bytes());
     }
 }

@@ -4,10 +4,15 @@
 //! changed in it: names, documentation, annotations and fields unknown to us survive.
 
 mod decode;
+mod encode;
 pub mod proto;
 mod tensors;
+#[cfg(test)]
+mod tests;
+mod write;
 
 pub use decode::{Decoded, decode_bytes, decode_file};
+pub use encode::{encode, encoded_len};
 pub use tensors::tensor_from_bytes;
 
 use crate::engine::graph::{Attribute, Wire};
