@@ -87,13 +87,18 @@ pub fn draw_data(seed: u64, folder: &Path, ctx: &Ctx) -> Result<(), SampleError>
 /// When a file cannot be written, or when cancelled.
 pub fn train(seed: u64, folder: &Path, ctx: &Ctx) -> Result<TrainingSummary, SampleError> {
     draw_data(seed, folder, ctx)?;
-    let network = train::network(seed, ctx)?;
+    let network = train::network(seed, train::STEPS, ctx)?;
     let accuracy = train::accuracy(&network, Split::Evaluate, seed, EVALUATE_COUNT, ctx)?;
     let model = file::model(&network)?;
     let bytes = encode(&model, &OnnxSource::empty(&model.name))?.encode_to_vec();
     let path = folder.join(MODEL);
     install::write_whole(&path, &bytes).map_err(|source| SampleError::Write { path, source })?;
-    Ok(TrainingSummary { parameters: model.parameters(), model_bytes: bytes.len(), images: train::IMAGES, accuracy })
+    Ok(TrainingSummary {
+        parameters: model.parameters(),
+        model_bytes: bytes.len(),
+        images: train::STEPS * train::BATCH,
+        accuracy,
+    })
 }
 
 #[cfg(test)]

@@ -142,15 +142,13 @@ impl CustomOp2 for Depthwise {
         let mut dx = vec![0.0_f32; batch * window.in_len()];
         let mut parts = vec![0.0_f32; batch * TAPS * c];
         let samples = images.par_chunks(window.in_len()).zip(gradient.par_chunks(window.out_len()));
-        dx.par_chunks_mut(window.in_len()).zip(parts.par_chunks_mut(TAPS * c)).zip(samples).for_each(
-            |((dx, dw), (image, g))| {
-                window.visit(|o, tap, i| {
-                    let g = pixel(g, o, c);
-                    add_product(pixel_mut(dx, i, c), g, pixel(&weights, tap, c));
-                    add_product(pixel_mut(dw, tap, c), g, pixel(image, i, c));
-                });
-            },
-        );
+        dx.par_chunks_mut(window.in_len()).zip(parts.par_chunks_mut(TAPS * c)).zip(samples).for_each(|((dx, dw), (image, g))| {
+            window.visit(|o, tap, i| {
+                let g = pixel(g, o, c);
+                add_product(pixel_mut(dx, i, c), g, pixel(&weights, tap, c));
+                add_product(pixel_mut(dw, tap, c), g, pixel(image, i, c));
+            });
+        });
         let mut dw = vec![0.0_f32; TAPS * c];
         parts.chunks(TAPS * c).for_each(|part| add_to(&mut dw, part));
         let tensor = |v, like: &Tensor| Tensor::from_vec(v, like.shape(), like.device()).map(Some);

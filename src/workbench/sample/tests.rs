@@ -72,3 +72,21 @@ fn the_written_graph_holds_what_was_trained() {
     assert_eq!(stem.shape(), [16, 1, 3, 3]);
     assert_eq!(stem.to_f32().unwrap()[9 + 4].to_bits(), ours[4][1].to_bits());
 }
+
+#[test]
+fn training_does_not_depend_on_the_number_of_threads() {
+    let trained = |threads| {
+        let ctx = Ctx::new(threads).unwrap();
+        let model = file::model(&train::network(3, 3, &ctx).unwrap()).unwrap();
+        encode(&model, &OnnxSource::empty(&model.name)).unwrap().encode_to_vec()
+    };
+    let one = trained(1);
+    assert!([2, 3].into_iter().all(|threads| trained(threads) == one));
+}
+
+#[test]
+fn training_can_be_stopped() {
+    let ctx = Ctx::new(1).unwrap();
+    ctx.cancel();
+    assert!(matches!(train::network(1, 40, &ctx), Err(SampleError::Cancelled(_))));
+}

@@ -12,10 +12,10 @@ use rayon::prelude::*;
 pub const MEAN: f32 = 0.5;
 pub const DEVIATION: f32 = 0.25;
 
-const BATCH: usize = 64;
-const STEPS: usize = 1800;
-/// Images seen in all.
-pub const IMAGES: usize = STEPS * BATCH;
+/// Images per step.
+pub const BATCH: usize = 64;
+/// Steps that the sample was trained for.
+pub const STEPS: usize = 1800;
 const WARM_UP: usize = 60;
 const PEAK_RATE: f32 = 4e-3;
 const DECAY: f32 = 0.02;
@@ -32,24 +32,24 @@ pub fn drawn(split: Split, seed: u64, range: std::ops::Range<usize>) -> candle_c
     Ok((batch(values)?, images.iter().map(|(class, _)| *class).collect()))
 }
 
-/// Trains from scratch: the same seed gives the same network.
+/// Trains from scratch in `steps` steps: the same seed gives the same network at any thread count.
 ///
 /// # Errors
 /// When cancelled, or when candle refuses.
-pub fn network(seed: u64, ctx: &Ctx) -> Result<Network, SampleError> {
-    ctx.start("training the sample's network", STEPS);
+pub fn network(seed: u64, steps: usize, ctx: &Ctx) -> Result<Network, SampleError> {
+    ctx.start("training the sample's network", steps);
     ctx.pool().install(|| {
         let mut network = Network::new(&mut Random::new(seed))?;
         let mut adam = Adam::new(&network);
-        for step in 0..STEPS {
+        for step in 0..steps {
             ctx.check()?;
             let (images, labels) = drawn(Split::Train, seed, step * BATCH..(step + 1) * BATCH)?;
             let logits = network.forward_training(&images)?;
             let loss = cross_entropy(&logits, &labels)?;
             let gradients = loss.backward()?;
-            adam.step(&network.parameters(), &gradients, rate(step))?;
+            adam.step(&network.parameters(), &gradients, rate(step, steps))?;
             if step % 100 == 99 {
-                ctx.start(format!("training the sample's network (loss {:.3})", loss.to_scalar::<f32>()?), STEPS);
+                ctx.start(format!("training the sample's network (loss {:.3})", loss.to_scalar::<f32>()?), steps);
                 ctx.advance(step);
             }
             ctx.advance(1);
@@ -76,9 +76,9 @@ pub fn accuracy(network: &Network, split: Split, seed: u64, count: usize, ctx: &
 }
 
 /// A short rise, then half a cosine down to nothing.
-fn rate(step: usize) -> f32 {
+fn rate(step: usize, steps: usize) -> f32 {
     let rise = ((step + 1) as f32 / WARM_UP as f32).min(1.0);
-    let fall = 0.5 * (1.0 + (std::f32::consts::PI * step as f32 / STEPS as f32).cos());
+    let fall = 0.5 * (1.0 + (std::f32::consts::PI * step as f32 / steps as f32).cos());
     PEAK_RATE * rise * fall
 }
 
