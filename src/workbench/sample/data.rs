@@ -12,14 +12,14 @@ const LABELS: [u8; 4] = [0, 0, 8, 1];
 
 /// A set of images and their classes as a pair of IDX files, not yet packed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pair {
+pub(super) struct Pair {
     pub images: Vec<u8>,
     pub labels: Vec<u8>,
 }
 
 /// Draws the first `count` images of a set.
 #[must_use]
-pub fn pair(split: Split, seed: u64, count: usize, ctx: &Ctx) -> Pair {
+pub(super) fn pair(split: Split, seed: u64, count: usize, ctx: &Ctx) -> Pair {
     let drawn: Vec<(u8, [u8; PIXELS])> =
         ctx.pool().install(|| (0..count).into_par_iter().map(|i| image(split, seed, i)).collect());
     Pair {
@@ -35,7 +35,7 @@ fn idx(magic: [u8; 4], dims: &[usize], values: impl Iterator<Item = u8>) -> Vec<
 
 /// # Errors
 /// What the packer says: nothing, as it writes to memory.
-pub fn gzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
+pub(super) fn gzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(bytes)?;
     encoder.finish()

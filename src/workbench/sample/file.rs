@@ -16,7 +16,7 @@ const OPSET: i64 = 13;
 ///
 /// # Errors
 /// When candle or the graph refuses what training made: a fault of ours.
-pub fn model(network: &Network) -> Result<Model, SampleError> {
+pub(super) fn model(network: &Network) -> Result<Model, SampleError> {
     let mut builder = Builder::default();
     let mut x: Wire = "image".into();
     let mut entered = Wire::clone(&x);

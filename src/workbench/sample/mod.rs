@@ -1,19 +1,20 @@
 //! A sample that is ours: a small network and the images it is tried on, both made by this
 //! program from a seed. `shapes` and `draw` make the images, `network` and what it builds on are
-//! trained on fresh ones by `train`, `file` and `data` write what comes out, and `install` holds
+//! trained on fresh ones by `train`, `file` and `data` write what comes out, and `package` holds
 //! the result as it comes with the program.
 
 mod data;
 pub mod draw;
 mod file;
-mod install;
+
 mod network;
 mod norm;
 mod ops;
+mod package;
 mod shapes;
 mod train;
 
-pub use install::{CALIBRATE, EVALUATE, MODEL, files, write_to};
+pub use package::{CALIBRATE, EVALUATE, MODEL, files, write_to};
 pub use shapes::CLASS_NAMES;
 pub use train::{DEVIATION, MEAN};
 
@@ -21,9 +22,8 @@ use crate::engine::context::{Cancelled, Ctx};
 use crate::engine::graph::GraphError;
 use crate::engine::tensor::TensorError;
 use crate::pipeline::load::LoadError;
-use crate::pipeline::load::onnx::{OnnxSource, encode};
+use crate::pipeline::load::onnx::{OnnxSource, encode, to_bytes};
 use draw::Split;
-use prost::Message as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -73,7 +73,7 @@ pub fn draw_data(seed: u64, folder: &Path, ctx: &Ctx) -> Result<(), SampleError>
         let pair = data::pair(split, seed, count, ctx);
         for (file, bytes) in [("images-idx3-ubyte.gz", &pair.images), ("labels-idx1-ubyte.gz", &pair.labels)] {
             let path = folder.join(name).join(file);
-            let packed = data::gzip(bytes).and_then(|packed| install::write_whole(&path, &packed));
+            let packed = data::gzip(bytes).and_then(|packed| package::write_whole(&path, &packed));
             packed.map_err(|source| SampleError::Write { path, source })?;
         }
     }
@@ -90,9 +90,9 @@ pub fn train(seed: u64, folder: &Path, ctx: &Ctx) -> Result<TrainingSummary, Sam
     let network = train::network(seed, train::STEPS, ctx)?;
     let accuracy = train::accuracy(&network, Split::Evaluate, seed, EVALUATE_COUNT, ctx)?;
     let model = file::model(&network)?;
-    let bytes = encode(&model, &OnnxSource::empty(&model.name))?.encode_to_vec();
+    let bytes = to_bytes(&encode(&model, &OnnxSource::empty(&model.name))?);
     let path = folder.join(MODEL);
-    install::write_whole(&path, &bytes).map_err(|source| SampleError::Write { path, source })?;
+    package::write_whole(&path, &bytes).map_err(|source| SampleError::Write { path, source })?;
     Ok(TrainingSummary {
         parameters: model.parameters(),
         model_bytes: bytes.len(),

@@ -31,7 +31,7 @@ fn sums(a: &[f32], b: &[f32], channels: usize, term: impl Fn(f32, f32, usize) ->
 
 /// What a batch says of its channels.
 #[derive(Debug, Clone)]
-pub struct Moments {
+pub(super) struct Moments {
     pub mean: Vec<f32>,
     /// Biased, as batch norm divides by it.
     pub variance: Vec<f32>,
@@ -42,7 +42,7 @@ impl Moments {
     ///
     /// # Errors
     /// When the tensor is no contiguous f32 tensor on the CPU.
-    pub fn of(x: &Tensor) -> Result<Self> {
+    pub(super) fn of(x: &Tensor) -> Result<Self> {
         let (storage, layout) = x.storage_and_layout();
         let Storage::Cpu(storage) = &*storage else { bail!("the sample is trained on the CPU") };
         let x = values(storage, layout)?;
@@ -56,7 +56,7 @@ impl Moments {
 }
 
 /// Activations `[…, channels]`, scale and shift `[1, channels]` → activations.
-pub struct BatchNorm {
+pub(super) struct BatchNorm {
     mean: Vec<f32>,
     /// One over the deviation.
     inverse: Vec<f32>,
@@ -66,7 +66,7 @@ impl BatchNorm {
     /// `moments` are those of the very activations that the operation is applied to: the gradient
     /// takes that for granted.
     #[must_use]
-    pub fn new(moments: &Moments, epsilon: f64) -> Self {
+    pub(super) fn new(moments: &Moments, epsilon: f64) -> Self {
         let inverse = moments.variance.iter().map(|v| (1.0 / (f64::from(*v) + epsilon).sqrt()) as f32).collect();
         Self { mean: moments.mean.clone(), inverse }
     }

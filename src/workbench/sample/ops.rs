@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tenso
 use rayon::prelude::*;
 
 /// Rows and columns of the window together.
-pub const TAPS: usize = 9;
+pub(super) const TAPS: usize = 9;
 
 /// How a 3×3 window moves over square images.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +53,7 @@ impl Window {
 }
 
 /// What a tensor holds, without a copy.
-pub fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+pub(super) fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
         None => bail!("a contiguous tensor is needed"),
@@ -61,7 +61,7 @@ pub fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]>
 }
 
 /// All values of a tensor, row-major.
-pub fn to_vec(tensor: &Tensor) -> Result<Vec<f32>> {
+pub(super) fn to_vec(tensor: &Tensor) -> Result<Vec<f32>> {
     tensor.flatten_all()?.to_vec1()
 }
 
@@ -79,7 +79,7 @@ fn add_to(target: &mut [f32], source: &[f32]) {
 }
 
 /// `[batch, side, side, channels]` → `[batch, out, out, 9·channels]`.
-pub struct Patches {
+pub(super) struct Patches {
     pub stride: usize,
 }
 
@@ -114,7 +114,7 @@ impl CustomOp1 for Patches {
 }
 
 /// `[batch, side, side, channels]` and weights `[9, channels]` → `[batch, out, out, channels]`.
-pub struct Depthwise {
+pub(super) struct Depthwise {
     pub stride: usize,
 }
 

@@ -66,7 +66,7 @@ enum Edge {
 
 /// How the shape is drawn.
 #[derive(Debug, Clone, Copy)]
-pub enum Pen {
+pub(super) enum Pen {
     Filled,
     /// Half the stroke's width, in units of the shape.
     Outline(f32),
@@ -74,7 +74,7 @@ pub enum Pen {
 
 /// Signed distance from `p` to the ink of a class, in units of the shape: negative under ink.
 #[must_use]
-pub fn ink_distance(class: usize, pen: Pen, p: Point) -> f32 {
+pub(super) fn ink_distance(class: usize, pen: Pen, p: Point) -> f32 {
     const OPEN_STROKE: f32 = 0.16;
     match (edge(class, p), pen) {
         (Edge::Closed(d), Pen::Filled) => d,
@@ -106,7 +106,7 @@ fn length(p: Point) -> f32 {
 
 /// Distance from `p` to the segment from `a` to `b`.
 #[must_use]
-pub fn segment(a: Point, b: Point, p: Point) -> f32 {
+pub(super) fn segment(a: Point, b: Point, p: Point) -> f32 {
     let (along, from) = ([b[0] - a[0], b[1] - a[1]], [p[0] - a[0], p[1] - a[1]]);
     let squared = (along[0] * along[0] + along[1] * along[1]).max(f32::MIN_POSITIVE);
     let t = ((from[0] * along[0] + from[1] * along[1]) / squared).clamp(0.0, 1.0);
@@ -140,8 +140,8 @@ mod tests {
         for class in [0, 1, 2, 3, 4, 5, 6, 7] {
             assert!(ink_distance(class, Pen::Filled, [0.0, 0.0]) < 0.0, "{}", CLASS_NAMES[class]);
         }
-        for class in 0..10 {
-            assert!(ink_distance(class, Pen::Filled, [3.0, 0.0]) > 1.0, "{}", CLASS_NAMES[class]);
+        for (class, name) in CLASS_NAMES.iter().enumerate() {
+            assert!(ink_distance(class, Pen::Filled, [3.0, 0.0]) > 1.0, "{name}");
         }
         assert!(ink_distance(8, Pen::Filled, [-0.8, 0.0]) < 0.0);
         assert!(ink_distance(8, Pen::Filled, [0.5, 0.0]) > 0.0);

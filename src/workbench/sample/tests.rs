@@ -61,7 +61,7 @@ fn the_written_graph_holds_what_was_trained() {
     let ctx = Ctx::new(2).unwrap();
     let network = network::Network::new(&mut crate::engine::random::Random::new(5)).unwrap();
     let model = file::model(&network).unwrap();
-    let bytes = encode(&model, &OnnxSource::empty(&model.name)).unwrap().encode_to_vec();
+    let bytes = to_bytes(&encode(&model, &OnnxSource::empty(&model.name)).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("fresh.onnx");
     std::fs::write(&path, bytes).unwrap();
@@ -78,7 +78,7 @@ fn training_does_not_depend_on_the_number_of_threads() {
     let trained = |threads| {
         let ctx = Ctx::new(threads).unwrap();
         let model = file::model(&train::network(3, 3, &ctx).unwrap()).unwrap();
-        encode(&model, &OnnxSource::empty(&model.name)).unwrap().encode_to_vec()
+        to_bytes(&encode(&model, &OnnxSource::empty(&model.name)).unwrap())
     };
     let one = trained(1);
     assert!([2, 3].into_iter().all(|threads| trained(threads) == one));

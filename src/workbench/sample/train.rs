@@ -13,9 +13,9 @@ pub const MEAN: f32 = 0.5;
 pub const DEVIATION: f32 = 0.25;
 
 /// Images per step.
-pub const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 /// Steps that the sample was trained for.
-pub const STEPS: usize = 1800;
+pub(super) const STEPS: usize = 1800;
 const WARM_UP: usize = 60;
 const PEAK_RATE: f32 = 4e-3;
 const DECAY: f32 = 0.02;
@@ -26,7 +26,7 @@ const SMOOTHING: f32 = 0.02;
 ///
 /// # Errors
 /// When candle refuses a shape.
-pub fn drawn(split: Split, seed: u64, range: std::ops::Range<usize>) -> candle_core::Result<(Tensor, Vec<u8>)> {
+pub(super) fn drawn(split: Split, seed: u64, range: std::ops::Range<usize>) -> candle_core::Result<(Tensor, Vec<u8>)> {
     let images: Vec<(u8, [u8; PIXELS])> = range.into_par_iter().map(|i| image(split, seed, i)).collect();
     let values = images.iter().flat_map(|(_, p)| p.iter().map(|v| (f32::from(*v) / 255.0 - MEAN) / DEVIATION)).collect();
     Ok((batch(values)?, images.iter().map(|(class, _)| *class).collect()))
@@ -36,7 +36,7 @@ pub fn drawn(split: Split, seed: u64, range: std::ops::Range<usize>) -> candle_c
 ///
 /// # Errors
 /// When cancelled, or when candle refuses.
-pub fn network(seed: u64, steps: usize, ctx: &Ctx) -> Result<Network, SampleError> {
+pub(super) fn network(seed: u64, steps: usize, ctx: &Ctx) -> Result<Network, SampleError> {
     ctx.start("training the sample's network", steps);
     ctx.pool().install(|| {
         let mut network = Network::new(&mut Random::new(seed))?;
@@ -62,7 +62,7 @@ pub fn network(seed: u64, steps: usize, ctx: &Ctx) -> Result<Network, SampleErro
 ///
 /// # Errors
 /// When cancelled, or when candle refuses.
-pub fn accuracy(network: &Network, split: Split, seed: u64, count: usize, ctx: &Ctx) -> Result<f64, SampleError> {
+pub(super) fn accuracy(network: &Network, split: Split, seed: u64, count: usize, ctx: &Ctx) -> Result<f64, SampleError> {
     ctx.pool().install(|| {
         let mut right = 0;
         for start in (0..count).step_by(100) {
