@@ -1,12 +1,12 @@
 //! A sample that is ours: a small network and the images it is tried on, both made by this
 //! program from a seed. `shapes` and `draw` make the images, `network` and what it builds on are
-//! trained on fresh ones by `train`, `file` and `data` write what comes out, and `package` holds
-//! the result as it comes with the program.
+//! trained on fresh ones by `train`, `file` and `data` write what comes out, `package` holds the
+//! result as it comes with the program, and `install` makes a project of it.
 
 mod data;
 pub mod draw;
 mod file;
-
+mod install;
 mod network;
 mod norm;
 mod ops;
@@ -14,6 +14,7 @@ mod package;
 mod shapes;
 mod train;
 
+pub use install::{install, preprocess};
 pub use package::{CALIBRATE, EVALUATE, MODEL, files, write_to};
 pub use shapes::CLASS_NAMES;
 pub use train::{DEVIATION, MEAN};
@@ -23,6 +24,7 @@ use crate::engine::graph::GraphError;
 use crate::engine::tensor::TensorError;
 use crate::pipeline::load::LoadError;
 use crate::pipeline::load::onnx::{OnnxSource, encode, to_bytes};
+use crate::workbench::project::ProjectError;
 use draw::Split;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -47,6 +49,10 @@ pub enum SampleError {
     Graph(#[from] GraphError),
     #[error("the sample's file: {0}")]
     Encode(#[from] LoadError),
+    #[error("the sample's project: {0}")]
+    Project(#[from] ProjectError),
+    #[error("there is no folder for a person's data here: set HOME or XDG_DATA_HOME, or name a project")]
+    Homeless,
     #[error("cannot write {}: {source}; choose another folder with --out", path.display())]
     Write { path: PathBuf, source: io::Error },
 }

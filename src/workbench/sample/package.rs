@@ -1,6 +1,7 @@
 //! The sample as it comes with the program, and how it gets to where the person can play with it.
 
-use std::io::{self, Write as _};
+use crate::workbench::project::write_atomically;
+use std::io;
 use std::path::Path;
 
 /// Name of the network's file.
@@ -41,17 +42,10 @@ pub fn write_to(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a file beside its place first, then moves it there; makes its folder.
+/// Writes a file whole or not at all; makes its folder.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    let part = path.with_added_extension("part");
-    let mut file = std::fs::File::create(&part)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&part, path));
-    if written.is_err() {
-        // The first error is the one to tell; what was half written is of no use.
-        let _ = std::fs::remove_file(&part);
-    }
-    written
+    write_atomically(path, bytes, false)
 }

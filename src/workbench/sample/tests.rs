@@ -90,3 +90,25 @@ fn training_can_be_stopped() {
     ctx.cancel();
     assert!(matches!(train::network(1, 40, &ctx), Err(SampleError::Cancelled(_))));
 }
+
+#[test]
+fn installing_makes_a_project_and_leaves_what_the_person_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("sample");
+    assert_eq!(install(Some(&root)).unwrap(), root);
+    let (mut project, mut document) = crate::workbench::project::Project::open(&root).unwrap();
+    assert_eq!(project.resolve(&document.model), root.join(MODEL));
+    let ctx = Ctx::new(2).unwrap();
+    let loaded = crate::pipeline::load::model(&project.resolve(&document.model), &ctx).unwrap();
+    assert_eq!(loaded.hash, document.model.hash);
+    for (file, count) in [(&document.evaluate, EVALUATE_COUNT), (&document.calibrate, CALIBRATE_COUNT)] {
+        let path = project.resolve(file.as_ref().unwrap());
+        let port = loaded.model.data_input().unwrap();
+        let data = crate::pipeline::load::dataset(&path, &document.preprocess, port, &ctx).unwrap();
+        assert_eq!(data.len(), count);
+    }
+    document.notes = "mine".to_owned();
+    project.save(&document).unwrap();
+    install(Some(&root)).unwrap();
+    assert_eq!(crate::workbench::project::Project::open(&root).unwrap().1.notes, "mine");
+}
