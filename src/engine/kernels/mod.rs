@@ -3,7 +3,6 @@
 //! the tests compare it with. Sums run in one fixed order, whatever the number of threads.
 
 pub mod affine;
-pub mod summary;
 pub mod convolve;
 pub mod map;
 pub mod matmul;
@@ -11,6 +10,7 @@ pub mod pool;
 mod product;
 pub mod quantize;
 pub mod softmax;
+pub mod summary;
 
 use std::cell::Cell;
 

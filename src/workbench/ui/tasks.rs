@@ -10,8 +10,9 @@ use crate::pipeline::configure::{Recipe, Treatment};
 use crate::pipeline::evaluate::Report;
 use crate::pipeline::export::Exported;
 use crate::pipeline::load::Dataset;
-use crate::workbench::jobs::Jobs;
+use crate::workbench::jobs::{JobId, Jobs};
 use crate::workbench::project::Project;
+use crate::workbench::sample;
 use crate::workbench::work::{self, NewProject, Opened, Split};
 use rayon::prelude::*;
 use std::path::PathBuf;
@@ -58,19 +59,28 @@ fn opened(project: Project, opened: Opened, ctx: &Ctx) -> Found {
 }
 
 /// Opens a project's folder.
-pub fn open(jobs: &mut Jobs<Found>, path: PathBuf) {
+pub fn open(jobs: &mut Jobs<Found>, path: PathBuf) -> JobId {
     jobs.submit(OPEN, format!("Open {}", path.display()), move |ctx, _| {
         let (project, found) = work::open(&path, ctx).map_err(|e| e.to_string())?;
         Ok(opened(project, found, ctx))
-    });
+    })
+}
+
+/// Opens the sample, where the person's data live.
+pub fn open_sample(jobs: &mut Jobs<Found>) -> JobId {
+    jobs.submit(OPEN, "Open the sample", move |ctx, _| {
+        let path = sample::install(None).map_err(|e| e.to_string())?;
+        let (project, found) = work::open(&path, ctx).map_err(|e| e.to_string())?;
+        Ok(opened(project, found, ctx))
+    })
 }
 
 /// Makes a project and opens it.
-pub fn create(jobs: &mut Jobs<Found>, root: PathBuf, new: NewProject) {
+pub fn create(jobs: &mut Jobs<Found>, root: PathBuf, new: NewProject) -> JobId {
     jobs.submit(OPEN, format!("Make {}", root.display()), move |ctx, _| {
         let (project, found) = work::init(&root, &new, ctx).map_err(|e| e.to_string())?;
         Ok(opened(project, found, ctx))
-    });
+    })
 }
 
 /// Scores layers under treatments; what comes first in `wanted` comes first out.
@@ -133,9 +143,10 @@ pub fn picture(jobs: &mut Jobs<Found>, bench: &Bench) -> Option<ErrorPicture> {
 
 /// Measures a recipe on the evaluation data.
 pub fn evaluate(jobs: &mut Jobs<Found>, bench: &Bench, recipe: Arc<Recipe>) {
-    let opened = bench.opened.clone();
+    let (opened, project) = (bench.opened.clone(), bench.project.clone());
     jobs.submit(EVALUATE, format!("Evaluate {}", recipe.name), move |ctx, _| {
         let report = opened.evaluate(&recipe, Split::Evaluate, None, ctx).map_err(|e| e.to_string())?;
+        project.add_report(&report).map_err(|e| e.to_string())?;
         Ok(Found::Report(Box::new(report)))
     });
 }

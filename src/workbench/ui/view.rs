@@ -8,7 +8,6 @@ use super::theme::Tokens;
 use super::widgets;
 use crate::workbench::jobs::JobView;
 use eframe::egui::{Response, Ui};
-use std::path::PathBuf;
 
 /// One line of the log.
 #[derive(Debug, Clone)]
@@ -37,8 +36,6 @@ pub struct View<'a> {
     pub log: &'a [LogLine],
     pub situation: Situation,
     pub export_path: &'a str,
-    /// Whether the grid should scroll to the selected layer.
-    pub sample: Option<&'a PathBuf>,
 }
 
 impl View<'_> {

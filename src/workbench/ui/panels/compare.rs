@@ -207,7 +207,7 @@ fn cell_ui(ui: &mut Ui, view: &View<'_>, value: Option<f64>, against: Option<Opt
     let rect = ui.max_rect().shrink2(vec2(1.0, 1.0));
     ui.painter().rect_filled(rect, 2.0, ground);
     ui.painter().text(rect.center(), Align2::CENTER_CENTER, text, FontId::proportional(11.0), t.text_on(ground));
-    let response = ui.interact(rect, ui.id().with("cell"), Sense::hover());
+    let response = ui.interact(rect, ui.scope_id().with("cell"), Sense::hover());
     response.on_hover_text(decibels(value));
 }
 

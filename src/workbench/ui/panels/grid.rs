@@ -364,7 +364,7 @@ fn heat_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: Opti
             sqnr_db: bench.scores.get(index, &treatment).map(|s| s.sqnr_db),
             chosen: plan.treatment.weights.bits() == bits,
         };
-        if heat_cell(ui, rect, ui.id().with(("heat", index, bits)), view.tokens, &cell) {
+        if heat_cell(ui, rect, ui.scope_id().with(("heat", index, bits)), view.tokens, &cell) {
             let change = Change { weights: Some(plan.wanted.weights.with_bits(bits)), ..Change::default() };
             acts.push(Act::Drag(Edit::Treat { layers: vec![plan.layer.name.clone()], change }));
         }
