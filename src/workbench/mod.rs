@@ -3,4 +3,6 @@
 pub mod cli;
 pub mod project;
 pub mod sample;
+#[cfg(feature = "gui")]
+pub mod ui;
 pub mod work;
