@@ -205,8 +205,11 @@ fn every_truncation_is_an_error_or_a_model_and_never_a_panic() {
     let bytes = small().encode_to_vec();
     for end in 0..bytes.len() {
         let result = decode_bytes(bytes[..end].to_vec(), Path::new("cut.onnx"), &ctx());
-        assert!(result.is_err(), "{end} of {} bytes were taken for the whole", bytes.len());
-        assert!(result.unwrap_err().to_string().contains("cut.onnx"));
+        match result {
+            Err(error) => assert!(error.to_string().contains("cut.onnx")),
+            // Only what the format lets go without a trace: the properties behind the model.
+            Ok(d) => assert!(d.model.nodes.len() == 2 && d.model.opset() == 13, "{end} of {} bytes", bytes.len()),
+        }
     }
 }
 
