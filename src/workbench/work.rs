@@ -201,10 +201,7 @@ impl Opened {
                 all.subset(wanted)
             }
         };
-        Ok(match limit {
-            Some(limit) if limit < data.len() => data.subset(evenly(data.len(), limit)),
-            _ => data,
-        })
+        Ok(limit.map_or_else(|| data.clone(), |limit| data.spread(limit)))
     }
 
     fn read_data(&self, path: &str, ctx: &Ctx) -> Result<Dataset, WorkError> {
@@ -345,11 +342,6 @@ impl Opened {
         };
         Ok(evaluate::run(&subjects, data, &settings, ctx)?)
     }
-}
-
-/// `count` places spread evenly over `len`.
-fn evenly(len: usize, count: usize) -> Vec<usize> {
-    (0..count).map(|i| i * len / count.max(1)).collect()
 }
 
 fn same_accuracy(ours: &Report, file: &Report) -> Check {

@@ -59,7 +59,7 @@ pub fn run(model: &Model, wires: &BTreeSet<Wire>, data: &Dataset, ctx: &Ctx) -> 
     let executor = Executor::new(model, &request)?;
     let mut statistics = Statistics::default();
     ctx.start("Calibrating", data.len());
-    let batch = batch_size(&executor, data);
+    let batch = data.batch_size(executor.fixed_batch());
     let all: Vec<usize> = (0..data.len()).collect();
     for indices in all.chunks(batch) {
         ctx.check()?;
@@ -85,10 +85,4 @@ pub fn run(model: &Model, wires: &BTreeSet<Wire>, data: &Dataset, ctx: &Ctx) -> 
         }
     }
     Ok(statistics)
-}
-
-/// Samples per batch: about a million input values, at most 64 samples, or what the model is fixed to.
-#[must_use]
-pub fn batch_size(executor: &Executor, data: &Dataset) -> usize {
-    executor.fixed_batch().unwrap_or_else(|| (1_000_000 / data.sample_len().max(1)).clamp(1, 64)).max(1)
 }

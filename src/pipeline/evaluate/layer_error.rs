@@ -10,11 +10,10 @@ use crate::engine::tensor::Value;
 use crate::pipeline::load::Dataset;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Sums over the first samples, one pair per layer.
+/// Measured on all of `data`.
 pub(super) fn layer_errors(
     subjects: &Subjects<'_>,
     data: &Dataset,
-    samples: usize,
     batch: usize,
     ctx: &Ctx,
 ) -> Result<Vec<LayerError>, EvaluateError> {
@@ -33,7 +32,7 @@ pub(super) fn layer_errors(
         })
         .collect::<Result<Vec<_>, _>>()?;
     let mut sums = vec![(ErrorSums::default(), ErrorSums::default()); layers.len()];
-    let samples = samples.min(data.len());
+    let samples = data.len();
     ctx.start("Measuring layer errors", samples);
     let all: Vec<usize> = (0..samples).collect();
     for indices in all.chunks(batch) {

@@ -52,7 +52,7 @@ pub fn run(subjects: &Subjects<'_>, data: &Dataset, settings: &Settings, ctx: &C
     let input = subjects.original.data_input().ok_or(EvaluateError::NoPorts)?.wire.clone();
     let original = executor("original", subjects.original)?;
     let variant = executor("compressed", subjects.variant)?;
-    let batch = crate::pipeline::calibrate::batch_size(&original, data);
+    let batch = data.batch_size(original.fixed_batch());
     let mut tally = Tally::new(OutputKind::of(subjects.original));
     ctx.start(format!("Evaluating {}", settings.recipe), data.len());
     let all: Vec<usize> = (0..data.len()).collect();
@@ -69,7 +69,7 @@ pub fn run(subjects: &Subjects<'_>, data: &Dataset, settings: &Settings, ctx: &C
     let layers = if settings.layer_samples == 0 {
         Vec::new()
     } else {
-        layer_errors(subjects, data, settings.layer_samples, batch, ctx)?
+        layer_errors(subjects, &data.spread(settings.layer_samples), batch, ctx)?
     };
     let (metrics, baseline, fidelity, changed) = tally.finish();
     Ok(Report {

@@ -9,13 +9,13 @@ use crate::engine::random::Random;
 use candle_core::{Device, Result, Tensor, Var};
 
 /// What batch norm adds to a variance before its root.
-pub const EPSILON: f64 = 1e-5;
+pub(super) const EPSILON: f64 = 1e-5;
 /// Share of a new batch in the running statistics.
 const MOMENTUM: f32 = 0.05;
 
 /// What a convolution looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
+pub(super) enum Reach {
     /// 3×3 pixels of all channels.
     Full,
     /// 3×3 pixels of one channel each.
@@ -26,15 +26,15 @@ pub enum Reach {
 
 /// What follows the batch norm that follows a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tail {
+pub(super) enum Tail {
     Relu,
-    /// Adds what entered the depthwise convolution before this one, then ReLU.
+    /// Adds what entered the depthwise convolution before this one, then `ReLU`.
     AddRelu,
 }
 
 /// One convolution with its batch norm.
 #[derive(Debug, Clone, Copy)]
-pub struct Spec {
+pub(super) struct Spec {
     /// Prefix of the names in the file, and of the batch norm's.
     pub block: &'static str,
     /// Name of the convolution inside its block.
@@ -51,7 +51,7 @@ const fn spec(block: &'static str, part: &'static str, reach: Reach, stride: usi
 }
 
 /// The convolutions, in order.
-pub const SPECS: [Spec; 11] = [
+pub(super) const SPECS: [Spec; 11] = [
     spec("stem", "conv", Reach::Full, 1, [1, 16], Tail::Relu),
     spec("block1", "depthwise", Reach::Depthwise, 2, [16, 16], Tail::Relu),
     spec("block1", "pointwise", Reach::Pointwise, 1, [16, 32], Tail::Relu),
@@ -65,10 +65,10 @@ pub const SPECS: [Spec; 11] = [
     spec("expand", "conv", Reach::Pointwise, 1, [64, 96], Tail::Relu),
 ];
 /// Channels that the head sees.
-pub const FEATURES: usize = SPECS[SPECS.len() - 1].outputs;
+pub(super) const FEATURES: usize = SPECS[SPECS.len() - 1].outputs;
 
 /// One convolution with its batch norm, at work.
-pub struct Conv {
+pub(super) struct Conv {
     pub spec: Spec,
     /// `[9·inputs, outputs]` (tap-major), `[9, channels]` or `[inputs, outputs]`.
     pub weight: Var,
@@ -79,7 +79,7 @@ pub struct Conv {
     pub variance: Vec<f32>,
 }
 
-pub struct Network {
+pub(super) struct Network {
     pub convs: Vec<Conv>,
     /// `[features, classes]`.
     pub head_weight: Var,
@@ -103,8 +103,8 @@ impl Conv {
         // Scales start far apart, as they end up in networks trained for long: this is what makes
         // one range for a whole tensor a bad fit while a range per channel loses nothing.
         let spread = match spec.tail {
-            Tail::Relu => 2.0,
-            Tail::AddRelu => 1.0,
+            Tail::Relu => 2.8,
+            Tail::AddRelu => 1.4,
         };
         let scale = (0..spec.outputs).map(|_| random.range(-spread, 0.5 * spread).exp2()).collect();
         Ok(Self {
@@ -156,7 +156,7 @@ fn follow(running: &mut [f32], batch: &[f32], factor: f32) {
 impl Network {
     /// # Errors
     /// When candle refuses a shape.
-    pub fn new(random: &mut Random) -> Result<Self> {
+    pub(super) fn new(random: &mut Random) -> Result<Self> {
         Ok(Self {
             convs: SPECS.iter().map(|spec| Conv::new(*spec, random)).collect::<Result<_>>()?,
             head_weight: normal((FEATURES, CLASSES), (1.0 / FEATURES as f32).sqrt(), random)?,
@@ -166,7 +166,7 @@ impl Network {
 
     /// Everything that training changes by gradient.
     #[must_use]
-    pub fn parameters(&self) -> Vec<&Var> {
+    pub(super) fn parameters(&self) -> Vec<&Var> {
         let convs = self.convs.iter().flat_map(|c| [&c.weight, &c.scale, &c.shift]);
         convs.chain([&self.head_weight, &self.head_bias]).collect()
     }
@@ -175,7 +175,7 @@ impl Network {
     ///
     /// # Errors
     /// When candle refuses a shape.
-    pub fn forward_training(&mut self, images: &Tensor) -> Result<Tensor> {
+    pub(super) fn forward_training(&mut self, images: &Tensor) -> Result<Tensor> {
         let mut path = Path::new(images);
         for conv in &mut self.convs {
             let x = conv.convolve(path.enter(conv.spec.reach))?;
@@ -188,7 +188,7 @@ impl Network {
     ///
     /// # Errors
     /// When candle refuses a shape.
-    pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
+    pub(super) fn forward(&self, images: &Tensor) -> Result<Tensor> {
         let mut path = Path::new(images);
         for conv in &self.convs {
             let x = conv.convolve(path.enter(conv.spec.reach))?;
@@ -237,7 +237,7 @@ impl Path {
 ///
 /// # Errors
 /// When `values` is no whole number of images.
-pub fn batch(values: Vec<f32>) -> Result<Tensor> {
+pub(super) fn batch(values: Vec<f32>) -> Result<Tensor> {
     let count = values.len() / (SIDE * SIDE);
     Tensor::from_vec(values, (count, SIDE, SIDE, 1), &Device::Cpu)
 }
