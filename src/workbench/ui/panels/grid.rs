@@ -15,6 +15,8 @@ use egui_extras::{Column, TableBuilder, TableRow};
 
 const ROW: f32 = 26.0;
 const HEAT_CELL: f32 = 30.0;
+/// Between columns.
+const GAP: f32 = 6.0;
 
 /// What bars are drawn against.
 struct Scale {
@@ -48,7 +50,7 @@ pub fn filter_id() -> Id {
 fn bar_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
     ui.horizontal(|ui| {
         let mut filter = bench.filter.clone();
-        let edit = TextEdit::singleline(&mut filter).id(filter_id()).desired_width(190.0).hint_text("Filter: name, op, size>10k, sqnr<20");
+        let edit = TextEdit::singleline(&mut filter).id(filter_id()).desired_width(190.0).hint_text("Name, op, size>10k, sqnr<20");
         let response = ui.add(edit).accessible_name("Filter layers");
         if response.changed() {
             acts.push(Act::Filter(filter.clone()));
@@ -83,26 +85,30 @@ fn table_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
         parameters: largest(&|i| bench.layers()[i].parameters() as u64),
         bytes: largest(&|i| bench.layer_plan(i).map_or(0, |l| l.original_bytes)),
     };
+    ui.spacing_mut().item_spacing.x = GAP;
     let heat = HEAT_CELL * WIDTHS.len() as f32 + 2.0;
-    let width = ui.available_width();
+    let width = ui.available_width() - 8.0;
     // What a narrow panel does without comes back when it is widened.
-    let roomy = width > 860.0;
-    let fixed = heat + 62.0 + 58.0 + 72.0 + 66.0 + 62.0 + if roomy { 84.0 + 62.0 + 80.0 + 74.0 } else { 0.0 } + 96.0;
+    let roomy = width > 900.0;
+    let narrow = [58.0, 64.0, 38.0, 78.0, 66.0, 44.0, heat];
+    let wide = [78.0, 76.0, 54.0, 72.0];
+    let columns = 1 + narrow.len() + if roomy { wide.len() } else { 0 };
+    let fixed = narrow.iter().sum::<f32>() + if roomy { wide.iter().sum() } else { 0.0 } + GAP * (columns - 1) as f32;
     let mut table = TableBuilder::new(ui)
         .id_salt(("layers", roomy))
         .striped(true)
         .sense(Sense::click())
         .drag_to_scroll(eframe::egui::scroll_area::DragScroll::Never)
         .cell_layout(eframe::egui::Layout::left_to_right(eframe::egui::Align::Center))
-        .column(Column::initial((width - fixed).clamp(90.0, 320.0)).at_least(80.0).clip(true).resizable(true));
+        .column(Column::exact((width - fixed).max(80.0)).clip(true));
     if roomy {
-        table = table.column(Column::exact(84.0).clip(true)).column(Column::exact(80.0).clip(true));
+        table = table.column(Column::exact(wide[0]).clip(true)).column(Column::exact(wide[1]).clip(true));
     }
-    table = table.column(Column::exact(58.0)).column(Column::exact(66.0)).column(Column::exact(40.0)).column(Column::exact(78.0));
+    table = narrow[..4].iter().fold(table, |table, &w| table.column(Column::exact(w)));
     if roomy {
-        table = table.column(Column::exact(58.0)).column(Column::exact(74.0));
+        table = table.column(Column::exact(wide[2])).column(Column::exact(wide[3]));
     }
-    table = table.column(Column::exact(68.0)).column(Column::exact(56.0)).column(Column::exact(heat));
+    table = narrow[4..].iter().fold(table, |table, &w| table.column(Column::exact(w)));
     if bench.selection.reveal
         && let Some(row) = bench.rows.iter().position(|r| Some(*r) == bench.selection.primary())
     {
@@ -170,7 +176,7 @@ fn row_ui(row: &mut TableRow<'_, '_>, view: &View<'_>, bench: &Bench, scale: &Sc
     }
     row.col(|ui| {
         let count = layer.parameters() as u64;
-        drop(bar(ui, (count as f32 / scale.parameters).sqrt(), &units::count(count), view.tokens.raised, view.tokens.text));
+        drop(bar(ui, (count as f32 / scale.parameters).sqrt(), &units::count(count), view.tokens.bar, view.tokens.text));
     });
     match plan {
         Some(plan) => settings_ui(row, view, bench, index, plan, roomy, acts),
@@ -208,7 +214,7 @@ fn bytes_ui(ui: &mut Ui, view: &View<'_>, plan: Option<&LayerPlan>, scale: &Scal
     let Some(plan) = plan else { return };
     let share = (plan.bytes as f32 / scale.bytes).sqrt();
     let text = units::bytes(plan.bytes);
-    let response = bar(ui, share, &text, view.tokens.raised, view.tokens.text);
+    let response = bar(ui, share, &text, view.tokens.bar, view.tokens.text);
     response.on_hover_text(format!("{} of {} bytes", plan.bytes, plan.original_bytes));
 }
 

@@ -9,7 +9,7 @@ use crate::workbench::ui::inspect::{LayerFacts, Treated};
 use crate::workbench::ui::plots::{FEW_STEPS, channels_ui, histogram_ui, tick};
 use crate::workbench::ui::scores::{WIDTHS, at_width};
 use crate::workbench::ui::view::{View, decibels, shape_text};
-use crate::workbench::ui::widgets::{Icon, bar, empty, icon, section, small};
+use crate::workbench::ui::widgets::{Icon, bar, empty, heading, icon, section, small};
 use eframe::egui::{Align2, FontId, Grid, Image, Label, Rect, RichText, ScrollArea, Sense, Slider, Stroke, StrokeKind, Ui, Vec2, pos2, vec2};
 
 pub fn inspector_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
@@ -120,15 +120,17 @@ fn why_ui(ui: &mut Ui, view: &View<'_>, plan: &LayerPlan, facts: &LayerFacts, tr
 
 fn charts_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, plan: &LayerPlan, facts: &LayerFacts, treated: Option<&Treated>) {
     let t = view.tokens;
+    ui.add_space(6.0);
     ui.horizontal(|ui| {
-        section(ui, t, "Weights");
+        heading(ui, t, "Weights");
         key_ui(ui, view, t.before, "before");
         key_ui(ui, view, t.after, "after");
     });
     histogram_ui(ui, t, facts, treated, 112.0);
     let shared = shared_scale(plan, treated);
+    ui.add_space(4.0);
     ui.horizontal(|ui| {
-        section(ui, t, "Channel ranges");
+        heading(ui, t, "Channel ranges");
         if shared.is_some() {
             key_ui(ui, view, t.bad, "lost");
             key_ui(ui, view, t.warn, "4 steps");
@@ -221,14 +223,14 @@ fn what_if_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: &
             }
             let score = bench.scores.get(index, &treatment);
             let (share, text, ground) = match score {
-                Some(s) if s.sqnr_db.is_finite() => ((s.sqnr_db / 50.0) as f32, format!("{:.1}", s.sqnr_db), t.raised),
-                Some(_) => (1.0, "exact".to_owned(), t.raised),
-                None => (0.0, "…".to_owned(), t.raised),
+                Some(s) if s.sqnr_db.is_finite() => ((s.sqnr_db / 50.0) as f32, format!("{:.1}", s.sqnr_db), t.bar),
+                Some(_) => (1.0, "exact".to_owned(), t.bar),
+                None => (0.0, "…".to_owned(), t.bar),
             };
             cell_ui(ui, third, |ui| drop(bar(ui, share, &text, ground, t.text)));
             let bytes = bytes_at(plan, &treatment, groups);
             let share = bytes as f32 / plan.original_bytes.max(1) as f32;
-            cell_ui(ui, third, |ui| drop(bar(ui, share, &units::bytes(bytes), t.raised, t.text)));
+            cell_ui(ui, third, |ui| drop(bar(ui, share, &units::bytes(bytes), t.bar, t.text)));
             ui.end_row();
         }
     });

@@ -120,7 +120,7 @@ fn kinds_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench) {
                 row.col(|ui| drop(small(ui, view.tokens, count.to_string())));
                 row.col(|ui| {
                     let share = *weights as f32 / all.max(1) as f32;
-                    drop(crate::workbench::ui::widgets::bar(ui, share, &units::count(*weights), view.tokens.raised, view.tokens.text));
+                    drop(crate::workbench::ui::widgets::bar(ui, share, &units::count(*weights), view.tokens.bar, view.tokens.text));
                 });
             });
         });

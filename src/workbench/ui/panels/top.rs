@@ -10,7 +10,7 @@ use crate::workbench::ui::layout::Workspace;
 use crate::workbench::ui::tasks;
 use crate::workbench::ui::view::{View, decibels, percent};
 use crate::workbench::ui::widgets::{Icon, explain, icon, icon_button, small};
-use eframe::egui::containers::menu::MenuBar;
+use eframe::egui::containers::menu::menu_style;
 use eframe::egui::{Align, Button, ComboBox, Layout, RichText, Sense, Ui, vec2};
 
 pub fn top_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
@@ -48,7 +48,9 @@ fn menus_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
             ],
         ),
     ];
-    MenuBar::new().ui(ui, |ui| {
+    ui.scope(|ui| {
+        menu_style(ui.style_mut());
+        ui.spacing_mut().item_spacing.x = 0.0;
         for (title, commands) in MENUS {
             ui.menu_button(title, |ui| {
                 ui.set_min_width(210.0);

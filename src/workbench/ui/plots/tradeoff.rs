@@ -2,8 +2,8 @@
 
 use crate::engine::units;
 use crate::workbench::ui::theme::Tokens;
-use eframe::egui::{Align2, RichText, Stroke, Ui};
-use egui_plot::{GridMark, Line, LineStyle, MarkerShape, Plot, PlotPoint, PlotPoints, Points, Text};
+use eframe::egui::{FontId, Pos2, Rect, Stroke, Ui, vec2};
+use egui_plot::{GridMark, Line, LineStyle, MarkerShape, Plot, PlotPoint, PlotPoints, Points};
 use std::ops::RangeInclusive;
 
 /// One recipe on the chart.
@@ -34,7 +34,8 @@ pub fn tradeoff_plot(ui: &mut Ui, tokens: &Tokens, marks: &[Mark], y_label: &str
         .x_axis_label("Bytes on disk (log)")
         .y_axis_label(y_label)
         .y_axis_min_width(36.0)
-        .grid_spacing(60.0..=300.0)
+        .grid_spacing(26.0..=160.0)
+        .grid_color(tokens.line)
         .x_grid_spacer(bytes_grid)
         .label_formatter(|_| None)
         .show_crosshair(false)
@@ -46,8 +47,9 @@ pub fn tradeoff_plot(ui: &mut Ui, tokens: &Tokens, marks: &[Mark], y_label: &str
             draw_mark(plot_ui, tokens, mark);
         }
     });
-    let pointer = response.response.hover_pos()?;
     let place = |m: &Mark| response.transform.position_from_point(&PlotPoint::new(m.bytes.log10(), m.quality));
+    draw_names(ui, tokens, marks, *response.transform.frame(), &place);
+    let pointer = response.response.hover_pos()?;
     let nearest = marks
         .iter()
         .enumerate()
@@ -59,6 +61,32 @@ pub fn tradeoff_plot(ui: &mut Ui, tokens: &Tokens, marks: &[Mark], y_label: &str
     let clicked = response.response.clicked();
     response.response.on_hover_text_at_pointer(mark.words.clone());
     clicked.then_some(nearest.0)
+}
+
+/// Names beside the marks, the telling ones first; where there is no room, none.
+fn draw_names(ui: &Ui, tokens: &Tokens, marks: &[Mark], frame: Rect, place: &dyn Fn(&Mark) -> Pos2) {
+    let mut order: Vec<&Mark> = marks.iter().collect();
+    order.sort_by_key(|m| (!m.current, !m.measured, !m.on_frontier));
+    let mut taken: Vec<Rect> = marks.iter().map(|m| Rect::from_center_size(place(m), vec2(9.0, 9.0))).collect();
+    let painter = ui.painter().with_clip_rect(frame);
+    for mark in order {
+        let color = if mark.current { tokens.text } else { tokens.muted };
+        let galley = painter.layout_no_wrap(mark.name.clone(), FontId::proportional(11.0), color);
+        let (at, size) = (place(mark), galley.size());
+        let corners = [
+            at + vec2(9.0, -size.y * 0.5),
+            at + vec2(-9.0 - size.x, -size.y * 0.5),
+            at + vec2(6.0, -size.y - 3.0),
+            at + vec2(6.0, 3.0),
+            at + vec2(-size.x * 0.5, -size.y - 8.0),
+            at + vec2(-size.x * 0.5, 8.0),
+        ];
+        let free = |r: &Rect| frame.contains_rect(*r) && taken.iter().all(|t| !t.intersects(*r));
+        if let Some(rect) = corners.iter().map(|c| Rect::from_min_size(*c, size)).find(free) {
+            painter.galley(rect.min, galley, color);
+            taken.push(rect);
+        }
+    }
 }
 
 /// Grid lines at 1, 2 and 5 times each power of ten.
@@ -103,7 +131,4 @@ fn draw_mark(plot_ui: &mut egui_plot::PlotUi<'_>, tokens: &Tokens, mark: &Mark) 
     if mark.current {
         plot_ui.points(points(9.0, false, tokens.accent));
     }
-    let color = if mark.current { tokens.text } else { tokens.muted };
-    let name = RichText::new(format!("  {}", mark.name)).color(color).size(11.0);
-    plot_ui.text(Text::new("", PlotPoint::new(at[0], at[1]), name).anchor(Align2::LEFT_CENTER).allow_hover(false));
 }

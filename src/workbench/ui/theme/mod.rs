@@ -18,6 +18,8 @@ pub struct Tokens {
     pub raised: Color32,
     pub hover: Color32,
     pub line: Color32,
+    /// Bars behind numbers.
+    pub bar: Color32,
     pub text: Color32,
     pub muted: Color32,
     pub accent: Color32,
@@ -46,6 +48,7 @@ struct File {
     raised: String,
     hover: String,
     line: String,
+    bar: String,
     text: String,
     muted: String,
     accent: String,
@@ -92,6 +95,7 @@ impl Tokens {
             raised: color(&file.raised)?,
             hover: color(&file.hover)?,
             line: color(&file.line)?,
+            bar: color(&file.bar)?,
             text: color(&file.text)?,
             muted: color(&file.muted)?,
             accent: color(&file.accent)?,
@@ -163,8 +167,11 @@ mod tests {
     fn text_can_be_read() {
         for theme in [Theme::Dark, Theme::Light] {
             let t = Tokens::of(theme);
-            for ground in [t.background, t.panel, t.raised] {
+            for ground in [t.background, t.panel, t.raised, t.bar] {
                 assert!(contrast(t.text, ground) >= 7.0, "{theme:?}: text");
+                if ground == t.bar {
+                    continue;
+                }
                 for color in [t.muted, t.accent, t.good, t.warn, t.bad, t.stale] {
                     assert!(contrast(color, ground) >= 4.5, "{theme:?}: {color:?} on {ground:?} {}", contrast(color, ground));
                 }

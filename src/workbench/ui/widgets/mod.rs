@@ -42,6 +42,7 @@ pub fn empty(ui: &mut Ui, tokens: &Tokens, title: &str, hint: &str) {
 
 /// A name and a value on one line.
 pub fn fact(ui: &mut Ui, tokens: &Tokens, name: &str, value: impl Into<String>) {
+    let height = std::mem::replace(&mut ui.spacing_mut().interact_size.y, 18.0);
     ui.horizontal(|ui| {
         ui.allocate_ui_with_layout([120.0, 18.0].into(), Layout::left_to_right(Align::Center), |ui| {
             ui.set_min_width(120.0);
@@ -50,12 +51,18 @@ pub fn fact(ui: &mut Ui, tokens: &Tokens, name: &str, value: impl Into<String>) 
         let value: String = value.into();
         ui.add(eframe::egui::Label::new(RichText::new(value.clone()).color(tokens.text)).truncate()).on_hover_text(value);
     });
+    ui.spacing_mut().interact_size.y = height;
 }
 
 /// A small heading within a panel.
 pub fn section(ui: &mut Ui, tokens: &Tokens, title: &str) {
     ui.add_space(6.0);
-    ui.label(RichText::new(title).color(tokens.text).strong().size(13.0));
+    heading(ui, tokens, title);
+}
+
+/// The words of a section's heading.
+pub fn heading(ui: &mut Ui, tokens: &Tokens, title: &str) {
+    ui.label(RichText::new(title).color(tokens.accent).size(13.0));
 }
 
 /// Muted small print.
