@@ -1,1 +1,122 @@
-//! Runs a model on a batch.
+//! Runs a model on a batch. [`Executor::new`] makes a plan (order, folded constants, fusions, when a
+//! value can be dropped); [`Executor::run`] follows it, as often and from as many threads as one
+//! likes. A plan may begin and end at any wires, so that one layer or a suffix can run alone.
+
+mod data;
+pub(in crate::engine) mod ops;
+mod plan;
+mod prepare;
+mod run;
+mod separable;
+
+pub use prepare::prepare;
+
+use crate::engine::context::Cancelled;
+use crate::engine::graph::{GraphError, Model, Node, Port, Wire};
+use crate::engine::tensor::{TensorError, Value};
+use plan::Plan;
+use rayon::ThreadPool;
+
+/// What a plan computes from what. The default: the model's own inputs and outputs, no taps.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// Wires that the caller feeds; any wires of the graph. `None`: the model's inputs that have no
+    /// constant value.
+    pub inputs: Option<Vec<Wire>>,
+    /// `None`: the model's outputs.
+    pub outputs: Option<Vec<Wire>>,
+    /// Wires to be shown as they are computed.
+    pub taps: Vec<Wire>,
+}
+
+/// Why a model could not be planned or run.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecError {
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+    #[error("the model uses operators that Lapidary cannot run: {}", list(.0))]
+    Unsupported(Vec<MissingOperator>),
+    #[error("\"{wire}\" is needed but neither fed, nor constant, nor computed by any node")]
+    NoSource { wire: Wire },
+    #[error("input \"{wire}\": {reason}")]
+    Feed { wire: Wire, reason: String },
+    #[error("node \"{node}\" ({op}): {reason}")]
+    Node { node: String, op: String, reason: String },
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+}
+
+/// An operator without an implementation, and where the model uses it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingOperator {
+    pub op: String,
+    pub domain: String,
+    pub node: String,
+}
+
+fn list(missing: &[MissingOperator]) -> String {
+    let show = |m: &MissingOperator| match m.domain.as_str() {
+        "" => format!("{} (node \"{}\")", m.op, m.node),
+        domain => format!("{domain}.{} (node \"{}\")", m.op, m.node),
+    };
+    missing.iter().map(show).collect::<Vec<_>>().join(", ")
+}
+
+impl ExecError {
+    fn at(node: &Node, error: data::OpError) -> Self {
+        match error {
+            data::OpError::Cancelled(cancelled) => Self::Cancelled(cancelled),
+            other => Self::Node { node: node.label(), op: node.op.clone(), reason: other.to_string() },
+        }
+    }
+}
+
+/// A plan ready to run. Immutable; share it among threads.
+pub struct Executor {
+    plan: Plan,
+    /// The data input as the model declares it.
+    data: Option<Port>,
+}
+
+impl std::fmt::Debug for Executor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Executor").field("steps", &self.plan.steps.len()).field("data", &self.data).finish_non_exhaustive()
+    }
+}
+
+impl Executor {
+    /// Plans `request`: nodes between its inputs and its outputs in running order, nodes of constants
+    /// computed at once, chains fused where nobody sees the values between.
+    ///
+    /// # Errors
+    /// When operators are missing (all are listed), wires have no source, or folding fails.
+    pub fn new(model: &Model, request: &Request) -> Result<Self, ExecError> {
+        let plan = plan::make(model, request)?;
+        Ok(Self { plan, data: model.data_input().cloned() })
+    }
+
+    /// The batch size that the model insists on, if it does.
+    #[must_use]
+    pub fn fixed_batch(&self) -> Option<usize> {
+        self.data.as_ref()?.fact.shape.as_ref()?.first()?.known()
+    }
+}
+
+/// Computes one node alone.
+///
+/// # Errors
+/// When the operator is missing or refuses its inputs.
+pub fn evaluate_node(
+    node: &Node,
+    inputs: &[Option<Value>],
+    opset: i64,
+    pool: Option<&ThreadPool>,
+) -> Result<Vec<Value>, ExecError> {
+    let Some(operator) = ops::find(node) else {
+        let missing = MissingOperator { op: node.op.clone(), domain: node.domain.clone(), node: node.label() };
+        return Err(ExecError::Unsupported(vec![missing]));
+    };
+    operator(&ops::Call { node, opset, inputs, pool }).map_err(|e| ExecError::at(node, e))
+}

@@ -12,6 +12,7 @@ pub struct Patch {
     add: Vec<Node>,
     constants: BTreeMap<Wire, Tensor>,
     inputs: Vec<(NodeId, usize, Option<Wire>)>,
+    outputs: Vec<(NodeId, usize, Wire)>,
     redirect: BTreeMap<Wire, Wire>,
     next: usize,
 }
@@ -59,6 +60,11 @@ impl Patch {
         self.inputs.push((node, index, wire));
     }
 
+    /// Makes output `index` of a node produce `wire` instead.
+    pub fn set_output(&mut self, node: NodeId, index: usize, wire: Wire) {
+        self.outputs.push((node, index, wire));
+    }
+
     /// Makes every reader of `from` (nodes that were there before, and model outputs) read `to`.
     pub fn redirect(&mut self, from: Wire, to: Wire) {
         self.redirect.insert(from, to);
@@ -86,6 +92,10 @@ impl Patch {
                 node.inputs.resize(index + 1, None);
             }
             node.inputs[*index].clone_from(wire);
+        }
+        for (id, index, wire) in &self.outputs {
+            let output = out.nodes.iter_mut().find(|n| n.id == *id).and_then(|n| n.outputs.get_mut(*index));
+            *output.ok_or_else(|| fail(format!("node {} has no output {index} in the graph", id.0)))? = Some(wire.clone());
         }
         // The outputs of a model keep their names: what was redirected is renamed at its source.
         for port in &out.outputs {

@@ -1,1 +1,36 @@
-//! Arithmetic on slices.
+//! Arithmetic on slices. Nothing here knows layers, names, files or candle; rayon is used as it is
+//! found, so that whoever calls decides on which threads. Every fast kernel has a plain twin that
+//! the tests compare it with. Sums run in one fixed order, whatever the number of threads.
+
+pub mod affine;
+pub mod convolve;
+pub mod map;
+pub mod matmul;
+pub mod pool;
+mod product;
+pub mod quantize;
+pub mod softmax;
+
+use std::cell::Cell;
+
+thread_local! {
+    static SERIAL: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `work` with every kernel in it on the calling thread alone: for those who share out whole
+/// pieces of work themselves.
+pub fn serial<R>(work: impl FnOnce() -> R) -> R {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            SERIAL.set(self.0);
+        }
+    }
+    let _restore = Restore(SERIAL.replace(true));
+    work()
+}
+
+/// Whether a kernel should keep to the calling thread.
+fn is_serial() -> bool {
+    SERIAL.get() || rayon::current_num_threads() <= 1
+}

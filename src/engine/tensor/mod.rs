@@ -143,6 +143,11 @@ impl Tensor {
     }
 
     #[must_use]
+    pub fn scalar_u8(value: u8) -> Self {
+        Self { dtype: DType::U8, shape: Vec::new(), storage: Storage::Owned(vec![value].into()) }
+    }
+
+    #[must_use]
     pub fn dtype(&self) -> DType {
         self.dtype
     }

@@ -1,1 +1,13 @@
-//! Passes over a graph: each takes a model and gives a new one, through labelled patches.
+//! Changes of a graph that keep what it computes.
+
+mod batch_norm;
+mod constants;
+mod contents;
+mod opset;
+mod shapes;
+mod shapes_windows;
+
+pub use batch_norm::fold_batch_norm;
+pub use constants::fold_constants;
+pub use opset::upgrade_opset;
+pub use shapes::infer_shapes;

@@ -74,3 +74,9 @@ impl OnnxSource {
         self.shell.ir_version()
     }
 }
+
+/// The bytes of a file that holds `proto`.
+#[must_use]
+pub fn to_bytes(proto: &ModelProto) -> Vec<u8> {
+    prost::Message::encode_to_vec(proto)
+}

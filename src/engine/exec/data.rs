@@ -1,0 +1,153 @@
+//! Between candle tensors and the slices that operators compute on.
+
+use crate::engine::context::Cancelled;
+use crate::engine::tensor::{DType, TensorError, Value};
+use candle_core::{DType as CandleType, Device, Layout, Storage, WithDType};
+
+/// Why one operator could not be computed. The plan adds the node's name.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::engine) enum OpError {
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+    #[error("{0}")]
+    Reason(String),
+}
+
+pub(super) type OpResult<T> = Result<T, OpError>;
+
+/// An error with a reason in words.
+pub(super) fn fail<T>(reason: impl Into<String>) -> OpResult<T> {
+    Err(OpError::Reason(reason.into()))
+}
+
+/// How a value is held inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Held {
+    F32,
+    F64,
+    Int,
+    Bool,
+}
+
+pub(super) fn held(value: &Value) -> OpResult<Held> {
+    Ok(match value.data.dtype() {
+        CandleType::F32 => Held::F32,
+        CandleType::F64 => Held::F64,
+        CandleType::I64 => Held::Int,
+        CandleType::U8 => Held::Bool,
+        other => return fail(format!("a candle tensor of type {other:?} cannot be computed with; give f32, f64, i64 or u8")),
+    })
+}
+
+/// How values of an ONNX type are held inside.
+pub(super) fn held_as(dtype: DType) -> OpResult<Held> {
+    Ok(match dtype {
+        DType::F64 => Held::F64,
+        d if d.is_float() => Held::F32,
+        DType::Bool => Held::Bool,
+        DType::Other(_) => return fail(format!("values of type {dtype} cannot be computed with")),
+        _ => Held::Int,
+    })
+}
+
+fn slice<'a, T: WithDType>(storage: &'a Storage, layout: &Layout) -> OpResult<&'a [T]> {
+    let Storage::Cpu(cpu) = storage else { return fail("the tensor is not in main memory") };
+    let start = layout.start_offset();
+    let all = cpu.as_slice::<T>()?;
+    match all.get(start..start + layout.shape().elem_count()) {
+        Some(part) => Ok(part),
+        None => fail("a tensor reaches beyond its memory"),
+    }
+}
+
+/// Calls `use_it` with the elements in row-major order; no copy where they already lie so.
+pub(super) fn with<T: WithDType, R>(value: &Value, use_it: impl FnOnce(&[T]) -> R) -> OpResult<R> {
+    let data = value.data.contiguous()?;
+    let (storage, layout) = data.storage_and_layout();
+    Ok(use_it(slice::<T>(&storage, layout)?))
+}
+
+/// [`with`] for two values at once.
+pub(super) fn with2<T: WithDType, U: WithDType, R>(a: &Value, b: &Value, use_it: impl FnOnce(&[T], &[U]) -> R) -> OpResult<R> {
+    with::<T, _>(a, |x| with::<U, _>(b, |y| use_it(x, y)))?
+}
+
+pub(super) fn make<T: WithDType>(dtype: DType, values: Vec<T>, shape: &[usize]) -> OpResult<Value> {
+    Ok(Value { dtype, data: candle_core::Tensor::from_vec(values, shape, &Device::Cpu)? })
+}
+
+/// A value of the same type over other candle data.
+pub(super) fn like(value: &Value, data: candle_core::Tensor) -> Value {
+    Value { dtype: value.dtype, data }
+}
+
+/// The f32 elements of any value.
+pub(super) fn floats(value: &Value) -> OpResult<Vec<f32>> {
+    Ok(value.to_f32()?)
+}
+
+/// The integer elements of a shape-like value.
+pub(super) fn ints(value: &Value) -> OpResult<Vec<i64>> {
+    Ok(value.to_i64()?)
+}
+
+pub(super) fn scalar(value: &Value) -> OpResult<f32> {
+    match floats(value)?.first() {
+        Some(v) => Ok(*v),
+        None => fail("a number was expected and an empty tensor was found"),
+    }
+}
+
+pub(super) fn int_scalar(value: &Value) -> OpResult<i64> {
+    match ints(value)?.first() {
+        Some(v) => Ok(*v),
+        None => fail("a whole number was expected and an empty tensor was found"),
+    }
+}
+
+/// An axis as counted from the front; negative ones count from the end.
+pub(super) fn axis_of(axis: i64, rank: usize) -> OpResult<usize> {
+    let at = if axis < 0 { axis + rank as i64 } else { axis };
+    if at < 0 || at >= rank.max(1) as i64 {
+        return fail(format!("axis {axis} does not exist in a tensor of rank {rank}"));
+    }
+    Ok(at as usize)
+}
+
+/// Row-major distance between neighbours along each axis.
+pub(super) fn strides_of(shape: &[usize]) -> Vec<usize> {
+    let mut strides = vec![1; shape.len()];
+    for i in (1..shape.len()).rev() {
+        strides[i - 1] = strides[i] * shape[i];
+    }
+    strides
+}
+
+/// Dispatches on how a value is held: `$call` is expanded once per element type `$t`.
+macro_rules! for_held {
+    ($value:expr, $t:ident => $call:expr) => {
+        match $crate::engine::exec::data::held($value)? {
+            $crate::engine::exec::data::Held::F32 => {
+                type $t = f32;
+                $call
+            }
+            $crate::engine::exec::data::Held::F64 => {
+                type $t = f64;
+                $call
+            }
+            $crate::engine::exec::data::Held::Int => {
+                type $t = i64;
+                $call
+            }
+            $crate::engine::exec::data::Held::Bool => {
+                type $t = u8;
+                $call
+            }
+        }
+    };
+}
+pub(super) use for_held;

@@ -1,0 +1,98 @@
+//! The operators: one table from name to function, one file per family.
+
+mod convolution;
+mod elementwise;
+mod index;
+mod matmul;
+mod normalize;
+mod pooling;
+mod quantize;
+mod reduce;
+mod resize;
+mod shape;
+mod unary;
+
+pub(in crate::engine::exec) use convolution::PackedConv;
+pub(in crate::engine::exec) use quantize::FakeQuantize;
+
+use super::data::{OpResult, fail, ints};
+use crate::engine::graph::Node;
+use crate::engine::kernels::serial;
+use crate::engine::tensor::Value;
+use rayon::ThreadPool;
+
+/// One operator at work.
+pub(in crate::engine::exec) struct Call<'a> {
+    pub node: &'a Node,
+    /// Version of ONNX's own operator set that the model asks for.
+    pub opset: i64,
+    pub inputs: &'a [Option<Value>],
+    /// Threads to share the work out to; without them the calling thread does it all.
+    pub pool: Option<&'a ThreadPool>,
+}
+
+pub(in crate::engine::exec) type Operator = fn(&Call<'_>) -> OpResult<Vec<Value>>;
+
+/// Runs `work` on the pool, or on the calling thread alone where there is none.
+fn install<R: Send>(pool: Option<&ThreadPool>, work: impl FnOnce() -> R + Send) -> R {
+    match pool {
+        Some(pool) => pool.install(work),
+        None => serial(work),
+    }
+}
+
+impl Call<'_> {
+    fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        install(self.pool, work)
+    }
+
+    pub fn input(&self, index: usize) -> OpResult<&Value> {
+        match self.inputs.get(index) {
+            Some(Some(value)) => Ok(value),
+            _ => fail(format!("input {index} is missing")),
+        }
+    }
+
+    pub fn optional(&self, index: usize) -> Option<&Value> {
+        self.inputs.get(index)?.as_ref()
+    }
+
+    fn int(&self, name: &str, default: i64) -> i64 {
+        self.node.int(name).unwrap_or(default)
+    }
+
+    fn float(&self, name: &str, default: f32) -> f32 {
+        self.node.float(name).unwrap_or(default)
+    }
+
+    /// Whole numbers that older operator sets give as attribute `name` and newer ones as input `index`.
+    fn ints(&self, name: &str, index: usize) -> OpResult<Option<Vec<i64>>> {
+        if let Some(value) = self.optional(index) {
+            return ints(value).map(Some);
+        }
+        Ok(self.node.ints(name).map(<[i64]>::to_vec))
+    }
+}
+
+/// The function that computes an operator, if there is one.
+pub(in crate::engine::exec) fn find(node: &Node) -> Option<Operator> {
+    if !matches!(node.domain.as_str(), "" | "ai.onnx") {
+        return None;
+    }
+    let op = node.op.as_str();
+    [
+        unary::find,
+        elementwise::find,
+        convolution::find,
+        pooling::find,
+        matmul::find,
+        normalize::find,
+        reduce::find,
+        shape::find,
+        index::find,
+        resize::find,
+        quantize::find,
+    ]
+    .iter()
+    .find_map(|family| family(op))
+}

@@ -1,0 +1,125 @@
+//! Following a plan.
+
+use super::data::{OpResult, held, held_as};
+use super::ops::Call;
+use super::plan::{Feed, Plan, Step, Work};
+use super::{ExecError, Executor};
+use crate::engine::context::Ctx;
+use crate::engine::graph::{Dim, Wire};
+use crate::engine::tensor::Value;
+use rayon::ThreadPool;
+use std::collections::BTreeMap;
+
+type Slots = Vec<Option<Value>>;
+
+impl Executor {
+    /// Computes the outputs, in the order of the request. `tap` sees every tapped wire once, as soon as
+    /// its value is there.
+    ///
+    /// # Errors
+    /// When a feed is missing or does not fit, a node refuses its inputs, or the work was cancelled.
+    pub fn run(
+        &self,
+        feeds: &[(Wire, Value)],
+        ctx: &Ctx,
+        tap: &mut dyn FnMut(&Wire, &Value),
+    ) -> Result<Vec<(Wire, Value)>, ExecError> {
+        let plan = &self.plan;
+        let values = plan.feeds.iter().map(|feed| take_feed(feed, feeds)).collect::<Result<Vec<Value>, ExecError>>()?;
+        check_names(&plan.feeds, &values)?;
+        let outputs = plan.follow(values, Some(ctx.pool()), ctx, tap)?;
+        Ok(plan.outputs.iter().map(|(wire, _)| wire.clone()).zip(outputs).collect())
+    }
+}
+
+impl Plan {
+    /// Runs all steps on the fed values; gives the outputs.
+    fn follow(
+        &self,
+        values: Vec<Value>,
+        pool: Option<&ThreadPool>,
+        ctx: &Ctx,
+        tap: &mut dyn FnMut(&Wire, &Value),
+    ) -> Result<Vec<Value>, ExecError> {
+        let mut slots: Slots = vec![None; self.slots];
+        for (slot, value) in &self.constants {
+            slots[*slot] = Some(value.clone());
+        }
+        for (feed, value) in self.feeds.iter().zip(values) {
+            slots[feed.slot] = Some(value);
+        }
+        for (slot, wire) in &self.taps {
+            if let Some(value) = &slots[*slot] {
+                tap(wire, value);
+            }
+        }
+        for step in &self.steps {
+            ctx.check()?;
+            let values = self.compute(step, &slots, pool).map_err(|e| ExecError::at(&step.node, e))?;
+            for (slot, value) in step.outputs.iter().zip(values) {
+                let Some(slot) = *slot else { continue };
+                if let Some(wire) = self.taps.get(&slot) {
+                    tap(wire, &value);
+                }
+                slots[slot] = Some(value);
+            }
+            for slot in &step.free {
+                slots[*slot] = None;
+            }
+        }
+        let missing = |wire: &Wire| ExecError::NoSource { wire: wire.clone() };
+        self.outputs.iter().map(|(wire, slot)| slots[*slot].clone().ok_or_else(|| missing(wire))).collect()
+    }
+
+    fn compute(&self, step: &Step, slots: &Slots, pool: Option<&ThreadPool>) -> OpResult<Vec<Value>> {
+        let inputs: Vec<Option<Value>> = step.inputs.iter().map(|s| slots[(*s)?].clone()).collect();
+        let call = Call { node: &step.node, opset: self.opset, inputs: &inputs, pool };
+        match &step.work {
+            Work::Node(operator) => operator(&call),
+            Work::Quantize(pair) => Ok(vec![pair.run(call.input(0)?, pool)?]),
+            Work::Conv(conv) => match call.optional(1) {
+                None => Ok(vec![conv.run(call.input(0)?, None, pool)?]),
+                Some(other) => conv.run_and_add(call.input(0)?, other, pool),
+            },
+        }
+    }
+}
+
+fn take_feed(feed: &Feed, given: &[(Wire, Value)]) -> Result<Value, ExecError> {
+    let refuse = |reason: String| ExecError::Feed { wire: feed.wire.clone(), reason };
+    let Some((_, value)) = given.iter().find(|(wire, _)| *wire == feed.wire) else {
+        let names: Vec<&str> = given.iter().map(|(w, _)| &**w).collect();
+        return Err(refuse(format!("no value is given (given are: {})", names.join(", "))));
+    };
+    let inside = held(value).map_err(|e| refuse(e.to_string()))?;
+    if let Some(dtype) = feed.fact.dtype
+        && held_as(dtype).map_err(|e| refuse(e.to_string()))? != inside
+    {
+        return Err(refuse(format!("the model wants {dtype}, the data is {}", value.dtype)));
+    }
+    if let Some(shape) = &feed.fact.shape {
+        let fits = shape.len() == value.shape().len()
+            && shape.iter().zip(value.shape()).all(|(want, have)| want.known().is_none_or(|w| w == *have));
+        if !fits {
+            let wanted: Vec<String> = shape.iter().map(ToString::to_string).collect();
+            return Err(refuse(format!("the model wants shape [{}], the data has {:?}", wanted.join(", "), value.shape())));
+        }
+    }
+    Ok(value.clone())
+}
+
+/// A named dimension is the same number wherever it appears.
+fn check_names(feeds: &[Feed], values: &[Value]) -> Result<(), ExecError> {
+    let mut known: BTreeMap<&str, (usize, &Wire)> = BTreeMap::new();
+    for (feed, value) in feeds.iter().zip(values) {
+        for (dim, &have) in feed.fact.shape.iter().flatten().zip(value.shape()) {
+            let Dim::Named(name) = dim else { continue };
+            let (first, wire) = *known.entry(name).or_insert((have, &feed.wire));
+            if first != have {
+                let reason = format!("dimension \"{name}\" is {have} here but {first} in \"{wire}\"");
+                return Err(ExecError::Feed { wire: feed.wire.clone(), reason });
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! Windows that slide over spatial axes: what the attributes of convolutions and pooling say.
+
+use super::Node;
+
+type Result<T> = std::result::Result<T, String>;
+
+fn fail<T>(reason: impl Into<String>) -> Result<T> {
+    Err(reason.into())
+}
+
+/// How automatic padding and rounding of sizes work for an operator.
+#[derive(Debug, Clone, Copy)]
+pub enum Auto {
+    Conv,
+    /// Pooling; `ceil` rounds sizes up.
+    Window { ceil: bool },
+}
+
+/// Strides, dilations, pads and output sizes of a window over spatial axes.
+#[derive(Debug, Clone)]
+pub struct WindowAxes {
+    pub stride: Vec<usize>,
+    pub dilation: Vec<usize>,
+    pub pad_before: Vec<isize>,
+    pub pad_after: Vec<isize>,
+    pub output: Vec<usize>,
+}
+
+/// One number per spatial axis, `default` where the attribute is absent.
+fn per_axis(node: &Node, name: &str, rank: usize, default: usize) -> Result<Vec<usize>> {
+    match node.ints(name) {
+        None => Ok(vec![default; rank]),
+        Some(v) if v.len() == rank && v.iter().all(|&n| n >= 1) => Ok(v.iter().map(|&n| n as usize).collect()),
+        Some(v) => fail(format!("attribute \"{name}\" is {v:?}, but {rank} positive numbers are needed")),
+    }
+}
+
+/// Works out the window of a `Conv` or pooling node.
+///
+/// # Errors
+/// When attributes, kernel and input do not go together.
+pub fn window_axes(node: &Node, input: &[usize], kernel: &[usize], auto: Auto) -> Result<WindowAxes> {
+    let rank = input.len();
+    if kernel.len() != rank {
+        return fail(format!("a kernel of {} axes does not fit an input of {rank} spatial axes", kernel.len()));
+    }
+    let stride = per_axis(node, "strides", rank, 1)?;
+    let dilation = per_axis(node, "dilations", rank, 1)?;
+    let explicit: Vec<isize> = match node.ints("pads") {
+        None => vec![0; 2 * rank],
+        Some(p) if p.len() == 2 * rank => p.iter().map(|&v| v as isize).collect(),
+        Some(p) => return fail(format!("{} pads do not fit {rank} spatial axes", p.len())),
+    };
+    let mode = node.text("auto_pad").unwrap_or("NOTSET");
+    let (mut pad_before, mut pad_after, mut output) = (Vec::new(), Vec::new(), Vec::new());
+    for a in 0..rank {
+        let reach = (kernel[a] - 1) * dilation[a] + 1;
+        let (before, after) = match mode {
+            "SAME_UPPER" | "SAME_LOWER" => {
+                let need = ((input[a].div_ceil(stride[a]).max(1) - 1) * stride[a] + reach).saturating_sub(input[a]);
+                let (small, large) = ((need / 2) as isize, (need - need / 2) as isize);
+                if mode == "SAME_UPPER" { (small, large) } else { (large, small) }
+            }
+            "VALID" => (0, 0),
+            _ => (explicit[a], explicit[a + rank]),
+        };
+        let room = input[a] as isize + before + after - reach as isize;
+        if room < 0 {
+            return fail(format!("a window of {reach} does not fit an input of {} with pads {before} and {after}", input[a]));
+        }
+        let mut count = room as usize / stride[a] + 1;
+        // With rounding up, a window that would start in the padding after the input is left out.
+        if let Auto::Window { ceil: true } = auto {
+            let up = (room as usize).div_ceil(stride[a]) + 1;
+            let starts_inside = ((up - 1) * stride[a]) as isize - before < input[a] as isize;
+            count = if starts_inside { up } else { up - 1 };
+        }
+        pad_before.push(before);
+        pad_after.push(after);
+        output.push(count);
+    }
+    Ok(WindowAxes { stride, dilation, pad_before, pad_after, output })
+}
+
+/// Window of the convolution over the spread-out input that a `ConvTranspose` node is.
+///
+/// # Errors
+/// When attributes, kernel and input do not go together.
+pub fn transposed_axes(node: &Node, input: &[usize], kernel: &[usize]) -> Result<WindowAxes> {
+    let rank = input.len();
+    let stride = per_axis(node, "strides", rank, 1)?;
+    let dilation = per_axis(node, "dilations", rank, 1)?;
+    let extra: Vec<i64> = node.ints("output_padding").map_or_else(|| vec![0; rank], <[i64]>::to_vec);
+    let pads: Vec<i64> = node.ints("pads").map_or_else(|| vec![0; 2 * rank], <[i64]>::to_vec);
+    if extra.len() != rank || pads.len() != 2 * rank {
+        return fail("pads or output_padding do not fit the spatial axes");
+    }
+    let wanted = node.ints("output_shape");
+    let mode = node.text("auto_pad").unwrap_or("NOTSET");
+    let (mut pad_before, mut output) = (Vec::new(), Vec::new());
+    for a in 0..rank {
+        let reach = ((kernel[a] - 1) * dilation[a] + 1) as i64;
+        let full = stride[a] as i64 * (input[a] as i64 - 1) + extra[a] + reach;
+        let target = match (wanted.and_then(|w| w.get(w.len() - rank + a)), mode) {
+            (Some(n), _) => Some(*n),
+            (None, "SAME_UPPER" | "SAME_LOWER") => Some((input[a] * stride[a]) as i64),
+            _ => None,
+        };
+        let (before, size) = match target {
+            Some(n) => {
+                let total = (full - n).max(0);
+                (if mode == "SAME_UPPER" { total / 2 } else { total - total / 2 }, n)
+            }
+            None => (pads[a], full - pads[a] - pads[a + rank]),
+        };
+        if size < 1 {
+            return fail(format!("the output would have {size} elements along spatial axis {a}"));
+        }
+        pad_before.push((reach - 1 - before) as isize);
+        output.push(size as usize);
+    }
+    Ok(WindowAxes { stride, dilation, pad_after: vec![0; rank], pad_before, output })
+}
+
+/// The places that a slice along an axis of `length` takes (ONNX `Slice`, numpy's rule).
+///
+/// # Errors
+/// When the step is 0.
+pub fn slice_places(start: i64, end: i64, step: i64, length: usize) -> Result<Vec<usize>> {
+    let n = length as i64;
+    let wrap = |v: i64| if v < 0 { v.saturating_add(n) } else { v };
+    Ok(match step {
+        0 => return fail("a slice with step 0 never ends"),
+        1.. => {
+            let (start, end) = (wrap(start).clamp(0, n), wrap(end).clamp(0, n));
+            (start..end).step_by(step as usize).map(|v| v as usize).collect()
+        }
+        _ => {
+            let (start, end) = (wrap(start).clamp(-1, n - 1), wrap(end).clamp(-1, n - 1));
+            let back = step.unsigned_abs() as usize;
+            (end + 1..=start).rev().step_by(back).map(|v| v as usize).collect()
+        }
+    })
+}

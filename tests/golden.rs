@@ -1,0 +1,85 @@
+//! The executor against outputs of ONNX Runtime on real models, as they are and with batch
+//! normalization folded. Needs the corpus: `LAPIDARY_CORPUS`, else `../shared/data`; skips without.
+
+use lapidary::engine::Ctx;
+use lapidary::engine::exec::{Executor, Request, prepare};
+use lapidary::engine::graph::passes::fold_batch_norm;
+use lapidary::engine::graph::{Model, Wire};
+use lapidary::engine::tensor::{DType, Value};
+use std::path::{Path, PathBuf};
+
+fn corpus() -> Option<PathBuf> {
+    let path = std::env::var_os("LAPIDARY_CORPUS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
+    path.join("models.json").is_file().then_some(path)
+}
+
+fn named(values: &[(String, candle_core::Tensor)], prefix: &str) -> Vec<(Wire, Value)> {
+    let value = |data: &candle_core::Tensor| {
+        let dtype = if data.dtype() == candle_core::DType::I64 { DType::I64 } else { DType::F32 };
+        Value { dtype, data: data.clone() }
+    };
+    values.iter().filter_map(|(name, data)| Some((Wire::from(name.strip_prefix(prefix)?), value(data)))).collect()
+}
+
+/// The largest difference, relative to 1 or the element, whichever is larger.
+fn worst(ours: &Value, golden: &Value) -> f32 {
+    assert_eq!(ours.shape(), golden.shape());
+    let (a, b) = (ours.to_f32().unwrap(), golden.to_f32().unwrap());
+    a.iter().zip(&b).map(|(a, b)| (a - b).abs() / b.abs().max(1.0)).fold(0.0, |w, d| if d.is_nan() { d } else { w.max(d) })
+}
+
+fn compare(label: &str, model: &Model, vectors: &[(String, candle_core::Tensor)], ctx: &Ctx) {
+    let executor = Executor::new(model, &Request::default()).unwrap_or_else(|e| panic!("{label}: {e}"));
+    let feeds = named(vectors, "in:");
+    let outputs = executor.run(&feeds, ctx, &mut |_, _| {}).unwrap_or_else(|e| panic!("{label}: {e}"));
+    let golden = named(vectors, "out:");
+    assert_eq!(outputs.len(), golden.len(), "{label}");
+    for (wire, expected) in &golden {
+        let ours = outputs.iter().find(|(w, _)| w == wire).map(|(_, v)| v).unwrap();
+        let difference = worst(ours, expected);
+        println!("{label} {wire}: {difference:e}");
+        assert!(difference <= 1e-4, "{label}, output {wire}: off by {difference}");
+        for (fact, have) in model.facts.get(wire).and_then(|f| f.shape.as_ref()).into_iter().flatten().zip(ours.shape()) {
+            assert!(fact.known().is_none_or(|n| n == *have), "{label}: inferred shape of {wire}");
+        }
+    }
+}
+
+#[test]
+fn outputs_are_those_of_onnx_runtime() {
+    let Some(corpus) = corpus() else {
+        println!("skipped: the corpus is not here; set LAPIDARY_CORPUS");
+        return;
+    };
+    let catalog: serde_json::Value = serde_json::from_slice(&std::fs::read(corpus.join("models.json")).unwrap()).unwrap();
+    let ctx = Ctx::new(2).unwrap();
+    let mut count = 0;
+    for entry in catalog.as_array().unwrap() {
+        let name = entry["name"].as_str().unwrap();
+        let vectors = corpus.join("golden").join(format!("{name}.npz"));
+        // The recurrent model is a later stage's.
+        if name == "silero_static" || !vectors.is_file() {
+            continue;
+        }
+        let vectors = candle_core::Tensor::read_npz(vectors).unwrap();
+        let model = lapidary::pipeline::load::model(&corpus.join(entry["onnx"].as_str().unwrap()), &ctx).unwrap().model;
+        compare(&format!("{name} raw"), &model, &vectors, &ctx);
+        let prepared = prepare(&model).unwrap();
+        compare(&format!("{name} prepared"), &prepared, &vectors, &ctx);
+        let folded = prepare(&fold_batch_norm(&prepared).unwrap()).unwrap();
+        compare(&format!("{name} folded"), &folded, &vectors, &ctx);
+        let left = folded.nodes.iter().filter(|n| n.op == "BatchNormalization").count();
+        assert_eq!(left, 0, "{name}: batch normalization is left");
+        let unknown: Vec<&str> = folded
+            .nodes
+            .iter()
+            .flat_map(|n| n.outputs.iter().flatten())
+            .filter(|w| folded.facts.get(*w).is_none_or(|f| f.dtype.is_none() || f.shape.is_none()))
+            .map(|w| &**w)
+            .collect();
+        assert!(unknown.is_empty(), "{name}: no shape known of {unknown:?}");
+        count += 1;
+    }
+    assert!(count >= 13, "only {count} models were found");
+}
