@@ -1,1 +1,5 @@
-fn main() {}
+//! Arguments → window or command line.
+
+fn main() -> std::process::ExitCode {
+    lapidary::workbench::cli::main()
+}

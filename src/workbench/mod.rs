@@ -1,1 +1,8 @@
 //! What the person holds.
+
+pub mod cli;
+pub mod project;
+pub mod sample;
+#[cfg(feature = "gui")]
+pub mod ui;
+pub mod work;

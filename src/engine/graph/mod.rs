@@ -2,12 +2,14 @@
 //! a report about a node still finds it after a patch. No I/O, no technique is known here.
 
 mod layers;
+mod lower;
 mod order;
 pub mod passes;
 mod window;
 mod patch;
 
 pub use layers::{Layer, LayerKind, layers};
+pub use lower::{LoweredLayer, RoundedInput, ScaleLayout, StoredWeight, lower};
 pub(in crate::engine) use order::reads;
 pub use order::{consumers, producers, topological};
 pub use patch::Patch;

@@ -2,6 +2,7 @@
 //! found, so that whoever calls decides on which threads. Every fast kernel has a plain twin that
 //! the tests compare it with. Sums run in one fixed order, whatever the number of threads.
 
+pub mod affine;
 pub mod convolve;
 pub mod map;
 pub mod matmul;

@@ -91,12 +91,15 @@ impl Value {
         Ok(self.data.to_dtype(CandleType::I64)?.flatten_all()?.to_vec1()?)
     }
 
-    /// Calls `use_it` with the elements of an f32 value in row-major order, without a copy where
-    /// candle already holds them so.
+    /// Calls `use_it` with the elements as f32 in row-major order, without a copy where candle
+    /// already holds them so.
     ///
     /// # Errors
-    /// When the value is not f32 inside or candle refuses.
+    /// When candle refuses the conversion.
     pub fn with_f32<R>(&self, use_it: impl FnOnce(&[f32]) -> R) -> Result<R, TensorError> {
+        if self.data.dtype() != CandleType::F32 {
+            return Ok(use_it(&self.to_f32()?));
+        }
         let data = self.data.contiguous()?;
         let (storage, layout) = data.storage_and_layout();
         let candle_core::Storage::Cpu(cpu) = &*storage else {

@@ -143,6 +143,11 @@ impl Tensor {
     }
 
     #[must_use]
+    pub fn scalar_u8(value: u8) -> Self {
+        Self { dtype: DType::U8, shape: Vec::new(), storage: Storage::Owned(vec![value].into()) }
+    }
+
+    #[must_use]
     pub fn dtype(&self) -> DType {
         self.dtype
     }
@@ -180,6 +185,19 @@ impl Tensor {
             Storage::Mapped(file, range) => Cow::Borrowed(&file.as_slice()[range.clone()]),
             Storage::Zeros(len) => Cow::Owned(vec![0; *len]),
         }
+    }
+
+    /// Whether both are the same bytes in the same place, not merely equal ones: tells a tensor that
+    /// was left alone from one that was made anew, without reading either.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let same_place = match (&self.storage, &other.storage) {
+            (Storage::Owned(a), Storage::Owned(b)) => Arc::ptr_eq(a, b),
+            (Storage::Mapped(a, x), Storage::Mapped(b, y)) => Arc::ptr_eq(&a.0, &b.0) && x == y,
+            (Storage::Zeros(a), Storage::Zeros(b)) => a == b,
+            _ => false,
+        };
+        same_place && self.dtype == other.dtype && self.shape == other.shape
     }
 
     /// The same bytes under another shape.

@@ -1,13 +1,19 @@
 //! Stage 1: bytes → Model or Dataset. Everything that comes from a file is taken for hostile.
 
+mod data;
 mod error;
 pub mod onnx;
 mod safetensors;
+mod subject;
+#[cfg(test)]
+mod tests;
 
+pub use data::{Channels, Dataset, Layout, Picture, Preprocess};
 pub use error::LoadError;
+pub use subject::Subject;
 
 use crate::engine::context::Ctx;
-use crate::engine::graph::Model;
+use crate::engine::graph::{Model, Port};
 use crate::engine::hash::{self, Hasher};
 use crate::engine::tensor::{DType, MappedFile, Tensor};
 use onnx::OnnxSource;
@@ -71,6 +77,15 @@ pub fn model(path: &Path, ctx: &Ctx) -> Result<LoadedModel, LoadError> {
     warn_about_values(&model, ctx)?;
     let (bytes, hash) = identify(path, &map, &externals)?;
     Ok(LoadedModel { path: path.to_owned(), format, bytes, hash, model, source: Arc::new(source) })
+}
+
+/// Opens a data set of any format that is known, to be fed to `input` of a model. Samples are read
+/// when they are asked for.
+///
+/// # Errors
+/// When the data cannot be read, is empty, or its samples or labels do not fit.
+pub fn dataset(path: &Path, preprocess: &Preprocess, input: &Port, ctx: &Ctx) -> Result<Dataset, LoadError> {
+    data::open(path, preprocess, input, ctx)
 }
 
 fn sniff(path: &Path, bytes: &[u8]) -> Result<Format, LoadError> {

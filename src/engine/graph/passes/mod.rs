@@ -3,9 +3,11 @@
 mod batch_norm;
 mod constants;
 mod contents;
+mod opset;
 mod shapes;
 mod shapes_windows;
 
 pub use batch_norm::fold_batch_norm;
 pub use constants::fold_constants;
+pub use opset::upgrade_opset;
 pub use shapes::infer_shapes;

@@ -57,6 +57,10 @@ fn decode(bytes: Bytes, path: &Path, map: Option<&MappedFile>, ctx: &Ctx) -> Res
     }
     let mut shell = ModelProto::decode(bytes).map_err(|e| LoadError::corrupt(path, e.to_string()))?;
     let graph = shell.graph.take().ok_or_else(|| LoadError::corrupt(path, "it holds no graph"))?;
+    // The format demands it since version 3; a file that is cut right after its graph lacks it.
+    if shell.opset_import.is_empty() && shell.ir_version() >= 3 {
+        return Err(LoadError::corrupt(path, "it names no operator set"));
+    }
     let mut reader = Reader { tensors: TensorReader { path, map, externals: BTreeMap::new() }, wires: BTreeSet::new(), ctx };
     let opsets = shell.opset_import.iter().map(|o| (domain(o.domain()), o.version())).collect();
     let (mut model, constants, attributes) = reader.graph(&graph, opsets)?;

@@ -4,10 +4,15 @@
 //! changed in it: names, documentation, annotations and fields unknown to us survive.
 
 mod decode;
+mod encode;
 pub mod proto;
 mod tensors;
+#[cfg(test)]
+mod tests;
+mod write;
 
 pub use decode::{Decoded, decode_bytes, decode_file};
+pub use encode::{encode, encoded_len};
 pub use tensors::tensor_from_bytes;
 
 use crate::engine::graph::{Attribute, Wire};
@@ -68,4 +73,10 @@ impl OnnxSource {
     pub fn ir_version(&self) -> i64 {
         self.shell.ir_version()
     }
+}
+
+/// The bytes of a file that holds `proto`.
+#[must_use]
+pub fn to_bytes(proto: &ModelProto) -> Vec<u8> {
+    prost::Message::encode_to_vec(proto)
 }

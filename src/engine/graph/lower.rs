@@ -1,0 +1,216 @@
+//! Rewrites a model so that its layers read stored weights through `DequantizeLinear` or `Cast`,
+//! and rounded data through `QuantizeLinear`/`DequantizeLinear` pairs (QDQ). The rewritten model is
+//! what is evaluated, what is measured in bytes and what is exported: one graph, three uses.
+
+use super::passes::upgrade_opset;
+use super::{Attribute, GraphError, Model, NodeId, Patch, Wire};
+use crate::engine::tensor::{DType, Tensor};
+use std::collections::BTreeMap;
+
+/// How codes and scales lie in a quantized weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScaleLayout {
+    Tensor,
+    Axis(usize),
+    /// The weight is stored as [out, in] and the scales as [out, ceil(in / size)].
+    Blocked { size: usize },
+}
+
+/// A layer's weight as it is stored.
+#[derive(Debug, Clone)]
+pub enum StoredWeight {
+    /// Still f32 (pruned, say).
+    Float32(Tensor),
+    Float16(Tensor),
+    Integer { codes: Tensor, scales: Tensor, zero_points: Option<Tensor>, layout: ScaleLayout },
+}
+
+impl StoredWeight {
+    /// Bytes of codes, scales and zero points.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        match self {
+            Self::Float32(t) | Self::Float16(t) => t.size_bytes() as u64,
+            Self::Integer { codes, scales, zero_points, .. } => {
+                (codes.size_bytes() + scales.size_bytes() + zero_points.as_ref().map_or(0, Tensor::size_bytes)) as u64
+            }
+        }
+    }
+
+    /// The operator set that the storage needs.
+    fn opset(&self) -> i64 {
+        match self {
+            Self::Float32(_) => 1,
+            Self::Float16(_) => 9,
+            Self::Integer { codes, layout, .. } => match (codes.dtype(), layout) {
+                (DType::I2 | DType::U2, _) => 25,
+                (DType::I4 | DType::U4, _) | (_, ScaleLayout::Blocked { .. }) => 21,
+                (_, ScaleLayout::Axis(_)) => 13,
+                (_, ScaleLayout::Tensor) => 10,
+            },
+        }
+    }
+}
+
+/// How the data on a wire is rounded before a layer reads it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RoundedInput {
+    Static { scale: f32, zero_point: u8 },
+    Dynamic,
+}
+
+/// One layer's part of the rewrite.
+#[derive(Debug, Clone)]
+pub struct LoweredLayer {
+    pub node: NodeId,
+    /// The wire that holds the weight today; it keeps its name and comes out of the new nodes.
+    pub weight: Wire,
+    /// The shape that the layer reads.
+    pub shape: Vec<usize>,
+    /// `None` leaves the weight as it is.
+    pub stored: Option<StoredWeight>,
+    /// The wire whose data the layer reads and how it is rounded.
+    pub input: Wire,
+    pub rounded: Option<RoundedInput>,
+}
+
+/// # Errors
+/// When the operator set cannot be raised to what the storage needs, or the result is no valid graph.
+pub fn lower(model: &Model, layers: &[LoweredLayer]) -> Result<Model, GraphError> {
+    let mut needed = layers.iter().filter_map(|l| l.stored.as_ref()).map(StoredWeight::opset).max().unwrap_or(1);
+    for layer in layers {
+        needed = needed.max(match layer.rounded {
+            None => 1,
+            Some(RoundedInput::Static { .. }) => 10,
+            Some(RoundedInput::Dynamic) => 11,
+        });
+    }
+    let mut model = upgrade_opset(model, needed)?;
+    let replaced: Vec<&Wire> = layers.iter().filter(|l| l.stored.is_some()).map(|l| &l.weight).collect();
+    model.inputs.retain(|p| !replaced.contains(&&p.wire));
+    for wire in &replaced {
+        model.constants.remove(*wire);
+    }
+    let mut patch = Patch::new("store weights and round inputs", &model);
+    for layer in layers {
+        if let Some(stored) = &layer.stored {
+            store_weight(&mut patch, layer, stored)?;
+        }
+    }
+    round_inputs(&mut patch, &model, layers);
+    patch.apply(&model)
+}
+
+fn wire(name: String) -> Wire {
+    Wire::from(name)
+}
+
+fn store_weight(patch: &mut Patch, layer: &LoweredLayer, stored: &StoredWeight) -> Result<(), GraphError> {
+    let name = &layer.weight;
+    let fail = |e: &dyn std::fmt::Display| GraphError::Patch { label: format!("store \"{name}\""), reason: e.to_string() };
+    match stored {
+        StoredWeight::Float32(tensor) => patch.set_constant(name.clone(), tensor.clone()),
+        StoredWeight::Float16(tensor) => {
+            let half = wire(format!("{name}_fp16"));
+            patch.set_constant(half.clone(), tensor.clone());
+            let to = Attribute::Int(i64::from(DType::F32.onnx_code()));
+            patch.add_node(format!("{name}_cast"), "Cast", vec![Some(half)], vec![name.clone()], [("to", to)]);
+        }
+        StoredWeight::Integer { codes, scales, zero_points, layout } => {
+            let q = wire(format!("{name}_quantized"));
+            let s = wire(format!("{name}_scale"));
+            patch.set_constant(q.clone(), codes.clone());
+            patch.set_constant(s.clone(), scales.clone());
+            let mut inputs = vec![Some(q), Some(s)];
+            if let Some(zero_points) = zero_points {
+                let z = wire(format!("{name}_zero_point"));
+                patch.set_constant(z.clone(), zero_points.clone());
+                inputs.push(Some(z));
+            }
+            let node = format!("{name}_dequantize");
+            match *layout {
+                ScaleLayout::Tensor => {
+                    patch.add_node(node, "DequantizeLinear", inputs, vec![name.clone()], []);
+                }
+                ScaleLayout::Axis(axis) => {
+                    let axis = Attribute::Int(axis as i64);
+                    patch.add_node(node, "DequantizeLinear", inputs, vec![name.clone()], [("axis", axis)]);
+                }
+                ScaleLayout::Blocked { size } => {
+                    let attributes = [("axis", Attribute::Int(1)), ("block_size", Attribute::Int(size as i64))];
+                    unflatten(patch, layer, codes.shape(), node, inputs, attributes).map_err(|e| fail(&e))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Dequantizes [out, in] in blocks, then gives the weight the shape its layer reads.
+fn unflatten(
+    patch: &mut Patch,
+    layer: &LoweredLayer,
+    flat_shape: &[usize],
+    node: String,
+    inputs: Vec<Option<Wire>>,
+    attributes: [(&'static str, Attribute); 2],
+) -> Result<(), crate::engine::tensor::TensorError> {
+    let name = &layer.weight;
+    if layer.shape == flat_shape {
+        patch.add_node(node, "DequantizeLinear", inputs, vec![name.clone()], attributes);
+        return Ok(());
+    }
+    let flat = wire(format!("{name}_flat"));
+    patch.add_node(node, "DequantizeLinear", inputs, vec![flat.clone()], attributes);
+    let transposed = [flat_shape[1], flat_shape[0]];
+    if layer.shape == transposed {
+        let perm = Attribute::Ints(vec![1, 0]);
+        patch.add_node(format!("{name}_transpose"), "Transpose", vec![Some(flat)], vec![name.clone()], [("perm", perm)]);
+    } else {
+        let shape = wire(format!("{name}_shape"));
+        let dims: Vec<i64> = layer.shape.iter().map(|&d| d as i64).collect();
+        patch.set_constant(shape.clone(), Tensor::from_i64(vec![dims.len()], &dims)?);
+        patch.add_node(format!("{name}_reshape"), "Reshape", vec![Some(flat), Some(shape)], vec![name.clone()], []);
+    }
+    Ok(())
+}
+
+/// One pair of nodes per wire and rounding, shared by the layers that read it so.
+fn round_inputs(patch: &mut Patch, model: &Model, layers: &[LoweredLayer]) {
+    let mut made: BTreeMap<(Wire, bool), Wire> = BTreeMap::new();
+    for layer in layers {
+        let Some(rounded) = layer.rounded else { continue };
+        let key = (layer.input.clone(), rounded == RoundedInput::Dynamic);
+        let out = made.entry(key).or_insert_with(|| round_wire(patch, &layer.input, rounded)).clone();
+        // A weight that several nodes share is one layer; each of those nodes reads rounded data.
+        for node in model.nodes.iter().filter(|n| n.input(1) == Some(&layer.weight) && n.input(0) == Some(&layer.input)) {
+            patch.set_input(node.id, 0, Some(out.clone()));
+        }
+    }
+}
+
+fn round_wire(patch: &mut Patch, input: &Wire, rounded: RoundedInput) -> Wire {
+    match rounded {
+        RoundedInput::Static { scale, zero_point } => {
+            let [q, out] = ["quantized", "rounded"].map(|s| wire(format!("{input}_{s}")));
+            let [s, z] = ["scale", "zero_point"].map(|s| wire(format!("{input}_{s}")));
+            patch.set_constant(s.clone(), Tensor::scalar_f32(scale));
+            patch.set_constant(z.clone(), Tensor::scalar_u8(zero_point));
+            let parameters = [Some(s), Some(z)];
+            let inputs = |first: &Wire| std::iter::once(Some(first.clone())).chain(parameters.clone()).collect();
+            patch.add_node(format!("{input}_quantize"), "QuantizeLinear", inputs(input), vec![q.clone()], []);
+            patch.add_node(format!("{input}_dequantize"), "DequantizeLinear", inputs(&q), vec![out.clone()], []);
+            out
+        }
+        RoundedInput::Dynamic => {
+            let [q, s, z, out] =
+                ["dynamic", "dynamic_scale", "dynamic_zero_point", "dynamic_rounded"].map(|s| wire(format!("{input}_{s}")));
+            let outputs = vec![q.clone(), s.clone(), z.clone()];
+            let name = format!("{input}_dynamic_quantize");
+            patch.add_node(name, "DynamicQuantizeLinear", vec![Some(input.clone())], outputs, []);
+            let inputs = vec![Some(q), Some(s), Some(z)];
+            patch.add_node(format!("{input}_dynamic_dequantize"), "DequantizeLinear", inputs, vec![out.clone()], []);
+            out
+        }
+    }
+}

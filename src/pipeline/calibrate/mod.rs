@@ -1,0 +1,88 @@
+//! Stage 3. One pass over the calibration data that serves every technique: what to watch goes in,
+//! statistics come out. Knows neither who asked nor what the numbers are for. Memory does not grow
+//! with the number of samples.
+
+mod statistics;
+
+pub use statistics::{RangeStatistics, Statistics};
+
+use crate::engine::context::Cancelled;
+use crate::engine::exec::{ExecError, Executor, Request};
+use crate::engine::graph::{Model, Wire};
+use crate::engine::hash::Hasher;
+use crate::engine::tensor::TensorError;
+use crate::engine::Ctx;
+use crate::pipeline::load::{Dataset, LoadError};
+use std::collections::BTreeSet;
+
+#[derive(Debug, thiserror::Error)]
+pub enum CalibrateError {
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+    #[error("calibration data: {0}")]
+    Load(#[from] LoadError),
+    #[error("calibration: {0}")]
+    Exec(#[from] ExecError),
+    #[error("calibration: {0}")]
+    Tensor(#[from] TensorError),
+    #[error("the model has no data input to feed calibration samples to")]
+    NoInput,
+    #[error("there are no calibration samples; give --calibrate DATA, or recipes without static activations")]
+    Empty,
+    #[error("the data on \"{wire}\" is not finite (NaN or infinite) for {count} of {values} values; check the preprocessing and the weights")]
+    NotFinite { wire: Wire, count: u64, values: u64 },
+}
+
+/// What the statistics of a pass depend on.
+#[must_use]
+pub fn cache_key(model_hash: &str, wires: &BTreeSet<Wire>, data: &Dataset) -> String {
+    let mut hasher = Hasher::new();
+    hasher.add(b"min-max 1").add(model_hash.as_bytes()).add(data.key().as_bytes());
+    for wire in wires {
+        hasher.add(wire.as_bytes());
+    }
+    hasher.finish()
+}
+
+/// Runs `model` over all of `data` and watches `wires`.
+///
+/// # Errors
+/// When the data cannot be read or fed, a watched wire carries NaN or infinity, or on cancel.
+pub fn run(model: &Model, wires: &BTreeSet<Wire>, data: &Dataset, ctx: &Ctx) -> Result<Statistics, CalibrateError> {
+    if data.len() == 0 {
+        return Err(CalibrateError::Empty);
+    }
+    let input = model.data_input().ok_or(CalibrateError::NoInput)?.wire.clone();
+    let outputs: Vec<Wire> = wires.iter().filter(|w| **w != input).cloned().collect();
+    // Only what lies before the watched wires needs to run.
+    let request = Request { inputs: Some(vec![input.clone()]), outputs: Some(outputs.clone()), taps: outputs };
+    let executor = Executor::new(model, &request)?;
+    let mut statistics = Statistics::default();
+    ctx.start("Calibrating", data.len());
+    let batch = data.batch_size(executor.fixed_batch());
+    let all: Vec<usize> = (0..data.len()).collect();
+    for indices in all.chunks(batch) {
+        ctx.check()?;
+        let samples = data.batch(indices, ctx)?;
+        if wires.contains(&input) {
+            statistics.observe(&input, &samples)?;
+        }
+        let mut failed = None;
+        executor.run(&[(input.clone(), samples)], ctx, &mut |wire, value| {
+            if let Err(error) = statistics.observe(wire, value) {
+                failed = Some(error);
+            }
+        })?;
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        statistics.samples += indices.len();
+        ctx.advance(indices.len());
+    }
+    for (wire, range) in &statistics.ranges {
+        if range.not_finite > 0 {
+            return Err(CalibrateError::NotFinite { wire: Wire::from(wire.as_str()), count: range.not_finite, values: range.count });
+        }
+    }
+    Ok(statistics)
+}

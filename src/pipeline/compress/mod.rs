@@ -1,0 +1,39 @@
+//! Stage 4. Plan × statistics → variant. A technique is a folder; none of them runs the model,
+//! reads files or grades itself.
+
+mod activation_range;
+mod channels;
+mod magnitude;
+mod preview;
+mod round_to_nearest;
+mod runner;
+mod technique;
+mod variant;
+
+pub use preview::{Preview, preview};
+pub use runner::{StatisticsSource, needs, run};
+pub use technique::{LayerWork, Technique, registry};
+pub use variant::{CompressedLayer, Variant};
+
+use crate::engine::context::Cancelled;
+use crate::engine::graph::GraphError;
+use crate::engine::tensor::TensorError;
+use crate::pipeline::calibrate::CalibrateError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum CompressError {
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+    #[error("layer \"{layer}\": {count} of its {total} weights are NaN or infinite; mend the model, or leave the layer out of the recipe")]
+    NotFinite { layer: String, count: usize, total: usize },
+    #[error("layer \"{layer}\": no range was calibrated for its input \"{wire}\"")]
+    NoRange { layer: String, wire: String },
+    #[error("layer \"{layer}\": {source}")]
+    Tensor { layer: String, source: TensorError },
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    #[error(transparent)]
+    Calibrate(#[from] CalibrateError),
+    #[error("recipe \"{recipe}\" rounds activations with calibrated ranges, and the project has no calibration data; add some, or use dynamic activations")]
+    NoData { recipe: String },
+}

@@ -1,0 +1,11 @@
+//! Rounding every weight to the nearest code of its group's min–max grid, half to even, as ONNX's
+//! `QuantizeLinear` defines it; 16-bit floats round the same way. The baseline that everything
+//! else is measured against. Limits: per-tensor grids break layers whose channels differ widely in
+//! range; below 4 bits accuracy falls without correction.
+
+mod apply;
+#[cfg(test)]
+mod tests;
+
+pub(in crate::pipeline::compress) use apply::{Grid, quantize, round_to_half};
+pub(super) use apply::RoundToNearest;

@@ -1,0 +1,41 @@
+//! Stage 2. A recipe says what to do; a plan is a recipe read against one model: what will happen
+//! to each layer, how many bytes come out, and which layers are left alone for which reason.
+//! Touches no weight values and runs nothing.
+
+mod plan;
+pub mod presets;
+mod recipe;
+mod scheme;
+
+pub use plan::{LayerPlan, Plan, plan, resolve};
+pub(crate) use plan::stored_shapes;
+pub use recipe::{Override, RECIPE_FORMAT, RECIPE_VERSION, Recipe, Treatment};
+pub use scheme::{Activations, FloatFormat, Granularity, Scheme, Sparsity};
+
+use crate::engine::graph::GraphError;
+use crate::pipeline::load::LoadError;
+
+/// What can be wrong with a recipe, alone or against a model.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigureError {
+    #[error("recipe {origin}, line {line}, column {column}: {reason}")]
+    Malformed { origin: String, line: usize, column: usize, reason: String },
+    #[error("{origin} is no recipe: it says it is a \"{found}\"")]
+    NotARecipe { origin: String, found: String },
+    #[error(
+        "recipe {origin} has version {version}, newer than this program reads ({RECIPE_VERSION}); open it with a newer Lapidary"
+    )]
+    Newer { origin: String, version: u32 },
+    #[error("recipe \"{recipe}\": {place}: {reason}")]
+    Invalid { recipe: String, place: String, reason: String },
+    #[error("recipe \"{recipe}\" cannot be written: {reason}")]
+    Unwritable { recipe: String, reason: String },
+    #[error("there is no recipe or preset \"{name}\"; presets are {known}")]
+    UnknownPreset { name: String, known: String },
+    #[error("recipe \"{recipe}\": the pattern \"{pattern}\" matches no layer; the model's layers are {layers}")]
+    MatchesNothing { recipe: String, pattern: String, layers: String },
+    #[error("recipe \"{recipe}\": {source}")]
+    Graph { recipe: String, source: GraphError },
+    #[error("recipe \"{recipe}\": {source}")]
+    Format { recipe: String, source: LoadError },
+}

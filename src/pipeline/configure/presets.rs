@@ -1,0 +1,43 @@
+//! The recipes that always exist.
+
+use super::recipe::Recipe;
+use super::ConfigureError;
+
+macro_rules! presets {
+    ($($name:literal),+ $(,)?) => {
+        [$(($name, include_str!(concat!("../../../assets/presets/", $name, ".ron")))),+]
+    };
+}
+
+/// Name and text of every preset, in the order in which they are offered.
+const PRESETS: [(&str, &str); 13] = presets![
+    "fp32", "fp16", "w8", "w6", "w4", "w3", "w2", "w4-g32", "int8", "int8-per-tensor", "int8-dynamic", "prune50", "prune50-w8",
+];
+
+#[must_use]
+pub fn names() -> Vec<&'static str> {
+    PRESETS.iter().map(|(name, _)| *name).collect()
+}
+
+/// The preset of that name.
+///
+/// # Errors
+/// When there is none, listing those that there are.
+pub fn preset(name: &str) -> Result<Recipe, ConfigureError> {
+    let Some((_, text)) = PRESETS.iter().find(|(n, _)| *n == name) else {
+        return Err(ConfigureError::UnknownPreset { name: name.to_owned(), known: names().join(", ") });
+    };
+    Recipe::from_ron(text, name)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn all_parse_and_bear_their_name() {
+        for name in super::names() {
+            let recipe = super::preset(name).unwrap();
+            assert_eq!(recipe.name, name);
+            assert!(!recipe.description.is_empty(), "{name} says what it is");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Stage 5. Runs original and compressed model on the same samples and says how far they are
+//! apart. Changes nothing and knows no technique.
+
+mod layer_error;
+pub mod outputs;
+mod report;
+mod run;
+
+pub use report::{
+    ChangedPrediction, Fidelity, LayerError, Percentage, REPORT_FORMAT, REPORT_VERSION, Report, TaskMetrics,
+};
+pub use run::{Settings, Subjects, run};
+
+use crate::engine::context::Cancelled;
+use crate::engine::exec::ExecError;
+use crate::engine::tensor::TensorError;
+use crate::pipeline::load::LoadError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError {
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+    #[error("evaluation data: {0}")]
+    Load(#[from] LoadError),
+    #[error("the {which} model: {source}")]
+    Exec { which: &'static str, source: ExecError },
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    #[error("there are no samples to evaluate; check the data, the split and --limit")]
+    Empty,
+    #[error("the model has no data input or no output")]
+    NoPorts,
+    #[error(
+        "sample {sample} has label {label}, but the model tells only {classes} classes (0 to {last}) apart; check the labels and --label-offset",
+        last = classes - 1
+    )]
+    Label { sample: usize, label: usize, classes: usize },
+    #[error("{labels} labels for {rows} rows of output in a batch of {samples} samples: the model is no classifier of single samples; evaluate it without labels")]
+    Rows { labels: usize, rows: usize, samples: usize },
+    #[error("the {which} model gives NaN or infinity for sample {sample}; check the weights and the preprocessing")]
+    NotFinite { which: &'static str, sample: usize },
+}

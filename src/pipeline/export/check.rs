@@ -1,0 +1,101 @@
+//! What is asked of a file before it gets its name.
+
+use super::ExportError;
+use crate::engine::Ctx;
+use crate::engine::exec::{Executor, Request};
+use crate::engine::graph::{Dim, Model, Wire};
+use crate::engine::random::Random;
+use crate::engine::tensor::{TensorError, Value};
+use crate::engine::exec::ExecError;
+use crate::pipeline::compress::Variant;
+use crate::pipeline::configure::Plan;
+use crate::pipeline::load::LoadedModel;
+
+/// One question and its answer.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Check {
+    pub name: String,
+    pub passed: bool,
+    /// What was found, for people.
+    pub value: String,
+}
+
+impl Check {
+    #[must_use]
+    pub fn new(name: &str, passed: bool, value: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), passed, value: value.into() }
+    }
+}
+
+pub(super) fn all(
+    variant: &Variant,
+    plan: &Plan,
+    reopened: &LoadedModel,
+    bytes: u64,
+    ctx: &Ctx,
+) -> Result<Vec<Check>, ExportError> {
+    let size = if bytes == plan.bytes {
+        Check::new("size as planned", true, format!("{bytes} bytes"))
+    } else {
+        // The plan builds the same file; a difference is a fault of ours, though the file is sound.
+        let close = bytes.abs_diff(plan.bytes) * 100 <= plan.bytes;
+        Check::new("size as planned", close, format!("{bytes} bytes, {} planned", plan.bytes))
+    };
+    let tensors = if variant.unchanged { Check::new("tensors equal", true, "the file is the original") } else { same_tensors(&variant.model, &reopened.model) };
+    Ok(vec![Check::new("opens again", true, "by our own reader"), size, tensors, same_outputs(variant, &reopened.model, ctx)?])
+}
+
+fn same_tensors(ours: &Model, theirs: &Model) -> Check {
+    let mut compared = 0_usize;
+    for (wire, tensor) in &ours.constants {
+        let Some(other) = theirs.constants.get(wire) else {
+            return Check::new("tensors equal", false, format!("\"{wire}\" is missing"));
+        };
+        if (other.dtype(), other.shape()) != (tensor.dtype(), tensor.shape()) || other.bytes() != tensor.bytes() {
+            return Check::new("tensors equal", false, format!("\"{wire}\" differs"));
+        }
+        compared += 1;
+    }
+    Check::new("tensors equal", true, format!("{compared} tensors, bit for bit"))
+}
+
+/// Both graphs on the same random input: the file computes what the variant computes, to the bit.
+fn same_outputs(variant: &Variant, reopened: &Model, ctx: &Ctx) -> Result<Check, ExportError> {
+    const NAME: &str = "outputs equal";
+    let Some(feeds) = random_feeds(&variant.model, ctx.seed).map_err(ExecError::from)? else {
+        return Ok(Check::new(NAME, true, "not run: the model has inputs that random numbers do not fit"));
+    };
+    let outputs = |model: &Model| -> Result<Vec<(Wire, Value)>, ExecError> {
+        Executor::new(model, &Request::default())?.run(&feeds, ctx, &mut |_, _| {})
+    };
+    let (ours, theirs) = (outputs(&variant.model)?, outputs(reopened)?);
+    let mut worst = 0.0_f32;
+    for ((_, a), (_, b)) in ours.iter().zip(&theirs) {
+        let (a, b) = (a.to_f32().map_err(ExecError::from)?, b.to_f32().map_err(ExecError::from)?);
+        worst = a.iter().zip(&b).filter(|(x, y)| x.to_bits() != y.to_bits()).fold(worst, |w, (x, y)| w.max((x - y).abs()).max(f32::MIN_POSITIVE));
+    }
+    Ok(if worst == 0.0 {
+        Check::new(NAME, true, "bit for bit on a random sample")
+    } else {
+        Check::new(NAME, false, format!("largest difference {worst:e} on a random sample"))
+    })
+}
+
+/// One sample of standard normal numbers for each input; `None` where an input takes no floats or
+/// its size is open.
+fn random_feeds(model: &Model, seed: u64) -> Result<Option<Vec<(Wire, Value)>>, TensorError> {
+    let mut random = Random::new(seed);
+    let mut feeds = Vec::new();
+    for port in model.inputs.iter().filter(|p| !model.constants.contains_key(&p.wire)) {
+        let Some(dims) = &port.fact.shape else { return Ok(None) };
+        let float = port.fact.dtype.is_none_or(|d| d == crate::engine::tensor::DType::F32);
+        let open = dims.iter().skip(1).any(|d| matches!(d, Dim::Named(_) | Dim::Unknown));
+        if !float || open {
+            return Ok(None);
+        }
+        let shape: Vec<usize> = dims.iter().map(|d| d.known().unwrap_or(1)).collect();
+        let values = (0..shape.iter().product()).map(|_| random.normal()).collect();
+        feeds.push((port.wire.clone(), Value::from_f32(values, &shape)?));
+    }
+    Ok(Some(feeds))
+}

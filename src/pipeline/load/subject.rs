@@ -1,0 +1,44 @@
+//! The model under the knife: as loaded, and as every recipe starts from it.
+
+use super::{LoadError, LoadedModel, onnx};
+use crate::engine::exec;
+use crate::engine::graph::{Layer, Model, layers, passes};
+use std::sync::Arc;
+
+/// A loaded model with what each later stage would otherwise derive again. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    pub loaded: Arc<LoadedModel>,
+    /// Constants folded, shapes inferred, batch norm still in place: the reference.
+    pub original: Arc<Model>,
+    /// `original` with batch norm folded into the layers before it: what recipes change.
+    pub folded: Arc<Model>,
+    /// The layers of `folded`, in running order.
+    pub layers: Arc<Vec<Layer>>,
+}
+
+impl Subject {
+    /// # Errors
+    /// When a pass finds the graph to be broken.
+    pub fn new(loaded: LoadedModel) -> Result<Self, LoadError> {
+        let graph = |source| LoadError::Graph { path: loaded.path.clone(), source };
+        let original = exec::prepare(&loaded.model).map_err(graph)?;
+        let folded = passes::fold_batch_norm(&original).map_err(graph)?;
+        let layers = layers(&folded);
+        Ok(Self { loaded: Arc::new(loaded), original: Arc::new(original), folded: Arc::new(folded), layers: Arc::new(layers) })
+    }
+
+    /// Exact size of the file that `model`, made from this one, is written to; its tensors need not
+    /// have values yet.
+    ///
+    /// # Errors
+    /// When the format cannot hold the model.
+    pub fn file_bytes(&self, model: &Model) -> Result<u64, LoadError> {
+        onnx::encoded_len(model, &self.loaded.source)
+    }
+
+    #[must_use]
+    pub fn layer(&self, name: &str) -> Option<&Layer> {
+        self.layers.iter().find(|l| l.name == name)
+    }
+}

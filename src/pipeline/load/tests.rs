@@ -1,0 +1,52 @@
+use super::{Format, LoadError, model};
+use crate::engine::Ctx;
+use crate::engine::tensor::DType;
+use safetensors::tensor::{Dtype, TensorView};
+
+fn written(bytes: &[u8], name: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    std::fs::write(&path, bytes).unwrap();
+    (folder, path)
+}
+
+fn ctx() -> Ctx {
+    Ctx::new(1).unwrap()
+}
+
+#[test]
+fn what_is_no_model_is_told_by_its_kind() {
+    for (bytes, says) in [
+        (&b""[..], "empty"),
+        (b"GGUF\x03\0\0\0", "GGUF"),
+        (b"PK\x03\x04....", "zip"),
+        (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
+        (b"hello, this is no model at all", "corrupt"),
+        (b"\x08\x07", "no graph"),
+    ] {
+        let (_folder, path) = written(bytes, "model.onnx");
+        let text = model(&path, &ctx()).unwrap_err().to_string();
+        assert!(text.contains(says) && text.contains("model.onnx"), "{text}");
+    }
+    assert!(matches!(model(std::path::Path::new("nowhere.onnx"), &ctx()), Err(LoadError::Io { .. })));
+    assert!(model(tempfile::tempdir().unwrap().path(), &ctx()).is_err());
+}
+
+#[test]
+fn safetensors_open_whole_and_are_refused_cut() {
+    let values: Vec<u8> = [1.0_f32, f32::NAN, 3.0].iter().flat_map(|v| v.to_le_bytes()).collect();
+    let view = TensorView::new(Dtype::F32, vec![3], &values).unwrap();
+    let bytes = safetensors::serialize([("a.weight", view)], None).unwrap();
+    let (_folder, path) = written(&bytes, "weights.bin");
+    let context = ctx();
+    let loaded = model(&path, &context).unwrap();
+    assert_eq!((loaded.format, loaded.bytes), (Format::Safetensors, bytes.len() as u64));
+    let tensor = &loaded.model.constants["a.weight"];
+    assert_eq!((tensor.dtype(), tensor.shape()), (DType::F32, &[3][..]));
+    let warnings = context.take_warnings();
+    assert!(warnings.iter().any(|w| w.subject == "a.weight" && w.message.contains("1 of 3")), "{warnings:?}");
+    for end in 0..bytes.len() {
+        let (_folder, path) = written(&bytes[..end], "weights.safetensors");
+        assert!(model(&path, &ctx()).is_err(), "{end}");
+    }
+}

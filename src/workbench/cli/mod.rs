@@ -1,0 +1,71 @@
+//! The command line: arguments → stage calls → text or JSON, and exit codes. No logic of its own.
+
+mod args;
+pub mod bench;
+mod output;
+mod show;
+mod verbs;
+
+pub use args::Arguments;
+
+use crate::engine::Ctx;
+use clap::Parser as _;
+use std::process::ExitCode;
+
+/// How a run ended, as exit codes tell it.
+#[derive(Debug)]
+pub enum CliError {
+    /// The work failed: one line that says what, where, what to do.
+    Failed(String),
+    /// The call makes no sense.
+    Usage(String),
+    Cancelled,
+}
+
+impl<E: Into<crate::workbench::work::WorkError>> From<E> for CliError {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        if error.is_cancelled() { Self::Cancelled } else { Self::Failed(error.to_string()) }
+    }
+}
+
+/// Runs the program with the process's own arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let quiet = arguments.common.quiet;
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(CliError::Cancelled) => {
+            output::note(quiet, "cancelled");
+            ExitCode::from(130)
+        }
+        Err(CliError::Failed(message)) => {
+            output::error(&message);
+            ExitCode::from(1)
+        }
+        Err(CliError::Usage(message)) => {
+            output::error(&message);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), CliError> {
+    let common = arguments.common;
+    let Some(verb) = arguments.verb else { return verbs::window(None, None, &common) };
+    if let args::Verb::Ui { project, screenshots } = verb {
+        return verbs::window(project, screenshots, &common);
+    }
+    let mut ctx = Ctx::new(common.threads).map_err(|e| CliError::Failed(format!("threads cannot be started: {e}")))?;
+    ctx.seed = common.seed;
+    let on_interrupt = ctx.clone();
+    // A second Ctrl+C is left to the system where the handler cannot be set.
+    let _ = ctrlc::set_handler(move || on_interrupt.cancel());
+    let progress = output::Progress::start(&ctx, common.quiet);
+    let result = verbs::run(verb, &common, &ctx);
+    progress.finish(&ctx);
+    let document = result?;
+    output::print(&document, common.json);
+    Ok(())
+}

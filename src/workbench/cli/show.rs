@@ -1,0 +1,340 @@
+//! Answers as text and as JSON. The keys are those that scripts rely on.
+
+use super::bench::ForwardSpeed;
+use super::output::Document;
+use crate::engine::units;
+use crate::engine::Warning;
+use crate::engine::graph::Port;
+use crate::pipeline::calibrate::Statistics;
+use crate::pipeline::compare;
+use crate::pipeline::compress::Variant;
+use crate::pipeline::configure::Plan;
+use crate::pipeline::evaluate::{Report, TaskMetrics};
+use crate::pipeline::export::Exported;
+use crate::pipeline::load::Subject;
+use crate::workbench::work::{Opened, warning_lines};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// Lines with columns as wide as their widest cell; numbers (cells after the first) to the right.
+fn columns(rows: &[Vec<String>]) -> String {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |c: usize| rows.iter().filter_map(|r| r.get(c)).map(|s| s.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..count).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (c, cell) in row.iter().enumerate() {
+            let pad = " ".repeat(widths[c].saturating_sub(cell.chars().count()));
+            let _ = if c == 0 { write!(line, "{cell}{pad}") } else { write!(line, "  {pad}{cell}") };
+        }
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+fn db(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), |v| format!("{v:.1}"))
+}
+
+/// JSON has no infinity: an error of nothing is null.
+fn finite(value: f64) -> Value {
+    if value.is_finite() { json!(value) } else { Value::Null }
+}
+
+fn shape(port: &Port) -> String {
+    match &port.fact.shape {
+        Some(dims) => format!("[{}]", dims.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+        None => "[?]".to_owned(),
+    }
+}
+
+pub(super) fn project(root: &Path, opened: &Opened, samples: usize) -> Document {
+    let layers = opened.subject.layers.len();
+    let json = json!({
+        "project": root.display().to_string(),
+        "model": opened.document.model.path,
+        "layers": layers,
+        "samples": samples,
+    });
+    let text = format!(
+        "{}: {layers} layers, {samples} samples to evaluate\nnext: lapidary evaluate {} --recipe int8\n",
+        root.display(),
+        root.display()
+    );
+    Document { json, text }
+}
+
+pub(super) fn model(subject: &Subject, warnings: &[Warning]) -> Document {
+    let (loaded, model) = (&subject.loaded, &subject.original);
+    let ports = |ports: &[Port]| -> Vec<Value> {
+        ports
+            .iter()
+            .filter(|p| !model.constants.contains_key(&p.wire))
+            .map(|p| json!({ "name": &*p.wire, "type": p.fact.dtype.map(|d| d.to_string()), "shape": shape(p) }))
+            .collect()
+    };
+    let layers: Vec<Value> = subject
+        .layers
+        .iter()
+        .map(|l| json!({ "name": l.name, "op": l.kind.name(), "shape": l.shape, "parameters": l.parameters(), "macs": l.macs }))
+        .collect();
+    let json = json!({
+        "format": loaded.format.name(),
+        "opset": model.opset(),
+        "producer": loaded.source.producer(),
+        "parameters": model.parameters(),
+        "bytes": loaded.bytes,
+        "inputs": ports(&model.inputs),
+        "outputs": ports(&model.outputs),
+        "layers": layers,
+        "warnings": warning_lines(warnings),
+    });
+    let mut text = format!(
+        "{}: {}, opset {}, {} parameters, {}\n",
+        loaded.path.display(),
+        loaded.format.name(),
+        model.opset(),
+        units::count(model.parameters()),
+        units::bytes(loaded.bytes)
+    );
+    for (kind, ports) in [("input", &model.inputs), ("output", &model.outputs)] {
+        for port in ports.iter().filter(|p| !model.constants.contains_key(&p.wire)) {
+            let _ = writeln!(text, "{kind} {} {}", port.wire, shape(port));
+        }
+    }
+    let mut rows = vec![["layer", "op", "shape", "parameters", "MACs"].map(str::to_owned).to_vec()];
+    rows.extend(subject.layers.iter().map(|l| {
+        let dims = l.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("×");
+        vec![l.name.clone(), l.kind.name().to_owned(), dims, units::count(l.parameters() as u64), l.macs.map_or_else(|| "?".to_owned(), units::count)]
+    }));
+    text += &columns(&rows);
+    for line in warning_lines(warnings) {
+        let _ = writeln!(text, "warning: {line}");
+    }
+    Document { json, text }
+}
+
+pub(super) fn plan(plan: &Plan) -> Document {
+    let layers: Vec<Value> = plan
+        .layers
+        .iter()
+        .map(|l| {
+            let mut layer = json!({
+                "name": l.layer.name,
+                "scheme": l.treatment.weights.to_string(),
+                "sparsity": l.treatment.sparsity.to_string(),
+                "activations": l.treatment.activations.to_string(),
+                "bytes": l.bytes,
+                "bytes_original": l.original_bytes,
+            });
+            for (key, value) in [("refusal", &l.refusal), ("note", &l.note)] {
+                if let Some(value) = value {
+                    layer[key] = json!(value);
+                }
+            }
+            layer
+        })
+        .collect();
+    let json = json!({
+        "recipe": plan.recipe,
+        "bytes": plan.bytes,
+        "bytes_original": plan.original_bytes,
+        "bits_per_weight": plan.bits_per_weight,
+        "layers": layers,
+    });
+    let mut rows = vec![["layer", "scheme", "sparsity", "inputs", "bytes", ""].map(str::to_owned).to_vec()];
+    rows.extend(plan.layers.iter().map(|l| {
+        let t = &l.treatment;
+        let why = l.refusal.as_ref().or(l.note.as_ref()).cloned().unwrap_or_default();
+        vec![l.layer.name.clone(), t.weights.to_string(), t.sparsity.to_string(), t.activations.to_string(), l.bytes.to_string(), why]
+    }));
+    let text = format!(
+        "{}: {} of {} ({:.1} %), {:.2} bits per weight\n{}",
+        plan.recipe,
+        units::bytes(plan.bytes),
+        units::bytes(plan.original_bytes),
+        100.0 * plan.bytes as f64 / plan.original_bytes.max(1) as f64,
+        plan.bits_per_weight,
+        columns(&rows)
+    );
+    Document { json, text }
+}
+
+pub(super) fn nothing_to_calibrate(recipe: &str) -> Document {
+    Document {
+        json: json!({ "samples": 0, "seconds": 0.0, "reused": false, "peak_rss_bytes": super::bench::peak_rss_bytes() }),
+        text: format!("{recipe} needs no calibration\n"),
+    }
+}
+
+pub(super) fn statistics(statistics: &Statistics, reused: bool, seconds: f64) -> Document {
+    let json = json!({
+        "samples": statistics.samples,
+        "seconds": seconds,
+        "reused": reused,
+        "peak_rss_bytes": super::bench::peak_rss_bytes(),
+        "ranges": statistics.ranges.iter().map(|(w, r)| (w.clone(), json!([r.min, r.max]))).collect::<serde_json::Map<_, _>>(),
+    });
+    let how = if reused { "reused from the cache" } else { "collected" };
+    let mut rows = vec![["wire", "lowest", "highest"].map(str::to_owned).to_vec()];
+    rows.extend(statistics.ranges.iter().map(|(w, r)| vec![w.clone(), format!("{:.4}", r.min), format!("{:.4}", r.max)]));
+    let text = format!("{} samples, {how} in {}\n{}", statistics.samples, units::seconds(seconds), columns(&rows));
+    Document { json, text }
+}
+
+pub(super) fn variant(plan: &Plan, variant: &Variant, seconds: f64) -> Document {
+    let layers: Vec<Value> = variant
+        .layers
+        .iter()
+        .map(|l| json!({ "name": l.name, "sqnr_db": finite(l.weight_sqnr_db), "zero_fraction": l.zero_fraction, "bytes": l.bytes }))
+        .collect();
+    let json = json!({ "bytes": plan.bytes, "layers": layers, "seconds": seconds });
+    let mut rows = vec![["layer", "weight SQNR dB", "zeros", "bytes"].map(str::to_owned).to_vec()];
+    rows.extend(variant.layers.iter().map(|l| {
+        let sqnr = Some(l.weight_sqnr_db).filter(|v| v.is_finite());
+        vec![l.name.clone(), db(sqnr), format!("{:.1} %", 100.0 * l.zero_fraction), l.bytes.to_string()]
+    }));
+    let text = format!("{}: {} in {}\n{}", plan.recipe, units::bytes(plan.bytes), units::seconds(seconds), columns(&rows));
+    Document { json, text }
+}
+
+fn metrics(metrics: Option<&TaskMetrics>) -> Value {
+    metrics.map_or(Value::Null, |m| {
+        json!({
+            "top1": m.top1.value, "top1_low": m.top1.low, "top1_high": m.top1.high,
+            "top5": m.top5.value, "top5_low": m.top5.low, "top5_high": m.top5.high,
+        })
+    })
+}
+
+fn report_json(report: &Report) -> Value {
+    let f = &report.fidelity;
+    json!({
+        "recipe": report.recipe,
+        "split": report.split,
+        "samples": report.samples,
+        "metrics": metrics(report.metrics.as_ref()),
+        "baseline": metrics(report.baseline.as_ref()),
+        "fidelity": {
+            "kl_mean": f.kl_mean, "kl_median": f.kl_median, "kl_p99": f.kl_p99, "kl_max": f.kl_max,
+            "flips": f.flips, "flips_to_wrong": f.flips_to_wrong, "flips_to_right": f.flips_to_right,
+            "cosine": f.cosine, "sqnr_db": f.sqnr_db,
+        },
+        "layers": report.layers.iter().map(|l| json!({
+            "name": l.name, "weight_sqnr_db": l.weight_sqnr_db, "local_sqnr_db": l.local_sqnr_db,
+            "cumulative_sqnr_db": l.cumulative_sqnr_db, "samples": l.samples,
+        })).collect::<Vec<_>>(),
+        "bytes": report.bytes,
+        "bytes_original": report.bytes_original,
+        "seed": report.seed,
+        "seconds": report.seconds,
+    })
+}
+
+pub(super) fn report(report: &Report) -> Document {
+    let f = &report.fidelity;
+    let mut text = format!("{} on {} samples ({})\n", report.recipe, report.samples, report.split);
+    if let (Some(after), Some(before)) = (report.metrics, report.baseline) {
+        let _ = writeln!(
+            text,
+            "top-1 {:.2} % ({:.2} to {:.2}), original {:.2} %; top-5 {:.2} %",
+            after.top1.value, after.top1.low, after.top1.high, before.top1.value, after.top5.value
+        );
+    }
+    let _ = writeln!(text, "KL to the original {:.5} mean, {:.5} at the 99th percentile", f.kl_mean, f.kl_p99);
+    let _ = writeln!(text, "{} predictions changed: {} to wrong, {} to right", f.flips, f.flips_to_wrong, f.flips_to_right);
+    let _ = writeln!(
+        text,
+        "{} of {} ({:.1} %), {}",
+        units::bytes(report.bytes),
+        units::bytes(report.bytes_original),
+        100.0 * report.bytes as f64 / report.bytes_original.max(1) as f64,
+        units::seconds(report.seconds)
+    );
+    if !report.layers.is_empty() {
+        let mut rows = vec![["layer (SQNR in dB)", "weights", "output, alone", "output, cumulative"].map(str::to_owned).to_vec()];
+        rows.extend(report.layers.iter().map(|l| {
+            vec![l.name.clone(), db(l.weight_sqnr_db), db(l.local_sqnr_db), db(l.cumulative_sqnr_db)]
+        }));
+        text += &columns(&rows);
+    }
+    Document { json: report_json(report), text }
+}
+
+pub(super) fn comparison(reports: &[Report]) -> Document {
+    let all: Vec<&Report> = reports.iter().collect();
+    let table = compare::table(&all);
+    let recipes: Vec<Value> = table
+        .iter()
+        .map(|row| {
+            let mut json = report_json(row.report);
+            json["ratio"] = json!(row.ratio);
+            json["frontier"] = json!(row.on_frontier);
+            json["change"] = row.change.map_or(Value::Null, |(points, half)| json!({ "points": points, "half_width": half }));
+            json
+        })
+        .collect();
+    let layers: Vec<Value> = compare::layer_rows(&all)
+        .into_iter()
+        .map(|l| json!({ "name": l.name, "weight_sqnr_db": l.weight_sqnr_db, "cumulative_sqnr_db": l.cumulative_sqnr_db }))
+        .collect();
+    let changed: Vec<Value> = compare::changed_samples(&all)
+        .into_iter()
+        .map(|c| json!({ "sample": c.sample, "label": c.label, "before": c.before, "after": c.after }))
+        .collect();
+    let heads = ["recipe", "size", "of original", "top-1 %", "95 % interval", "change", "KL mean", "KL p99", "flips", "frontier"];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    rows.extend(table.iter().map(|row| {
+        let r = row.report;
+        let top1 = r.metrics.map(|m| m.top1);
+        vec![
+            r.recipe.clone(),
+            units::bytes(r.bytes),
+            format!("{:.1} %", 100.0 * row.ratio),
+            top1.map_or_else(|| "–".to_owned(), |t| format!("{:.2}", t.value)),
+            top1.map_or_else(|| "–".to_owned(), |t| format!("{:.1} to {:.1}", t.low, t.high)),
+            row.change.map_or_else(|| "–".to_owned(), |(p, h)| format!("{p:+.2} ± {h:.2}")),
+            format!("{:.5}", r.fidelity.kl_mean),
+            format!("{:.5}", r.fidelity.kl_p99),
+            r.fidelity.flips.to_string(),
+            if row.on_frontier { "yes" } else { "" }.to_owned(),
+        ]
+    }));
+    let samples = reports.first().map_or(0, |r| r.samples);
+    let text = format!("{}{samples} samples; a row is on the frontier when no smaller one is as good\n", columns(&rows));
+    Document { json: json!({ "recipes": recipes, "layers": layers, "changed": changed }), text }
+}
+
+pub(super) fn exported(exported: &Exported) -> Document {
+    let json = json!({
+        "path": exported.path.display().to_string(),
+        "bytes": exported.bytes,
+        "sha256": exported.sha256,
+        "checks": exported.checks.iter().map(|c| json!({ "name": c.name, "passed": c.passed, "value": c.value })).collect::<Vec<_>>(),
+    });
+    let mut text = format!("{}: {} bytes, sha256 {}\n", exported.path.display(), exported.bytes, exported.sha256);
+    for check in &exported.checks {
+        let _ = writeln!(text, "{} {}: {}", if check.passed { "passed" } else { "FAILED" }, check.name, check.value);
+    }
+    Document { json, text }
+}
+
+pub(super) fn speed(speed: &ForwardSpeed) -> Document {
+    let json = json!({
+        "samples_per_second": speed.samples_per_second,
+        "batch": speed.batch,
+        "threads": speed.threads,
+        "peak_rss_bytes": speed.peak_rss_bytes,
+    });
+    let text = format!(
+        "{:.1} samples per second, batch {}, {} threads, {} at most\n",
+        speed.samples_per_second,
+        speed.batch,
+        speed.threads,
+        units::bytes(speed.peak_rss_bytes)
+    );
+    Document { json, text }
+}

@@ -1,0 +1,196 @@
+//! One function per verb: calls the work, shapes the answer.
+
+use super::args::{Bench, Common, Compare, Evaluate, Export, Init, OfRecipe, Samples, Verb, Verify};
+use super::output::Document;
+use super::{CliError, bench, show};
+use crate::engine::Ctx;
+use crate::pipeline::configure::Recipe;
+use crate::pipeline::evaluate::Report;
+use crate::pipeline::load::{self, Subject};
+use crate::workbench::project::Project;
+use crate::workbench::sample;
+use crate::workbench::work::{self, NewProject, Opened, Split};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+type Answer = Result<Document, CliError>;
+
+pub(super) fn run(verb: Verb, common: &Common, ctx: &Ctx) -> Answer {
+    match verb {
+        Verb::Ui { .. } => Err(CliError::Usage("the window is opened before the work starts".to_owned())),
+        Verb::Init(init) => initialize(init, ctx),
+        Verb::Inspect { file } => inspect(&file, ctx),
+        Verb::Plan(of) => plan(&of, ctx),
+        Verb::Calibrate(of) => calibrate(&of, ctx),
+        Verb::Compress(of) => compress(&of, ctx),
+        Verb::Evaluate(evaluate) => evaluate_recipe(&evaluate, ctx),
+        Verb::Compare(compare) => compare_recipes(&compare, ctx),
+        Verb::Export(export) => export_recipe(&export, ctx),
+        Verb::Verify(verify) => verify_file(&verify, ctx),
+        Verb::Run { project, again } => run_project(project, again, ctx),
+        Verb::Bench(Bench::Forward { file, batch, seconds }) => forward(&file, batch, seconds, ctx),
+        Verb::Sample { out } => train_sample(&out, common.seed, ctx),
+    }
+}
+
+#[cfg(feature = "gui")]
+pub(super) fn window(project: Option<PathBuf>, screenshots: Option<PathBuf>, common: &Common) -> Result<(), CliError> {
+    use crate::workbench::ui;
+    let failed = |e: &dyn std::fmt::Display| CliError::Failed(e.to_string());
+    match screenshots {
+        None => ui::run(project, common.threads).map_err(|e| failed(&e)),
+        Some(folder) => {
+            let project = match project {
+                Some(project) => project,
+                None => sample::install(None).map_err(|e| failed(&e))?,
+            };
+            let files = ui::screenshots(&project, &folder, common.threads).map_err(|e| failed(&e))?;
+            let names: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
+            let document = Document { text: names.join("\n") + "\n", json: serde_json::json!({ "screenshots": names }) };
+            super::output::print(&document, common.json);
+            Ok(())
+        }
+    }
+}
+
+#[cfg(not(feature = "gui"))]
+pub(super) fn window(_: Option<PathBuf>, _: Option<PathBuf>, _: &Common) -> Result<(), CliError> {
+    Err(CliError::Usage("this build has no window (it was built without the `gui` feature); see `lapidary --help`".to_owned()))
+}
+
+/// A recipe of the project, a preset, or a file.
+fn recipe(opened: &Opened, name: &str) -> Result<Arc<Recipe>, CliError> {
+    let path = Path::new(name);
+    if path.extension().is_some_and(|e| e == "ron") {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| work::WorkError::Io { path: path.to_path_buf(), source })?;
+        return Ok(Arc::new(Recipe::from_ron(&text, name)?));
+    }
+    Ok(opened.document.recipe(name)?)
+}
+
+fn initialize(init: Init, ctx: &Ctx) -> Answer {
+    let new = NewProject {
+        model: init.model,
+        evaluate: init.evaluate,
+        calibrate: init.calibrate,
+        preprocess: init.preprocess.settings(),
+    };
+    let (project, opened) = work::init(&init.folder, &new, ctx)?;
+    let samples = match opened.dataset(Split::Evaluate, None, ctx) {
+        Ok(data) => data.len(),
+        Err(work::WorkError::NoData) => 0,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(show::project(project.root(), &opened, samples))
+}
+
+fn inspect(file: &Path, ctx: &Ctx) -> Answer {
+    let loaded = load::model(file, ctx)?;
+    let subject = Subject::new(loaded)?;
+    Ok(show::model(&subject, &ctx.take_warnings()))
+}
+
+fn plan(of: &OfRecipe, ctx: &Ctx) -> Answer {
+    let (_, opened) = work::open(&of.project, ctx)?;
+    Ok(show::plan(&opened.plan(&*recipe(&opened, &of.recipe)?)?))
+}
+
+fn calibrate(of: &OfRecipe, ctx: &Ctx) -> Answer {
+    let started = Instant::now();
+    let (_, opened) = work::open(&of.project, ctx)?;
+    let plan = opened.plan(&*recipe(&opened, &of.recipe)?)?;
+    let wires = crate::pipeline::compress::needs(&plan);
+    if wires.is_empty() {
+        return Ok(show::nothing_to_calibrate(&of.recipe));
+    }
+    let (statistics, reused) = opened.statistics(&wires, ctx).map_err(work::WorkError::from)?.ok_or(work::WorkError::NoData)?;
+    Ok(show::statistics(&statistics, reused, started.elapsed().as_secs_f64()))
+}
+
+fn compress(of: &OfRecipe, ctx: &Ctx) -> Answer {
+    let started = Instant::now();
+    let (_, opened) = work::open(&of.project, ctx)?;
+    let (plan, variant) = opened.compress(&*recipe(&opened, &of.recipe)?, ctx)?;
+    Ok(show::variant(&plan, &variant, started.elapsed().as_secs_f64()))
+}
+
+fn evaluate_recipe(evaluate: &Evaluate, ctx: &Ctx) -> Answer {
+    let (project, opened) = work::open(&evaluate.of.project, ctx)?;
+    let recipe = recipe(&opened, &evaluate.of.recipe)?;
+    let report = opened.evaluate(&recipe, evaluate.samples.split.into(), evaluate.samples.limit, ctx)?;
+    project.add_report(&report)?;
+    Ok(show::report(&report))
+}
+
+fn compare_recipes(compare: &Compare, ctx: &Ctx) -> Answer {
+    let (project, opened) = work::open(&compare.project, ctx)?;
+    let reports = reports(&project, &opened, &compare.recipes, &compare.samples, false, ctx)?;
+    Ok(show::comparison(&reports))
+}
+
+/// A report per recipe: a saved one that still holds, else a new one.
+fn reports(
+    project: &Project,
+    opened: &Opened,
+    names: &[String],
+    samples: &Samples,
+    again: bool,
+    ctx: &Ctx,
+) -> Result<Vec<Report>, CliError> {
+    let split: Split = samples.split.into();
+    let data = opened.dataset(split, samples.limit, ctx)?.key();
+    let (saved, unreadable) = project.reports();
+    for error in unreadable {
+        ctx.warn("reports", error.to_string());
+    }
+    let mut found = Vec::new();
+    for name in names {
+        let recipe = recipe(opened, name)?;
+        let key = opened.recipe_key(&recipe);
+        let kept = saved.iter().rev().find(|r| !again && r.recipe_key == key && r.recipe == recipe.name && r.data_key == data);
+        found.push(match kept {
+            Some(report) => report.clone(),
+            None => {
+                let report = opened.evaluate(&recipe, split, samples.limit, ctx)?;
+                project.add_report(&report)?;
+                report
+            }
+        });
+    }
+    Ok(found)
+}
+
+fn export_recipe(export: &Export, ctx: &Ctx) -> Answer {
+    let (_, opened) = work::open(&export.of.project, ctx)?;
+    let exported = opened.export(&*recipe(&opened, &export.of.recipe)?, &export.out, ctx)?;
+    Ok(show::exported(&exported))
+}
+
+fn verify_file(verify: &Verify, ctx: &Ctx) -> Answer {
+    let (_, opened) = work::open(&verify.project, ctx)?;
+    Ok(show::report(&opened.verify(&verify.file, verify.samples.split.into(), verify.samples.limit, ctx)?))
+}
+
+fn run_project(project: Option<PathBuf>, again: bool, ctx: &Ctx) -> Answer {
+    let folder = match project {
+        Some(folder) => folder,
+        None => sample::install(None).map_err(|e| CliError::Failed(e.to_string()))?,
+    };
+    let (project, opened) = work::open(&folder, ctx)?;
+    let samples = Samples { split: super::args::SplitArg::Evaluate, limit: None };
+    let reports = reports(&project, &opened, &opened.document.run.clone(), &samples, again, ctx)?;
+    Ok(show::comparison(&reports))
+}
+
+fn forward(file: &Path, batch: usize, seconds: f64, ctx: &Ctx) -> Answer {
+    let loaded = load::model(file, ctx)?;
+    let speed = bench::forward(&loaded.model, batch, seconds, ctx).map_err(|e| CliError::Failed(e.to_string()))?;
+    Ok(show::speed(&speed))
+}
+
+fn train_sample(out: &Path, seed: u64, ctx: &Ctx) -> Answer {
+    let summary = sample::train(seed, out, ctx).map_err(|e| CliError::Failed(e.to_string()))?;
+    Ok(Document { text: format!("{summary:?}\n"), json: serde_json::json!({ "summary": format!("{summary:?}") }) })
+}

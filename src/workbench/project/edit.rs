@@ -1,0 +1,208 @@
+//! Every change of a document is one of these.
+
+use super::document::Document;
+use crate::pipeline::configure::{Activations, ConfigureError, Override, Recipe, Scheme, Sparsity, Treatment, presets};
+use crate::pipeline::load::Preprocess;
+use std::sync::Arc;
+
+/// A change of the active recipe for some layers; what is `None` stays.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Change {
+    pub weights: Option<Scheme>,
+    pub sparsity: Option<Sparsity>,
+    pub activations: Option<Activations>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Edit {
+    /// Sets layers, by exact name, in the active recipe. A preset is forked first.
+    Treat { layers: Vec<String>, change: Change },
+    /// Removes the exact-name overrides of these layers from the active recipe.
+    Reset { layers: Vec<String> },
+    SetDefault(Treatment),
+    SelectRecipe(String),
+    /// Copies a recipe or preset under a new name and makes it active.
+    ForkRecipe { from: String, to: String },
+    RenameRecipe { from: String, to: String },
+    DeleteRecipe(String),
+    /// Replaces the active recipe by one written as text.
+    ReplaceRecipe(Recipe),
+    SetPreprocess(Preprocess),
+    SetNotes(String),
+    SetRun(Vec<String>),
+}
+
+/// Why an edit cannot be made. The document stays as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum EditError {
+    #[error("there is no recipe \"{0}\" in this project")]
+    NoSuchRecipe(String),
+    #[error("there is already a recipe or preset \"{0}\"; choose another name")]
+    NameTaken(String),
+    #[error("\"{0}\" is no name for a recipe: use letters, digits, spaces, dots, dashes and underscores")]
+    BadName(String),
+    #[error(transparent)]
+    Recipe(#[from] ConfigureError),
+}
+
+impl Edit {
+    /// What the undo menu calls it.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match self {
+            Self::Treat { layers, change } => {
+                let what = match (change.weights, change.sparsity, change.activations) {
+                    (Some(scheme), None, None) => scheme.to_string(),
+                    (None, Some(sparsity), None) => sparsity.to_string(),
+                    (None, None, Some(activations)) => format!("{activations} inputs"),
+                    _ => "settings".to_owned(),
+                };
+                match layers.as_slice() {
+                    [one] => format!("set {one} to {what}"),
+                    many => format!("set {} layers to {what}", many.len()),
+                }
+            }
+            Self::Reset { layers } => match layers.as_slice() {
+                [one] => format!("reset {one}"),
+                many => format!("reset {} layers", many.len()),
+            },
+            Self::SetDefault(treatment) => format!("set the default to {}", treatment.weights),
+            Self::SelectRecipe(name) => format!("select {name}"),
+            Self::ForkRecipe { from, to } => format!("fork {from} as {to}"),
+            Self::RenameRecipe { from, to } => format!("rename {from} to {to}"),
+            Self::DeleteRecipe(name) => format!("delete {name}"),
+            Self::ReplaceRecipe(recipe) => format!("edit {} as text", recipe.name),
+            Self::SetPreprocess(_) => "change preprocessing".to_owned(),
+            Self::SetNotes(_) => "edit notes".to_owned(),
+            Self::SetRun(_) => "change what run evaluates".to_owned(),
+        }
+    }
+
+    /// Two edits of the same key within one gesture are one step of undo.
+    #[must_use]
+    pub fn coalescing_key(&self) -> Option<String> {
+        match self {
+            Self::Treat { change, .. } => {
+                let kind = (change.weights.is_some(), change.sparsity.is_some(), change.activations.is_some());
+                Some(format!("treat {kind:?}"))
+            }
+            Self::SetDefault(_) => Some("default".to_owned()),
+            Self::SetNotes(_) => Some("notes".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+impl Document {
+    /// The document after `edit`.
+    ///
+    /// # Errors
+    /// When the edit names what is not there or makes no sense.
+    pub fn apply(&self, edit: &Edit) -> Result<Self, EditError> {
+        let mut next = self.clone();
+        match edit {
+            Edit::Treat { layers, change } => next.change_active(|recipe| {
+                for layer in layers {
+                    treat(recipe, layer, *change);
+                }
+            })?,
+            Edit::Reset { layers } => next.change_active(|recipe| recipe.overrides.retain(|o| !layers.contains(&o.layers)))?,
+            Edit::SetDefault(treatment) => next.change_active(|recipe| recipe.default = *treatment)?,
+            Edit::SelectRecipe(name) => {
+                next.recipe(name)?;
+                next.active.clone_from(name);
+            }
+            Edit::ForkRecipe { from, to } => {
+                let mut recipe = (*next.recipe(from)?).clone();
+                next.check_new_name(to)?;
+                recipe.name.clone_from(to);
+                next.recipes.insert(to.clone(), Arc::new(recipe));
+                next.active.clone_from(to);
+            }
+            Edit::RenameRecipe { from, to } => next.rename(from, to)?,
+            Edit::DeleteRecipe(name) => {
+                next.recipes.remove(name).ok_or_else(|| EditError::NoSuchRecipe(name.clone()))?;
+                let preset_of_that_name = presets::names().contains(&name.as_str());
+                if !preset_of_that_name {
+                    next.run.retain(|r| r != name);
+                    if next.active == *name {
+                        next.active = "int8".to_owned();
+                    }
+                }
+            }
+            Edit::ReplaceRecipe(recipe) => {
+                recipe.validate()?;
+                check_name(&recipe.name)?;
+                next.recipes.insert(recipe.name.clone(), Arc::new(recipe.clone()));
+                next.active.clone_from(&recipe.name);
+            }
+            Edit::SetPreprocess(preprocess) => next.preprocess = preprocess.clone(),
+            Edit::SetNotes(notes) => next.notes.clone_from(notes),
+            Edit::SetRun(run) => {
+                for name in run {
+                    next.recipe(name)?;
+                }
+                next.run.clone_from(run);
+            }
+        }
+        Ok(next)
+    }
+
+    /// Changes the active recipe; a preset stays as it is and its copy changes.
+    fn change_active(&mut self, change: impl FnOnce(&mut Recipe)) -> Result<(), EditError> {
+        let mut recipe = (*self.active_recipe()?).clone();
+        if !self.recipes.contains_key(&self.active) {
+            recipe.name = self.free_name(&format!("{} edited", self.active));
+            recipe.description = format!("{} Edited from {}.", recipe.description, self.active);
+            self.active.clone_from(&recipe.name);
+        }
+        change(&mut recipe);
+        recipe.validate()?;
+        self.recipes.insert(recipe.name.clone(), Arc::new(recipe));
+        Ok(())
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), EditError> {
+        let mut recipe = (**self.recipes.get(from).ok_or_else(|| EditError::NoSuchRecipe(from.to_owned()))?).clone();
+        self.check_new_name(to)?;
+        to.clone_into(&mut recipe.name);
+        self.recipes.remove(from);
+        self.recipes.insert(to.to_owned(), Arc::new(recipe));
+        for name in self.run.iter_mut().chain(std::iter::once(&mut self.active)).filter(|n| *n == from) {
+            to.clone_into(name);
+        }
+        Ok(())
+    }
+
+    fn check_new_name(&self, name: &str) -> Result<(), EditError> {
+        check_name(name)?;
+        if self.recipe_names().iter().any(|n| n.eq_ignore_ascii_case(name)) {
+            return Err(EditError::NameTaken(name.to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// A recipe's name is also a file's.
+fn check_name(name: &str) -> Result<(), EditError> {
+    let fits = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_' | '.' | '+');
+    if name.trim() != name || name.is_empty() || name.len() > 80 || name.starts_with('.') || !name.chars().all(fits) {
+        return Err(EditError::BadName(name.to_owned()));
+    }
+    Ok(())
+}
+
+fn treat(recipe: &mut Recipe, layer: &str, change: Change) {
+    let index = recipe.overrides.iter().position(|o| o.layers == layer).unwrap_or_else(|| {
+        recipe.overrides.push(Override::new(layer));
+        recipe.overrides.len() - 1
+    });
+    // Last, so that it wins over every pattern.
+    let mut rule = recipe.overrides.remove(index);
+    rule.weights = change.weights.or(rule.weights);
+    rule.sparsity = change.sparsity.or(rule.sparsity);
+    rule.activations = change.activations.or(rule.activations);
+    if !rule.is_empty() {
+        recipe.overrides.push(rule);
+    }
+}

@@ -1,0 +1,11 @@
+//! The saved truth: documents, edits, undo, files.
+
+mod document;
+mod edit;
+mod history;
+mod store;
+
+pub use document::{Document, FileRef, PROJECT_FORMAT, PROJECT_VERSION};
+pub use edit::{Change, Edit, EditError};
+pub use history::History;
+pub use store::{Project, ProjectError, write_atomically};

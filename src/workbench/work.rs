@@ -1,0 +1,365 @@
+//! What a project can be asked to do. The command line and the window call the same functions.
+
+use crate::engine::context::Cancelled;
+use crate::engine::exec;
+use crate::engine::graph::Wire;
+use crate::engine::hash::of_bytes;
+use crate::engine::{Ctx, Warning};
+use crate::pipeline::calibrate::{self, CalibrateError, Statistics};
+use crate::pipeline::compress::{self, CompressError, Variant};
+use crate::pipeline::configure::{self, ConfigureError, Plan, Recipe};
+use crate::pipeline::evaluate::{self, EvaluateError, Report, Settings, Subjects};
+use crate::pipeline::export::{self, Check, ExportError, Exported, Format};
+use crate::pipeline::load::{self, Dataset, LoadError, LoadedModel, Preprocess, Subject};
+use crate::workbench::project::{Document, Project, ProjectError, write_atomically};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Samples that layer errors are measured on.
+const LAYER_SAMPLES: usize = 64;
+/// Points by which a file's accuracy may differ from the variant's it was written from.
+const ACCURACY_TOLERANCE: f64 = 0.0;
+
+#[derive(Debug, thiserror::Error)]
+pub enum WorkError {
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Project(#[from] ProjectError),
+    #[error(transparent)]
+    Configure(#[from] ConfigureError),
+    #[error(transparent)]
+    Calibrate(#[from] CalibrateError),
+    #[error(transparent)]
+    Compress(#[from] CompressError),
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    #[error("the project has no evaluation data; add some with `lapidary init … --evaluate DATA` or in the Load workspace")]
+    NoData,
+    #[error("{path} holds weights without a graph; to compress and evaluate, open the network as ONNX", path = path.display())]
+    NoGraph { path: PathBuf },
+    #[error("{path} gives {file} outputs and the project's model {own}; it was not exported from this project", path = path.display())]
+    OtherModel { path: PathBuf, file: usize, own: usize },
+    #[error("{path}: {source}", path = path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+}
+
+impl WorkError {
+    /// Whether this is a person's wish and not a fault.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        matches!(
+            self,
+            Self::Cancelled(_)
+                | Self::Load(LoadError::Cancelled(_))
+                | Self::Calibrate(CalibrateError::Cancelled(_) | CalibrateError::Load(LoadError::Cancelled(_)))
+                | Self::Calibrate(CalibrateError::Exec(exec::ExecError::Cancelled(_)))
+                | Self::Compress(CompressError::Cancelled(_) | CompressError::Calibrate(CalibrateError::Cancelled(_)))
+                | Self::Compress(CompressError::Calibrate(CalibrateError::Exec(exec::ExecError::Cancelled(_))))
+                | Self::Evaluate(EvaluateError::Cancelled(_) | EvaluateError::Load(LoadError::Cancelled(_)))
+                | Self::Evaluate(EvaluateError::Exec { source: exec::ExecError::Cancelled(_), .. })
+                | Self::Export(ExportError::Cancelled(_) | ExportError::Exec(exec::ExecError::Cancelled(_)))
+        )
+    }
+}
+
+/// Which samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Split {
+    /// Those that chose nothing.
+    Evaluate,
+    Calibrate,
+    /// The whole evaluation data, what calibrates included.
+    All,
+}
+
+impl Split {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Evaluate => "evaluate",
+            Self::Calibrate => "calibrate",
+            Self::All => "all",
+        }
+    }
+}
+
+/// A project whose model is loaded. Cheap to clone: jobs own theirs.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    pub root: PathBuf,
+    pub document: Arc<Document>,
+    pub subject: Subject,
+}
+
+/// Opens a project and loads its model.
+///
+/// # Errors
+/// When the project or its model cannot be read.
+pub fn open(path: &Path, ctx: &Ctx) -> Result<(Project, Opened), WorkError> {
+    let (project, document) = Project::open(path)?;
+    let subject = load_subject(&project.resolve(&document.model), ctx)?;
+    if !document.model.hash.is_empty() && document.model.hash != subject.loaded.hash {
+        ctx.warn(document.model.path.clone(), "the model's file has changed since the project was made; older reports are about the old one");
+    }
+    let root = project.root().to_path_buf();
+    Ok((project, Opened { root, document: Arc::new(document), subject }))
+}
+
+fn load_subject(path: &Path, ctx: &Ctx) -> Result<Subject, WorkError> {
+    let loaded = load::model(path, ctx)?;
+    if loaded.format != load::Format::Onnx {
+        return Err(WorkError::NoGraph { path: path.to_path_buf() });
+    }
+    Ok(Subject::new(loaded)?)
+}
+
+/// What a new project is made of.
+#[derive(Debug, Clone, Default)]
+pub struct NewProject {
+    pub model: PathBuf,
+    pub evaluate: Option<PathBuf>,
+    pub calibrate: Option<PathBuf>,
+    pub preprocess: Preprocess,
+}
+
+/// Makes a project folder. The model and the data are opened once, so that a project that exists
+/// is one that works.
+///
+/// # Errors
+/// When the model or the data cannot be read or do not fit each other, or the folder cannot be written.
+pub fn init(root: &Path, new: &NewProject, ctx: &Ctx) -> Result<(Project, Opened), WorkError> {
+    let subject = load_subject(&new.model, ctx)?;
+    if root.join("project.ron").exists() {
+        return Err(ProjectError::Exists { path: root.to_path_buf() }.into());
+    }
+    let name = root.file_name().map_or_else(|| "project".to_owned(), |n| n.to_string_lossy().into_owned());
+    let input = subject.original.data_input().cloned();
+    let mut checked = Vec::new();
+    for path in [&new.evaluate, &new.calibrate].into_iter().flatten() {
+        if let Some(port) = &input {
+            let data = load::dataset(path, &new.preprocess, port, ctx)?;
+            // One sample through the preprocessing shows whether data and model fit.
+            data.batch(&[0], ctx)?;
+            checked.push(data.len());
+        }
+    }
+    let mut document = Document::new(name, Project::refer(root, &new.model)?);
+    document.model.hash.clone_from(&subject.loaded.hash);
+    document.evaluate = new.evaluate.as_deref().map(|p| Project::refer(root, p)).transpose()?;
+    document.calibrate = new.calibrate.as_deref().map(|p| Project::refer(root, p)).transpose()?;
+    document.preprocess = new.preprocess.clone();
+    if let (Some(&samples), None) = (checked.first(), &new.calibrate) {
+        // At most about 500 samples calibrate, at most every fifth.
+        document.hold_out = (samples / 500).max(5);
+    }
+    let project = Project::create(root, &document)?;
+    let root = project.root().to_path_buf();
+    Ok((project, Opened { root, document: Arc::new(document), subject }))
+}
+
+impl Opened {
+    #[must_use]
+    pub fn with_document(&self, document: Arc<Document>) -> Self {
+        Self { document, ..self.clone() }
+    }
+
+    /// # Errors
+    /// When the recipe does not fit the model.
+    pub fn plan(&self, recipe: &Recipe) -> Result<Plan, WorkError> {
+        Ok(configure::plan(recipe, &self.subject)?)
+    }
+
+    /// What a report of this recipe bears: it changes when what happens to a layer changes.
+    #[must_use]
+    pub fn recipe_key(&self, recipe: &Recipe) -> String {
+        let resolved = configure::resolve(recipe, &self.subject).map(|t| format!("{t:?}")).unwrap_or_default();
+        of_bytes(format!("{resolved} {}", self.subject.loaded.hash).as_bytes())
+    }
+
+    /// # Errors
+    /// When the project has no data or it cannot be read.
+    pub fn dataset(&self, split: Split, limit: Option<usize>, ctx: &Ctx) -> Result<Dataset, WorkError> {
+        let evaluate = self.document.evaluate.as_ref().ok_or(WorkError::NoData)?;
+        let data = match (split, &self.document.calibrate) {
+            (Split::Calibrate, Some(calibrate)) => {
+                if calibrate.path == evaluate.path {
+                    ctx.warn("data", "calibration and evaluation data are the same: the accuracy of calibrated recipes is flattered");
+                }
+                self.read_data(&calibrate.path, ctx)?
+            }
+            (Split::Evaluate, Some(_)) | (Split::All, _) => self.read_data(&evaluate.path, ctx)?,
+            (_, None) => {
+                let all = self.read_data(&evaluate.path, ctx)?;
+                let every = self.document.hold_out.max(2);
+                let wanted = (0..all.len()).filter(|i| i.is_multiple_of(every) == (split == Split::Calibrate)).collect();
+                all.subset(wanted)
+            }
+        };
+        Ok(limit.map_or_else(|| data.clone(), |limit| data.spread(limit)))
+    }
+
+    fn read_data(&self, path: &str, ctx: &Ctx) -> Result<Dataset, WorkError> {
+        let input = self.subject.original.data_input().ok_or(EvaluateError::NoPorts)?;
+        Ok(load::dataset(&self.root.join(path), &self.document.preprocess, input, ctx)?)
+    }
+
+    /// Statistics of wires from the cache, else from a pass over the calibration data; and whether
+    /// they came from the cache. `None` without data.
+    ///
+    /// # Errors
+    /// When the pass fails.
+    pub fn statistics(&self, wires: &BTreeSet<Wire>, ctx: &Ctx) -> Result<Option<(Statistics, bool)>, CalibrateError> {
+        let data = match self.dataset(Split::Calibrate, None, ctx) {
+            Ok(data) => data,
+            Err(WorkError::Load(error)) => return Err(error.into()),
+            Err(_) => return Ok(None),
+        };
+        let key = calibrate::cache_key(&self.subject.loaded.hash, wires, &data);
+        let path = self.root.join("cache").join(format!("statistics-{}.ron", &key[..24]));
+        if let Some(cached) = std::fs::read_to_string(&path).ok().and_then(|text| ron::from_str::<Statistics>(&text).ok()) {
+            return Ok(Some((cached, true)));
+        }
+        let statistics = calibrate::run(&self.subject.folded, wires, &data, ctx)?;
+        // A cache that cannot be written costs time next time, nothing else.
+        if let Ok(text) = ron::ser::to_string_pretty(&statistics, ron::ser::PrettyConfig::default()) {
+            let saved = std::fs::create_dir_all(self.root.join("cache")).and_then(|()| write_atomically(&path, text.as_bytes(), false));
+            if let Err(error) = saved {
+                ctx.warn("cache", format!("statistics could not be kept for the next run: {error}"));
+            }
+        }
+        Ok(Some((statistics, false)))
+    }
+
+    /// # Errors
+    /// When a layer cannot be compressed as planned.
+    pub fn compress(&self, recipe: &Recipe, ctx: &Ctx) -> Result<(Plan, Variant), WorkError> {
+        let plan = self.plan(recipe)?;
+        for layer in &plan.layers {
+            if let Some(reason) = &layer.refusal {
+                ctx.warn(layer.layer.name.clone(), reason.clone());
+            }
+        }
+        let source = |wires: &BTreeSet<Wire>, ctx: &Ctx| Ok(self.statistics(wires, ctx)?.map(|(statistics, _)| statistics));
+        let variant = compress::run(&plan, &self.subject, &source, ctx)?;
+        Ok((plan, variant))
+    }
+
+    /// Builds the variant and holds it against the original. The report is not saved.
+    ///
+    /// # Errors
+    /// When compression or evaluation fails.
+    pub fn evaluate(&self, recipe: &Recipe, split: Split, limit: Option<usize>, ctx: &Ctx) -> Result<Report, WorkError> {
+        let (plan, variant) = self.compress(recipe, ctx)?;
+        let data = self.dataset(split, limit, ctx)?;
+        self.evaluate_variant(recipe, &plan, &variant, &data, split, ctx)
+    }
+
+    fn evaluate_variant(
+        &self,
+        recipe: &Recipe,
+        plan: &Plan,
+        variant: &Variant,
+        data: &Dataset,
+        split: Split,
+        ctx: &Ctx,
+    ) -> Result<Report, WorkError> {
+        let weight_sqnr_db: BTreeMap<String, f64> = variant.layers.iter().map(|l| (l.name.clone(), l.weight_sqnr_db)).collect();
+        let reference = if variant.unchanged { &self.subject.original } else { &self.subject.folded };
+        let subjects = Subjects {
+            original: &self.subject.original,
+            reference,
+            variant: &variant.model,
+            layers: &self.subject.layers,
+            weight_sqnr_db,
+        };
+        let settings = Settings {
+            recipe: recipe.name.clone(),
+            recipe_key: self.recipe_key(recipe),
+            model_hash: self.subject.loaded.hash.clone(),
+            split: split.name().to_owned(),
+            layer_samples: LAYER_SAMPLES,
+            bytes: plan.bytes,
+            bytes_original: plan.original_bytes,
+        };
+        Ok(evaluate::run(&subjects, data, &settings, ctx)?)
+    }
+
+    /// Writes the variant as ONNX, opens the file again, evaluates it, and only then gives it its name.
+    ///
+    /// # Errors
+    /// When the file cannot be written or fails one of its checks.
+    pub fn export(&self, recipe: &Recipe, out: &Path, ctx: &Ctx) -> Result<Exported, WorkError> {
+        let (plan, variant) = self.compress(recipe, ctx)?;
+        let mut draft = export::run(Format::Onnx, &variant, &plan, &self.subject, out, ctx)?;
+        if self.document.evaluate.is_some() {
+            let data = self.dataset(Split::Evaluate, None, ctx)?;
+            let ours = self.evaluate_variant(recipe, &plan, &variant, &data, Split::Evaluate, ctx)?;
+            let file = self.evaluate_file(&draft.reopened, &data, Split::Evaluate, ctx)?;
+            draft.checks.push(same_accuracy(&ours, &file));
+        } else {
+            draft.checks.push(Check::new("accuracy", true, "not measured: the project has no evaluation data"));
+        }
+        Ok(draft.publish()?)
+    }
+
+    /// Holds an exported file against the project's model.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is another model.
+    pub fn verify(&self, path: &Path, split: Split, limit: Option<usize>, ctx: &Ctx) -> Result<Report, WorkError> {
+        let loaded = load::model(path, ctx)?;
+        let data = self.dataset(split, limit, ctx)?;
+        self.evaluate_file(&loaded, &data, split, ctx)
+    }
+
+    fn evaluate_file(&self, loaded: &LoadedModel, data: &Dataset, split: Split, ctx: &Ctx) -> Result<Report, WorkError> {
+        let (own, file) = (&self.subject.original.outputs, &loaded.model.outputs);
+        if own.len() != file.len() {
+            return Err(WorkError::OtherModel { path: loaded.path.clone(), file: file.len(), own: own.len() });
+        }
+        let subjects = Subjects {
+            original: &self.subject.original,
+            reference: &self.subject.original,
+            variant: &loaded.model,
+            layers: &[],
+            weight_sqnr_db: BTreeMap::new(),
+        };
+        let name = loaded.path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        let settings = Settings {
+            recipe: name,
+            recipe_key: loaded.hash.clone(),
+            model_hash: self.subject.loaded.hash.clone(),
+            split: split.name().to_owned(),
+            layer_samples: 0,
+            bytes: loaded.bytes,
+            bytes_original: self.subject.loaded.bytes,
+        };
+        Ok(evaluate::run(&subjects, data, &settings, ctx)?)
+    }
+}
+
+fn same_accuracy(ours: &Report, file: &Report) -> Check {
+    const NAME: &str = "accuracy of the file";
+    match (ours.metrics, file.metrics) {
+        (Some(a), Some(b)) => {
+            let passed = (a.top1.value - b.top1.value).abs() <= ACCURACY_TOLERANCE;
+            Check::new(NAME, passed, format!("top-1 {:.2} % on {} samples, {:.2} % before writing", b.top1.value, file.samples, a.top1.value))
+        }
+        _ => {
+            let (a, b) = (ours.fidelity.kl_mean, file.fidelity.kl_mean);
+            Check::new(NAME, (a - b).abs() <= 1e-9, format!("KL to the original {b:.6}, {a:.6} before writing"))
+        }
+    }
+}
+
+/// Warnings as one line each.
+#[must_use]
+pub fn warning_lines(warnings: &[Warning]) -> Vec<String> {
+    warnings.iter().map(ToString::to_string).collect()
+}
