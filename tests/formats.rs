@@ -1,6 +1,8 @@
 //! What is opened, over the test corpus (`LAPIDARY_CORPUS`, else `../shared/data`). Where it is
 //! absent these tests skip, and say so.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use lapidary::engine::Ctx;
 use lapidary::engine::graph::Model;
 use lapidary::pipeline::load;
@@ -16,7 +18,10 @@ fn corpus() -> Option<PathBuf> {
     if place.join("models").is_dir() {
         return Some(place);
     }
-    eprintln!("skipped: no test corpus at {} (set LAPIDARY_CORPUS)", place.display());
+    #[expect(clippy::print_stderr, reason = "a skipped test says so")]
+    {
+        eprintln!("skipped: no test corpus at {} (set LAPIDARY_CORPUS)", place.display());
+    }
     None
 }
 

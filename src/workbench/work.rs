@@ -11,7 +11,7 @@ use crate::pipeline::configure::{self, ConfigureError, Plan, Recipe};
 use crate::pipeline::evaluate::{self, EvaluateError, Report, Settings, Subjects};
 use crate::pipeline::export::{self, Check, ExportError, Exported, Format};
 use crate::pipeline::load::{self, Dataset, LoadError, LoadedModel, Preprocess, Subject};
-use crate::workbench::project::{Document, Project, ProjectError, write_atomically};
+use crate::workbench::project::{Document, Project, ProjectError, place, write_atomically};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -206,7 +206,7 @@ impl Opened {
 
     fn read_data(&self, path: &str, ctx: &Ctx) -> Result<Dataset, WorkError> {
         let input = self.subject.original.data_input().ok_or(EvaluateError::NoPorts)?;
-        Ok(load::dataset(&self.root.join(path), &self.document.preprocess, input, ctx)?)
+        Ok(load::dataset(&place(&self.root, path), &self.document.preprocess, input, ctx)?)
     }
 
     /// Statistics of wires from the cache, else from a pass over the calibration data; and whether

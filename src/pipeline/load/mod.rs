@@ -4,11 +4,13 @@ mod data;
 mod error;
 pub mod onnx;
 mod safetensors;
+mod subject;
 #[cfg(test)]
 mod tests;
 
 pub use data::{Channels, Dataset, Layout, Picture, Preprocess};
 pub use error::LoadError;
+pub use subject::Subject;
 
 use crate::engine::context::Ctx;
 use crate::engine::graph::{Model, Port};

@@ -299,6 +299,23 @@ impl Dataset {
         self.indices.is_empty()
     }
 
+    /// Samples to run at once: about a million input values and at most 64 samples, or what the
+    /// model is fixed to.
+    #[must_use]
+    pub fn batch_size(&self, fixed: Option<usize>) -> usize {
+        let values = self.sample_shape().iter().product::<usize>().max(1);
+        fixed.unwrap_or_else(|| (1_000_000 / values).clamp(1, 64)).max(1)
+    }
+
+    /// `count` samples spread evenly over the set, or all of it.
+    #[must_use]
+    pub fn spread(&self, count: usize) -> Self {
+        if count >= self.len() {
+            return self.clone();
+        }
+        self.subset((0..count).map(|i| i * self.len() / count.max(1)).collect())
+    }
+
     /// Shape of one sample as the model takes it.
     #[must_use]
     pub fn sample_shape(&self) -> &[usize] {

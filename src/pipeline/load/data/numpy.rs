@@ -1,4 +1,4 @@
-//! NumPy's `.npy` and `.npz`. Source: `numpy.lib.format` (NEP 1).
+//! `NumPy`'s `.npy` and `.npz`. Source: `numpy.lib.format` (NEP 1).
 
 use super::{Raw, Samples};
 use crate::engine::tensor::{DType, MappedFile, Tensor};
@@ -9,7 +9,7 @@ use zip::ZipArchive;
 
 /// A compressed array may hold this much: it has to be held in memory.
 const UNPACKED_LIMIT: usize = 1 << 32;
-/// A header is a line of text; NumPy itself refuses more than 10,000 characters.
+/// A header is a line of text; `NumPy` itself refuses more than 10,000 characters.
 const HEADER_LIMIT: usize = 1 << 16;
 
 /// One array without labels.

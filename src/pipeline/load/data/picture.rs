@@ -133,7 +133,7 @@ pub(super) struct PicturePlan {
 impl PicturePlan {
     /// Settles everything from the first picture's size (`gray`: whether the data has no colors)
     /// and the model's input.
-    pub fn new(settings: &Preprocess, first: (usize, usize), gray: bool, input: &Port) -> Result<Self, LoadError> {
+    pub(super) fn new(settings: &Preprocess, first: (usize, usize), gray: bool, input: &Port) -> Result<Self, LoadError> {
         let (resize, crop) = (settings.resize.map(|n| n as usize), settings.crop.map(|n| n as usize));
         let (width, height) = size_after(first, resize, crop).ok_or_else(|| too_small(first, resize, crop))?;
         let free = [Dim::Unknown, Dim::Unknown, Dim::Unknown];
@@ -163,7 +163,7 @@ impl PicturePlan {
     }
 
     /// Writes the sample into `out`, which has the size of `dims`. `what` names the picture.
-    pub fn fill(&self, picture: Picture, what: &dyn Fn() -> String, out: &mut [f32]) -> Result<(), LoadError> {
+    pub(super) fn fill(&self, picture: Picture, what: &dyn Fn() -> String, out: &mut [f32]) -> Result<(), LoadError> {
         let size = (picture.width, picture.height);
         if size_after(size, self.resize, self.crop) != Some((self.width, self.height)) {
             let (w, h, now_w, now_h) = (self.width, self.height, size.0, size.1);
@@ -228,15 +228,10 @@ fn misfit(dims: &[usize], axes: &[Dim], layout: Layout, (width, height): (usize,
     let expected = super::shape_text(input);
     let says = format!("pictures come to {dims:?}, but input \"{}\" of the model takes {expected}", input.wire);
     let known: Vec<Option<usize>> = axes.iter().map(Dim::known).collect();
-    let (channel, sides) = match (known.as_slice(), layout) {
-        ([c, h, w], Layout::Nchw) => (*c, Some((*h, *w))),
-        ([h, w, c], Layout::Nhwc) => (*c, Some((*h, *w))),
-        _ => (None, None),
-    };
-    let other_end = match (known.as_slice(), layout) {
-        ([.., last], Layout::Nchw) => *last,
-        (all, Layout::Nhwc) => all.first().copied().flatten(),
-        _ => None,
+    let (channel, sides, other_end) = match *known.as_slice() {
+        [first, second, third] if layout == Layout::Nchw => (first, Some((second, third)), third),
+        [first, second, third] => (third, Some((first, second)), first),
+        _ => (None, None, None),
     };
     let colors = |n: Option<usize>| matches!(n, Some(1 | 3));
     let advice = match sides {

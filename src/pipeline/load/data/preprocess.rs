@@ -58,7 +58,7 @@ pub(super) struct Affine {
 }
 
 impl Affine {
-    pub fn apply(self, value: f32) -> f32 {
+    pub(super) fn apply(self, value: f32) -> f32 {
         (value / self.scale - self.mean) / self.std
     }
 

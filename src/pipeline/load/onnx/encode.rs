@@ -27,7 +27,7 @@ const IR_OF_OPSET: [(i64, i64); 11] =
 enum Weight<'a> {
     Kept(&'a TensorProto),
     /// The message without its data, and the data.
-    Raw(TensorProto, &'a Tensor),
+    Raw(Box<TensorProto>, &'a Tensor),
 }
 
 /// Everything that a file consists of.
@@ -156,7 +156,7 @@ impl Weight<'_> {
     fn build(self) -> TensorProto {
         match self {
             Self::Kept(proto) => proto.clone(),
-            Self::Raw(proto, data) => TensorProto { raw_data: Some(raw_bytes(data)), ..proto },
+            Self::Raw(proto, data) => TensorProto { raw_data: Some(raw_bytes(data)), ..*proto },
         }
     }
 }
@@ -215,15 +215,15 @@ fn constants<'a>(model: &'a Model, source: &'a OnnxSource) -> Constants<'a> {
 }
 
 /// The message of a tensor whose values changed, without them: name and documentation stay.
-fn changed(proto: &TensorProto, tensor: &Tensor) -> TensorProto {
-    TensorProto {
+fn changed(proto: &TensorProto, tensor: &Tensor) -> Box<TensorProto> {
+    Box::new(TensorProto {
         name: proto.name.clone(),
         doc_string: proto.doc_string.clone(),
         metadata_props: proto.metadata_props.clone(),
         dims: dims(tensor),
         data_type: Some(tensor.dtype().onnx_code()),
         ..TensorProto::default()
-    }
+    })
 }
 
 /// The nodes in the order of the model; each `Constant` node that stays comes where it was in the

@@ -32,11 +32,11 @@ pub fn tensor_from_bytes(bytes: &[u8], path: &Path) -> Result<(String, Tensor), 
 }
 
 impl TensorReader<'_> {
-    fn fail(&self, proto: &TensorProto, reason: impl ToString) -> LoadError {
+    fn fail(&self, proto: &TensorProto, reason: impl std::fmt::Display) -> LoadError {
         LoadError::Tensor { path: self.path.to_owned(), tensor: proto.name().to_owned(), reason: reason.to_string() }
     }
 
-    pub fn tensor(&mut self, proto: &TensorProto) -> Result<Tensor, LoadError> {
+    pub(super) fn tensor(&mut self, proto: &TensorProto) -> Result<Tensor, LoadError> {
         if proto.segment.is_some() {
             return Err(self.fail(proto, "it is split into segments, which no ONNX release defines"));
         }
@@ -101,7 +101,7 @@ impl TensorReader<'_> {
     }
 
     /// A sparse initializer, dense: values and the places they lie at (flat, or one index per axis).
-    pub fn sparse(&mut self, proto: &SparseTensorProto) -> Result<Tensor, LoadError> {
+    pub(super) fn sparse(&mut self, proto: &SparseTensorProto) -> Result<Tensor, LoadError> {
         let (Some(values_proto), Some(indices_proto)) = (&proto.values, &proto.indices) else {
             return Err(LoadError::corrupt(self.path, "a sparse initializer lacks its values or its indices"));
         };

@@ -13,6 +13,7 @@ fn ctx() -> Ctx {
     Ctx::new(1).unwrap()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "fields of messages are optional")]
 fn some(text: &str) -> Option<String> {
     Some(text.to_owned())
 }
@@ -173,6 +174,7 @@ fn a_model_made_in_memory_can_be_written() {
     assert_eq!(again.constants["c"].to_f32().unwrap(), [1.0, 2.0]);
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "tensors are made in the call")]
 fn one_tensor(tensor: TensorProto) -> Result<Tensor, LoadError> {
     super::tensor_from_bytes(&tensor.encode_to_vec(), Path::new("t.pb")).map(|(_, t)| t)
 }
