@@ -89,9 +89,9 @@ pub fn default_tree(workspace: Workspace) -> Tree<Pane> {
             let chart = tabs(&mut tiles, &[Pane::Tradeoff, Pane::Points]);
             let errors = tabs(&mut tiles, &[Pane::LayerErrors]);
             let changed = tabs(&mut tiles, &[Pane::Changed, Pane::Jobs, Pane::Log]);
-            let above = row(&mut tiles, &[(recipes, 0.62), (chart, 0.38)]);
+            let above = row(&mut tiles, &[(recipes, 0.6), (chart, 0.4)]);
             let below = row(&mut tiles, &[(errors, 0.5), (changed, 0.5)]);
-            column(&mut tiles, &[(above, 0.5), (below, 0.5)])
+            column(&mut tiles, &[(above, 0.4), (below, 0.6)])
         }
         Workspace::Export => {
             let export = tabs(&mut tiles, &[Pane::Export]);

@@ -172,11 +172,11 @@ pub fn samples(jobs: &mut Jobs<Found>, bench: &Bench) {
     });
 }
 
-/// The samples at these places of the evaluation data.
-pub fn changed(jobs: &mut Jobs<Found>, bench: &Bench, places: Vec<usize>) {
+/// The samples at these places of the evaluation data, of which `samples` were evaluated.
+pub fn changed(jobs: &mut Jobs<Found>, bench: &Bench, places: Vec<usize>, samples: Option<usize>) {
     let opened = bench.opened.clone();
     jobs.submit(SAMPLES, "Read changed samples", move |ctx, _| {
-        let data = opened.dataset(Split::Evaluate, None, ctx).map_err(|e| e.to_string())?;
+        let data = opened.dataset(Split::Evaluate, samples, ctx).map_err(|e| e.to_string())?;
         Ok(Found::Changed { classes: class_names(&data), pictures: pictures(&data, &places, ctx)? })
     });
 }

@@ -3,7 +3,7 @@
 use super::App;
 use crate::pipeline::configure::Treatment;
 use crate::workbench::ui::layout::Workspace;
-use crate::workbench::ui::panels::compare::shown_changes;
+use crate::workbench::ui::panels::compare::{comparable, shown_changes};
 use crate::workbench::ui::tasks;
 use crate::workbench::ui::view::Level;
 use crate::workbench::work::NewProject;
@@ -93,9 +93,10 @@ impl App {
             Workspace::Load if bench.gallery.is_none() => tasks::samples(&mut self.jobs, bench),
             Workspace::Compare if bench.changed.problem.is_none() => {
                 let there = &bench.changed.pictures;
-                let missing: Vec<usize> = shown_changes(bench).iter().map(|c| c.sample).filter(|s| !there.contains_key(s)).collect();
+                let missing: Vec<usize> = shown_changes(bench).0.iter().map(|c| c.sample).filter(|s| !there.contains_key(s)).collect();
                 if !missing.is_empty() {
-                    tasks::changed(&mut self.jobs, bench, missing);
+                    let samples = comparable(bench).first().map(|(_, r)| r.samples);
+                    tasks::changed(&mut self.jobs, bench, missing, samples);
                 }
             }
             _ => {}

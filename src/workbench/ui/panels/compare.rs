@@ -11,9 +11,14 @@ use crate::workbench::ui::session::ErrorKind;
 use crate::workbench::ui::view::{View, decibels};
 use crate::workbench::ui::widgets::{empty, legend, small};
 use eframe::egui::scroll_area::DragScroll;
-use eframe::egui::{Align2, ComboBox, FontId, Label, RichText, ScrollArea, Sense, Ui, vec2};
+use eframe::egui::{Align, Align2, ComboBox, FontId, Label, Layout, RichText, ScrollArea, Sense, Ui, vec2};
 use egui_extras::{Column, TableBuilder};
 use std::sync::Arc;
+
+/// Cells of tables: from the left, in the middle of the row.
+fn centered() -> Layout {
+    Layout::left_to_right(Align::Center)
+}
 
 /// Pictures shown at most.
 pub const MOST_CHANGED: usize = 48;
@@ -52,6 +57,7 @@ pub fn recipes_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
             .striped(true)
             .sense(Sense::click())
             .drag_to_scroll(DragScroll::Never)
+            .cell_layout(centered())
             .column(Column::initial(130.0).at_least(90.0).clip(true).resizable(true))
             .column(Column::exact(66.0))
             .column(Column::exact(50.0))
@@ -120,6 +126,7 @@ pub fn layers_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
             .id_salt("compare layers")
             .sense(Sense::click())
             .drag_to_scroll(DragScroll::Never)
+            .cell_layout(centered())
             .column(Column::initial(130.0).at_least(80.0).clip(true))
             .columns(Column::exact(width).clip(true), columns.len())
             .header(20.0, |mut header| {
@@ -211,26 +218,39 @@ fn cell_ui(ui: &mut Ui, view: &View<'_>, value: Option<f64>, against: Option<Opt
     response.on_hover_text(decibels(value));
 }
 
-/// The samples shown, for the panel and for the job that reads their pictures.
+/// The reports whose changed samples can be shown together: of those on the most samples of the
+/// evaluation data.
 #[must_use]
-pub fn shown_changes(bench: &Bench) -> Vec<ChangedSample> {
-    let reports: Vec<&Report> = measured(bench).into_iter().map(|(_, r)| &**r).filter(|r| r.split == "evaluate").collect();
-    let mut changes = changed_samples(&reports);
-    changes.truncate(MOST_CHANGED);
-    changes
+pub fn comparable(bench: &Bench) -> Vec<(&Point, &Arc<Report>)> {
+    let mut found = measured(bench);
+    found.retain(|(_, r)| r.split == "evaluate");
+    let most = found.iter().map(|(_, r)| r.samples).max();
+    found.retain(|(_, r)| Some(r.samples) == most);
+    found
+}
+
+/// The samples shown, for the panel and for the job that reads their pictures; and of how many.
+#[must_use]
+pub fn shown_changes(bench: &Bench) -> (Vec<ChangedSample>, usize) {
+    let reports: Vec<&Report> = comparable(bench).into_iter().map(|(_, r)| &**r).collect();
+    let changes = changed_samples(&reports);
+    let (all, shown) = (changes.len(), changes.len().min(MOST_CHANGED));
+    // Spread over the data: samples are often sorted by class.
+    let spread = (0..shown).filter_map(|i| changes.get(i * all / shown).cloned()).collect();
+    (spread, all)
 }
 
 pub fn changed_ui(ui: &mut Ui, view: &View<'_>) {
     let Some(bench) = view.bench else {
         return empty(ui, view.tokens, "No project is open", "Samples whose prediction changed are shown here.");
     };
-    let found: Vec<(&Point, &Arc<Report>)> = measured(bench).into_iter().filter(|(_, r)| r.split == "evaluate").collect();
-    let changes = shown_changes(bench);
+    let found = comparable(bench);
+    let (changes, all) = shown_changes(bench);
     if changes.is_empty() {
         return empty(ui, view.tokens, "No prediction changed", "Samples on which a measured recipe decides otherwise than the original are shown here.");
     }
     let t = view.tokens;
-    small(ui, t, format!("{} samples on which a recipe decides otherwise than the original", changes.len()));
+    small(ui, t, format!("{} of {all} samples on which a recipe decides otherwise than the original", changes.len()));
     ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
         ui.horizontal_wrapped(|ui| {
             ui.spacing_mut().item_spacing = vec2(8.0, 8.0);

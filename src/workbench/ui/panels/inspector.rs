@@ -9,7 +9,7 @@ use crate::workbench::ui::inspect::{LayerFacts, Treated};
 use crate::workbench::ui::plots::{FEW_STEPS, channels_ui, histogram_ui, tick};
 use crate::workbench::ui::scores::{WIDTHS, at_width};
 use crate::workbench::ui::view::{View, decibels, shape_text};
-use crate::workbench::ui::widgets::{Icon, bar, empty, heading, icon, section, small};
+use crate::workbench::ui::widgets::{Icon, bar, empty, heading, icon, ramp, section, small};
 use eframe::egui::{Align2, FontId, Grid, Image, Label, Rect, RichText, ScrollArea, Sense, Slider, Stroke, StrokeKind, Ui, Vec2, pos2, vec2};
 
 pub fn inspector_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
@@ -44,8 +44,8 @@ pub fn inspector_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
 fn controls_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: &LayerPlan, acts: &mut Vec<Act>) {
     let edit = |change: Change| Act::Drag(Edit::Treat { layers: bench.targets(index), change });
     ui.add_space(4.0);
+    ui.spacing_mut().slider_width = (ui.available_width() - 140.0).clamp(80.0, 400.0);
     Grid::new("inspector controls").num_columns(2).spacing([8.0, 4.0]).show(ui, |ui| {
-        ui.spacing_mut().slider_width = (ui.available_width() - 150.0).clamp(80.0, 240.0);
         let label = small(ui, view.tokens, "Width");
         let present = plan.wanted.weights.bits();
         let mut bits = present.min(9);
@@ -126,7 +126,7 @@ fn charts_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, plan: &LayerPlan, fact
         key_ui(ui, view, t.before, "before");
         key_ui(ui, view, t.after, "after");
     });
-    histogram_ui(ui, t, facts, treated, 112.0);
+    histogram_ui(ui, t, facts, treated, 104.0);
     let shared = shared_scale(plan, treated);
     ui.add_space(4.0);
     ui.horizontal(|ui| {
@@ -136,7 +136,7 @@ fn charts_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, plan: &LayerPlan, fact
             key_ui(ui, view, t.warn, "4 steps");
         }
     });
-    channels_ui(ui, t, facts, treated, shared, 112.0);
+    channels_ui(ui, t, facts, treated, shared, 104.0);
     error_ui(ui, view, bench, facts);
 }
 
@@ -153,7 +153,7 @@ fn error_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, facts: &LayerFacts) {
         small(ui, t, "Being drawn…");
         return;
     };
-    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 108.0), Sense::hover());
+    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 96.0), Sense::hover());
     let area = Rect::from_min_max(pos2(rect.left() + 44.0, rect.top()), rect.max);
     Image::new((texture.id(), Vec2::new(picture.columns as f32, picture.rows as f32)))
         .fit_to_exact_size(area.size())
@@ -176,10 +176,7 @@ fn error_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, facts: &LayerFacts) {
         ui.add_space(44.0);
         small(ui, t, format!("−{}", tick(picture.range)));
         let (strip, _) = ui.allocate_exact_size(vec2(80.0, 8.0), Sense::hover());
-        for step in 0..80 {
-            let slice = Rect::from_min_size(pos2(strip.left() + step as f32, strip.top()), vec2(1.0, strip.height()));
-            ui.painter().rect_filled(slice, 0.0, t.difference.at(step as f32 / 79.0));
-        }
+        ramp(ui.painter(), strip, &t.difference);
         small(ui, t, tick(picture.range));
         small(ui, t, "columns: inputs × taps");
     });

@@ -50,6 +50,7 @@ fn menus_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     ];
     ui.scope(|ui| {
         menu_style(ui.style_mut());
+        ui.spacing_mut().button_padding.x = 7.0;
         ui.spacing_mut().item_spacing.x = 0.0;
         for (title, commands) in MENUS {
             ui.menu_button(title, |ui| {
@@ -164,7 +165,7 @@ fn numbers_ui(ui: &mut Ui, view: &View<'_>, point: &Point) {
             };
             let color = if measured.stale { t.stale } else { t.text };
             let state = if measured.stale { " (stale)" } else { "" };
-            let drop = report.drop_points().map_or(String::new(), |d| format!(" ({:+.2})", -d));
+            let drop = report.drop_points().map_or(String::new(), |d| format!(" ({:+.2})", 0.0 - d));
             ui.label(RichText::new(format!("{text}{drop}{state}")).color(color).strong());
             small(ui, t, if report.metrics.is_some() { "Top-1" } else { "KL" })
                 .on_hover_text(format!("Measured on {} samples; in brackets the change against the original in points", report.samples));

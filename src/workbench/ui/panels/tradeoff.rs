@@ -10,7 +10,7 @@ use crate::workbench::ui::session::Axis;
 use crate::workbench::ui::view::{View, decibels, percent};
 use crate::workbench::ui::widgets::{empty, small};
 use eframe::egui::scroll_area::DragScroll;
-use eframe::egui::{ComboBox, Label, RichText, Sense, Ui, vec2};
+use eframe::egui::{Align, ComboBox, Label, Layout, RichText, Sense, Ui, vec2};
 use egui_extras::{Column, TableBuilder};
 
 /// An exact result on an axis of dB.
@@ -22,8 +22,8 @@ pub fn tradeoff_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     };
     let axis = view.axis();
     let marks = marks(bench, axis);
-    ui.horizontal(|ui| {
-        axis_ui(ui, view, axis, acts);
+    ui.horizontal_wrapped(|ui| {
+        axis_ui(ui, axis, acts);
         key_ui(ui, view, axis);
     });
     if marks.is_empty() {
@@ -34,7 +34,7 @@ pub fn tradeoff_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     }
 }
 
-fn axis_ui(ui: &mut Ui, view: &View<'_>, axis: Axis, acts: &mut Vec<Act>) {
+fn axis_ui(ui: &mut Ui, axis: Axis, acts: &mut Vec<Act>) {
     let response = ComboBox::from_id_salt("trade-off axis").width(210.0).selected_text(axis.name()).show_ui(ui, |ui| {
         for choice in Axis::ALL {
             if ui.selectable_label(choice == axis, choice.name()).clicked() {
@@ -43,7 +43,6 @@ fn axis_ui(ui: &mut Ui, view: &View<'_>, axis: Axis, acts: &mut Vec<Act>) {
         }
     });
     drop(response.response.accessible_name("Quality on the chart"));
-    let _ = view;
 }
 
 fn key_ui(ui: &mut Ui, view: &View<'_>, axis: Axis) {
@@ -60,7 +59,7 @@ fn key_ui(ui: &mut Ui, view: &View<'_>, axis: Axis) {
         small(ui, t, text);
     }
     if axis == Axis::Top1 {
-        small(ui, t, "predictions: read off the measured recipes").on_hover_text(
+        small(ui, t, "(a guess)").on_hover_text(
             "A recipe that has not been measured stands where measured recipes of the same weight SQNR suggest: a guess, drawn hollow",
         );
     }
@@ -83,20 +82,13 @@ fn predicted_quality(point: &Point, axis: Axis, known: &[(f64, f64)]) -> Option<
     if axis == Axis::WeightSqnr {
         return Some(sqnr);
     }
-    let (first, last) = (known.first()?, known.last()?);
-    if known.len() < 2 {
-        return None;
-    }
-    let after = known.iter().position(|k| k.0 >= sqnr);
-    Some(match after {
-        Some(0) => first.1,
-        None => last.1,
-        Some(i) => {
-            let (a, b) = (known[i - 1], known[i]);
-            let share = if b.0 > a.0 { (sqnr - a.0) / (b.0 - a.0) } else { 1.0 };
-            a.1 + (b.1 - a.1) * share
-        }
-    })
+    let last = known.len().checked_sub(1).filter(|last| *last > 0)?;
+    // Beyond the worst one that was measured the line goes on; beyond the best there is nothing to gain.
+    let after = known.iter().position(|k| k.0 >= sqnr).unwrap_or(last).max(1);
+    let (a, b) = (known[after - 1], known[after]);
+    let share = if b.0 > a.0 { ((sqnr - a.0) / (b.0 - a.0)).min(1.0) } else { 1.0 };
+    let guess = a.1 + (b.1 - a.1) * share;
+    Some(if axis == Axis::Top1 { guess.clamp(0.0, 100.0) } else { guess.max(0.0) })
 }
 
 fn marks(bench: &Bench, axis: Axis) -> Vec<Mark> {
@@ -155,6 +147,7 @@ pub fn points_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
         .striped(true)
         .sense(Sense::click())
         .drag_to_scroll(DragScroll::Never)
+        .cell_layout(Layout::left_to_right(Align::Center))
         .column(Column::remainder().at_least(110.0).clip(true))
         .columns(Column::exact(80.0), 5)
         .header(20.0, |mut header| {
@@ -200,7 +193,7 @@ mod tests {
         let known = [(5.0, 10.0), (15.0, 80.0), (40.0, 90.0)];
         let point = |sqnr: f64| Point::predicted(Recipe::new("a", Treatment::UNCHANGED), Some(sqnr));
         let at = |sqnr: f64| predicted_quality(&point(sqnr), Axis::Top1, &known);
-        assert_eq!([at(0.0), at(10.0), at(15.0), at(60.0)], [Some(10.0), Some(45.0), Some(80.0), Some(90.0)]);
+        assert_eq!([at(0.0), at(4.0), at(10.0), at(15.0), at(60.0)], [Some(0.0), Some(3.0), Some(45.0), Some(80.0), Some(90.0)]);
         assert_eq!(predicted_quality(&point(10.0), Axis::Top1, &known[..1]), None);
         assert_eq!(predicted_quality(&point(f64::INFINITY), Axis::WeightSqnr, &[]), Some(EXACT_DB));
     }

@@ -1,7 +1,7 @@
 //! Numbers with a bar behind them, and the legend of the error colors.
 
-use crate::workbench::ui::theme::{ERROR_SPAN_DB, Tokens};
-use eframe::egui::{Align2, Color32, FontId, Rect, Response, Role, Sense, Ui, WidgetInfo, pos2, vec2};
+use crate::workbench::ui::theme::{ERROR_SPAN_DB, Ramp, Tokens};
+use eframe::egui::{Align2, Color32, FontId, Mesh, Painter, Rect, Response, Role, Sense, Ui, WidgetInfo, pos2, vec2};
 
 /// A number, right-aligned over a bar that fills `share` of the cell.
 pub fn bar(ui: &mut Ui, share: f32, text: &str, ground: Color32, color: Color32) -> Response {
@@ -24,11 +24,24 @@ pub fn legend(ui: &mut Ui, tokens: &Tokens) {
     let left = ui.painter().text(rect.left_center(), Align2::LEFT_CENTER, format!("{:.0} dB", ERROR_SPAN_DB.0), small.clone(), tokens.muted);
     let right = ui.painter().text(rect.right_center(), Align2::RIGHT_CENTER, format!("{:.0} dB", ERROR_SPAN_DB.1), small, tokens.muted);
     let strip = Rect::from_min_max(pos2(left.right() + 6.0, rect.top() + 4.0), pos2(right.left() - 6.0, rect.bottom() - 4.0));
-    let steps = strip.width().max(1.0) as usize;
-    for step in 0..steps {
-        let x = strip.left() + step as f32;
-        let slice = Rect::from_min_max(pos2(x, strip.top()), pos2(x + 1.0, strip.bottom()));
-        ui.painter().rect_filled(slice, 0.0, tokens.error.at(step as f32 / steps as f32));
-    }
+    ramp(ui.painter(), strip, &tokens.error);
     response.on_hover_text(text);
+}
+
+/// A color ramp from left to right, without seams.
+pub fn ramp(painter: &Painter, rect: Rect, ramp: &Ramp) {
+    const STEPS: u32 = 32;
+    let mut mesh = Mesh::default();
+    for step in 0..=STEPS {
+        let place = step as f32 / STEPS as f32;
+        let x = rect.left() + place * rect.width();
+        mesh.colored_vertex(pos2(x, rect.top()), ramp.at(place));
+        mesh.colored_vertex(pos2(x, rect.bottom()), ramp.at(place));
+        if step > 0 {
+            let first = 2 * (step - 1);
+            mesh.add_triangle(first, first + 1, first + 2);
+            mesh.add_triangle(first + 2, first + 1, first + 3);
+        }
+    }
+    painter.add(mesh);
 }

@@ -12,8 +12,6 @@ pub enum Icon {
     Info,
     /// A ring: nothing yet.
     Ring,
-    /// A filled ring.
-    Dot,
     /// Half of it: no longer true.
     Half,
     Undo,
@@ -49,7 +47,6 @@ impl Icon {
                 painter.circle_filled(at(0.0, -0.4), (radius * 0.14).max(0.8), color);
             }
             Self::Ring => drop(painter.circle_stroke(center, radius * 0.7, Stroke::new(1.5, color))),
-            Self::Dot => drop(painter.circle_filled(center, radius * 0.75, color)),
             Self::Half => {
                 painter.circle_stroke(center, radius * 0.7, Stroke::new(1.5, color));
                 let arc = (0..=12).map(|i| {

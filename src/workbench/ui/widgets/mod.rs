@@ -4,14 +4,14 @@ mod bars;
 mod heat;
 mod icons;
 
-pub use bars::{bar, legend};
+pub use bars::{bar, legend, ramp};
 pub use heat::{HeatCell, heat_cell, painting};
 pub use icons::{Icon, icon, icon_button};
 
 use super::act::Act;
 use super::commands::{Info, Situation};
 use super::theme::Tokens;
-use eframe::egui::{Align, Button, Color32, Layout, Response, RichText, Ui};
+use eframe::egui::{Align, Button, Layout, Response, RichText, Ui};
 
 /// A button that gives a command; where it cannot be given, the tooltip says why.
 pub fn command_button(ui: &mut Ui, info: &Info, text: &str, situation: &Situation, acts: &mut Vec<Act>) -> Response {
@@ -68,14 +68,4 @@ pub fn heading(ui: &mut Ui, tokens: &Tokens, title: &str) {
 /// Muted small print.
 pub fn small(ui: &mut Ui, tokens: &Tokens, text: impl Into<String>) -> Response {
     ui.label(RichText::new(text.into()).color(tokens.muted).size(11.5))
-}
-
-/// A word on a ground of its own.
-pub fn chip(ui: &mut Ui, text: &str, ground: Color32, color: Color32) -> Response {
-    eframe::egui::Frame::new()
-        .fill(ground)
-        .corner_radius(4)
-        .inner_margin(eframe::egui::Margin::symmetric(6, 1))
-        .show(ui, |ui| ui.label(RichText::new(text).color(color).size(11.5)))
-        .response
 }

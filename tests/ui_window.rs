@@ -1,0 +1,271 @@
+//! Drives the real window on the sample: what is clicked, typed and dropped does what it says.
+#![cfg(feature = "window-tests")]
+
+use egui_kittest::Harness;
+use egui_kittest::kittest::Queryable as _;
+use eframe::egui::{self, Key, Modifiers, Theme};
+use lapidary::engine::Ctx;
+use lapidary::workbench::sample;
+use lapidary::workbench::ui::act::Act;
+use lapidary::workbench::ui::commands::{ALL, Command};
+use lapidary::workbench::ui::dialogs::{FilePicker, Purpose, Reply, ReplyTo, TextPicker};
+use lapidary::workbench::ui::layout::Workspace;
+use lapidary::workbench::ui::session::Session;
+use lapidary::workbench::ui::{App, Setup};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Answers every question with one path.
+struct Answer(PathBuf);
+
+impl FilePicker for Answer {
+    fn ask(&mut self, purpose: Purpose, _: Option<PathBuf>, to: ReplyTo) {
+        to.send(Reply::Chosen(purpose, self.0.clone()));
+    }
+}
+
+struct Window {
+    harness: Harness<'static, App>,
+    /// Gone with the test.
+    _folder: tempfile::TempDir,
+    project: PathBuf,
+}
+
+impl Window {
+    fn open() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let project = sample::install(Some(folder.path())).unwrap();
+        let open = Some(project.clone());
+        let mut window = Self { harness: harness(Box::new(TextPicker), open), _folder: folder, project };
+        window.wait();
+        assert!(window.harness.state().bench().is_some(), "{:?}", window.harness.state().log());
+        window
+    }
+
+    /// Steps until no job runs.
+    fn wait(&mut self) {
+        wait(&mut self.harness);
+    }
+
+    fn bytes(&self) -> u64 {
+        self.harness.state().bench().unwrap().plan().unwrap().bytes
+    }
+
+    fn bits(&self, layer: usize) -> u8 {
+        self.harness.state().bench().unwrap().layer_plan(layer).unwrap().treatment.weights.bits()
+    }
+
+    fn command(&mut self, command: Command) {
+        self.harness.state_mut().ask(Act::Command(command));
+        self.harness.run_steps(3);
+    }
+
+    fn press(&mut self, modifiers: Modifiers, key: Key) {
+        self.harness.key_press_modifiers(modifiers, key);
+        self.harness.run_steps(3);
+    }
+
+    fn first_layer(&self) -> String {
+        self.harness.state().bench().unwrap().layers()[0].name.clone()
+    }
+
+    /// The label of a cell of the heat map.
+    fn cell(&self, bits: u8) -> String {
+        let bench = self.harness.state().bench().unwrap();
+        let treatment = lapidary::workbench::ui::scores::at_width(&bench.layer_plan(0).unwrap().treatment, bits);
+        let db = bench.scores.get(0, &treatment).unwrap().sqnr_db;
+        format!("{}, {bits} bits: {db:.1} dB", self.first_layer())
+    }
+}
+
+fn harness(picker: Box<dyn FilePicker>, open: Option<PathBuf>) -> Harness<'static, App> {
+    Harness::builder()
+        .with_size([1440.0, 900.0])
+        .with_theme(Theme::Dark)
+        .build_eframe(move |cc| App::new(&cc.egui_ctx, Setup { base: Ctx::new(2).unwrap(), session: Session::default(), picker, open }))
+}
+
+fn wait(harness: &mut Harness<'static, App>) {
+    let start = Instant::now();
+    let mut quiet = 0;
+    while quiet < 4 {
+        harness.step();
+        quiet = if harness.state().is_busy() { 0 } else { quiet + 1 };
+        assert!(start.elapsed() < Duration::from_secs(120), "jobs never end");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn a_click_on_the_heat_map_sets_the_layer_and_undo_brings_it_back() {
+    let mut window = Window::open();
+    let (before, sqnr) = (window.bytes(), window.harness.state().bench().unwrap().active().unwrap().sqnr_db);
+    assert_eq!(window.bits(0), 8);
+    let cell = window.cell(4);
+    window.harness.get_by_label(&cell).click();
+    window.harness.run_steps(4);
+    let bench = window.harness.state().bench().unwrap();
+    assert_eq!(window.bits(0), 4);
+    assert!(window.bytes() < before, "{} < {before}", window.bytes());
+    // The preset was forked, the point on the chart has moved with its prediction, undo has a name.
+    assert_eq!(bench.document().active, "int8 edited");
+    assert!(bench.active().unwrap().sqnr_db < sqnr && sqnr.is_some());
+    assert!(bench.history.undo_label().unwrap().contains("int4"));
+    window.press(Modifiers::COMMAND, Key::Z);
+    assert_eq!((window.bytes(), window.bits(0)), (before, 8));
+    window.press(Modifiers::COMMAND | Modifiers::SHIFT, Key::Z);
+    assert_eq!(window.bits(0), 4);
+    window.press(Modifiers::COMMAND, Key::S);
+    let text = std::fs::read_to_string(window.project.join("recipes/int8 edited.ron")).unwrap();
+    assert!(text.contains("bits: 4"), "{text}");
+}
+
+#[test]
+fn drawing_over_cells_sets_several_layers_in_one_step() {
+    let mut window = Window::open();
+    let cell = window.cell(3);
+    let from = window.harness.get_by_label(&cell).rect().center();
+    window.harness.drag_at(from);
+    window.harness.run_steps(2);
+    for row in 0..3 {
+        window.harness.hover_at(from + egui::vec2(0.0, 26.0 * row as f32));
+        window.harness.run_steps(2);
+    }
+    window.harness.drop_at(from + egui::vec2(0.0, 52.0));
+    window.harness.run_steps(3);
+    assert_eq!([window.bits(0), window.bits(1), window.bits(2), window.bits(3)], [3, 3, 3, 8]);
+    window.press(Modifiers::COMMAND, Key::Z);
+    assert_eq!([window.bits(0), window.bits(1), window.bits(2)], [8, 8, 8], "a drag is one step");
+}
+
+#[test]
+fn keys_set_the_selection() {
+    let mut window = Window::open();
+    window.press(Modifiers::NONE, Key::Num5);
+    assert_eq!([window.bits(0), window.bits(1)], [5, 8]);
+    window.press(Modifiers::NONE, Key::ArrowDown);
+    window.press(Modifiers::NONE, Key::ArrowLeft);
+    assert_eq!([window.bits(0), window.bits(1)], [5, 7]);
+    window.press(Modifiers::COMMAND, Key::A);
+    window.press(Modifiers::NONE, Key::Num2);
+    let all = window.harness.state().bench().unwrap().layers().len();
+    assert!((0..all).all(|l| window.bits(l) == 2));
+    window.press(Modifiers::NONE, Key::Delete);
+    assert!((0..all).all(|l| window.bits(l) == 8), "back to the default");
+}
+
+#[test]
+fn the_filter_filters() {
+    let mut window = Window::open();
+    let all = window.harness.state().bench().unwrap().rows.len();
+    window.press(Modifiers::COMMAND, Key::F);
+    window.harness.get_by_label("Filter layers").type_text("depthwise");
+    window.harness.run_steps(3);
+    let bench = window.harness.state().bench().unwrap();
+    assert!(!bench.rows.is_empty() && bench.rows.len() < all);
+    assert!(bench.rows.iter().all(|&r| bench.layers()[r].kind.name() == "Depthwise conv" || bench.layers()[r].name.contains("depthwise")));
+    // Digits typed into the box are text, not widths.
+    window.harness.get_by_label("Filter layers").type_text("2");
+    window.harness.run_steps(2);
+    assert_eq!(window.bits(0), 8);
+}
+
+#[test]
+fn the_palette_finds_and_gives_commands() {
+    let mut window = Window::open();
+    window.press(Modifiers::COMMAND, Key::K);
+    window.harness.get_by_label("Command").type_text("theme light");
+    window.harness.run_steps(2);
+    window.press(Modifiers::NONE, Key::Enter);
+    assert_eq!(window.harness.ctx.theme(), Theme::Light);
+    window.command(Command::ThemeDark);
+    assert_eq!(window.harness.ctx.theme(), Theme::Dark);
+}
+
+#[test]
+fn every_workspace_and_every_command_can_be_reached() {
+    let mut window = Window::open();
+    for (command, workspace) in
+        [(Command::GoLoad, Workspace::Load), (Command::GoCompare, Workspace::Compare), (Command::GoExport, Workspace::Export), (Command::GoConfigure, Workspace::Configure)]
+    {
+        window.command(command);
+        window.wait();
+        assert_eq!(window.harness.state().session().workspace, workspace);
+    }
+    let harmless = |c: Command| !matches!(c, Command::Quit | Command::OpenSample | Command::Evaluate | Command::EvaluateAll);
+    for info in ALL.iter().filter(|i| harmless(i.command)) {
+        window.command(info.command);
+        window.press(Modifiers::NONE, Key::Escape);
+    }
+    window.wait();
+    assert!(window.harness.state().bench().is_some());
+}
+
+#[test]
+fn evaluating_measures_and_editing_makes_stale() {
+    let mut window = Window::open();
+    window.command(Command::Evaluate);
+    window.wait();
+    let active = |w: &Window| w.harness.state().bench().unwrap().active().unwrap().clone();
+    let report = active(&window).fresh().expect("a fresh report").clone();
+    assert!(report.metrics.unwrap().top1.value > 50.0);
+    assert_eq!(std::fs::read_dir(window.project.join("reports")).unwrap().count(), 1);
+    window.command(Command::ForkRecipe);
+    window.harness.get_by_label("Fork").click();
+    window.harness.run_steps(3);
+    assert_eq!(active(&window).name, "int8 copy");
+    assert!(active(&window).measured.is_none(), "a copy was not measured");
+    window.command(Command::Undo);
+    assert!(active(&window).fresh().is_some());
+}
+
+#[test]
+fn without_dialogs_a_path_is_typed() {
+    let mut window = Window::open();
+    window.command(Command::OpenProject);
+    let path = window.harness.get_by_label("Path");
+    path.focus();
+    window.harness.run_steps(1);
+    window.press(Modifiers::COMMAND, Key::A);
+    window.harness.get_by_label("Path").type_text("/no/such/folder");
+    window.harness.run_steps(2);
+    window.harness.get_by_label("Choose").click();
+    window.wait();
+    let log = window.harness.state().log();
+    assert!(log.iter().any(|l| l.message.contains("/no/such/folder")), "{log:?}");
+    assert!(window.harness.state().bench().is_some(), "the open project is still there");
+}
+
+#[test]
+fn dialogs_answer_into_the_window() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = sample::install(Some(folder.path())).unwrap();
+    let mut harness = harness(Box::new(Answer(project.clone())), None);
+    harness.run_steps(2);
+    assert!(harness.state().bench().is_none());
+    harness.state_mut().ask(Act::Command(Command::OpenProject));
+    wait(&mut harness);
+    assert_eq!(harness.state().bench().unwrap().opened.root, project);
+    assert_eq!(harness.state().session().recent, [project]);
+}
+
+#[test]
+fn a_dropped_model_asks_for_its_project() {
+    #[derive(Debug)]
+    struct Dropped(PathBuf);
+    impl egui::DroppedFile for Dropped {
+        fn path(&self) -> &Path {
+            &self.0
+        }
+        fn bytes(&self) -> Result<Vec<u8>, String> {
+            std::fs::read(&self.0).map_err(|e| e.to_string())
+        }
+    }
+    let mut window = Window::open();
+    let model = window.project.join("net.onnx");
+    window.harness.input_mut().dropped_files.push(std::sync::Arc::new(Dropped(model)));
+    window.harness.run_steps(3);
+    window.harness.get_by_label("Make project");
+    let folder = window.harness.get_by_label("Project folder").value().unwrap_or_default();
+    assert!(folder.is_empty() || folder.ends_with("net-project"), "{folder}");
+}
