@@ -1,7 +1,6 @@
 //! What a project can be asked to do. The command line and the window call the same functions.
 
 use crate::engine::context::Cancelled;
-use crate::engine::exec;
 use crate::engine::graph::Wire;
 use crate::engine::hash::of_bytes;
 use crate::engine::{Ctx, Warning};
@@ -47,25 +46,6 @@ pub enum WorkError {
     OtherModel { path: PathBuf, file: usize, own: usize },
     #[error("{path}: {source}", path = path.display())]
     Io { path: PathBuf, source: std::io::Error },
-}
-
-impl WorkError {
-    /// Whether this is a person's wish and not a fault.
-    #[must_use]
-    pub fn is_cancelled(&self) -> bool {
-        matches!(
-            self,
-            Self::Cancelled(_)
-                | Self::Load(LoadError::Cancelled(_))
-                | Self::Calibrate(CalibrateError::Cancelled(_) | CalibrateError::Load(LoadError::Cancelled(_)))
-                | Self::Calibrate(CalibrateError::Exec(exec::ExecError::Cancelled(_)))
-                | Self::Compress(CompressError::Cancelled(_) | CompressError::Calibrate(CalibrateError::Cancelled(_)))
-                | Self::Compress(CompressError::Calibrate(CalibrateError::Exec(exec::ExecError::Cancelled(_))))
-                | Self::Evaluate(EvaluateError::Cancelled(_) | EvaluateError::Load(LoadError::Cancelled(_)))
-                | Self::Evaluate(EvaluateError::Exec { source: exec::ExecError::Cancelled(_), .. })
-                | Self::Export(ExportError::Cancelled(_) | ExportError::Exec(exec::ExecError::Cancelled(_)))
-        )
-    }
 }
 
 /// Which samples.
