@@ -5,7 +5,7 @@ use super::ops::{FakeQuantize, Operator, PackedConv, find};
 use super::separable::is_separable;
 use super::{ExecError, MissingOperator, Request, evaluate_node};
 use crate::engine::graph::{Fact, Model, Node, Wire, reads, topological};
-use crate::engine::tensor::Value;
+use crate::engine::tensor::{TensorError, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a value lies while a plan runs.
@@ -42,8 +42,8 @@ pub(super) struct Plan {
     pub steps: Vec<Step>,
     pub outputs: Vec<(Wire, Slot)>,
     pub taps: BTreeMap<Slot, Wire>,
-    /// Whether samples of a batch can run apart: first axes all count samples.
-    pub separable: bool,
+    /// Where samples of a batch can run apart: bytes that the widest step touches for one of them.
+    pub separable: Option<usize>,
 }
 
 /// A step before slots are given out.
@@ -68,9 +68,12 @@ pub(super) fn make(model: &Model, request: &Request) -> Result<Plan, ExecError> 
     refuse_missing(&nodes)?;
     let fed: BTreeSet<Wire> = feeds.iter().cloned().collect();
     let (constants, drafts) = fold(model, nodes, &fed, &kept)?;
+    let mut constants = constants;
+    let drafts = drafts.into_iter().map(|d| turn_weight(d, &mut constants)).collect::<Result<Vec<Draft>, ExecError>>()?;
     let drafts = fuse(drafts, &constants, &kept)?;
+    let sample_bytes = sample_bytes(&drafts, model);
     let separable = request.taps.is_empty() && is_separable(&drafts, &feeds, &outputs, &constants, model);
-    Ok(lay_out(model, feeds, outputs, &request.taps, constants, drafts, separable))
+    Ok(lay_out(model, feeds, outputs, &request.taps, constants, drafts, separable.then_some(sample_bytes)))
 }
 
 /// The nodes between what is fed and what is wanted, in running order.
@@ -105,7 +108,12 @@ fn refuse_missing(nodes: &[&Node]) -> Result<(), ExecError> {
 type Constants = BTreeMap<Wire, Value>;
 
 /// Computes nodes that read constants alone; the rest become drafts.
-fn fold(model: &Model, nodes: Vec<&Node>, fed: &BTreeSet<Wire>, kept: &BTreeSet<Wire>) -> Result<(Constants, Vec<Draft>), ExecError> {
+fn fold(
+    model: &Model,
+    nodes: Vec<&Node>,
+    fed: &BTreeSet<Wire>,
+    kept: &BTreeSet<Wire>,
+) -> Result<(Constants, Vec<Draft>), ExecError> {
     let mut constants = Constants::new();
     let mut drafts: Vec<Draft> = Vec::new();
     let wanted = nodes.iter().flat_map(|n| reads(n)).chain(kept.iter().cloned()).filter(|w| !fed.contains(w));
@@ -133,6 +141,34 @@ fn fold(model: &Model, nodes: Vec<&Node>, fed: &BTreeSet<Wire>, kept: &BTreeSet<
         drafts.push(Draft { work: Work::Node(operator), node: node.clone(), inputs: node.inputs.clone(), outputs });
     }
     Ok((constants, drafts))
+}
+
+/// A constant weight that `Gemm` would turn around at every run is turned once.
+fn turn_weight(mut draft: Draft, constants: &mut Constants) -> Result<Draft, ExecError> {
+    let node = &draft.node;
+    let weight = node.input(1).and_then(|w| Some((w.clone(), constants.get(w)?.clone())));
+    let Some((name, value)) = weight.filter(|_| node.op == "Gemm" && node.int("transB").unwrap_or(0) != 0) else {
+        return Ok(draft);
+    };
+    if value.shape().len() != 2 {
+        return Ok(draft);
+    }
+    let data = value.data.t().and_then(|t| t.contiguous()).map_err(TensorError::from)?;
+    let turned = Wire::from(format!("{name}\u{0}turned"));
+    constants.insert(turned.clone(), Value { dtype: value.dtype, data });
+    draft.node.inputs[1] = Some(turned.clone());
+    draft.inputs[1] = Some(turned);
+    draft.node.attributes.remove("transB");
+    Ok(draft)
+}
+
+/// Bytes of f32 that the widest step reads and writes for one sample, as far as shapes are known.
+fn sample_bytes(drafts: &[Draft], model: &Model) -> usize {
+    let size = |wire: &Wire| -> usize {
+        let shape = model.facts.get(wire).and_then(|f| f.shape.as_ref());
+        shape.map_or(0, |s| s.iter().skip(1).map(|d| d.known().unwrap_or(1)).product::<usize>() * 4)
+    };
+    drafts.iter().map(|d| d.inputs.iter().chain(&d.outputs).flatten().map(size).sum()).max().unwrap_or(0)
 }
 
 /// Joins steps whose values in between nobody sees.
@@ -167,7 +203,8 @@ fn fuse(drafts: Vec<Draft>, constants: &Constants, kept: &BTreeSet<Wire>) -> Res
 /// A convolution with constant weights gets them packed.
 fn pack(draft: Draft, constants: &Constants) -> Result<Draft, ExecError> {
     let constant = |i: usize| draft.node.input(i).and_then(|w| constants.get(w));
-    let whole = draft.node.op == "Conv" && draft.node.domain.is_empty() && draft.node.input(2).is_none_or(|w| constants.contains_key(w));
+    let whole =
+        draft.node.op == "Conv" && draft.node.domain.is_empty() && draft.node.input(2).is_none_or(|w| constants.contains_key(w));
     let Some(weight) = constant(1).filter(|_| whole) else { return Ok(draft) };
     let conv = PackedConv::new(&draft.node, weight, constant(2)).map_err(|e| ExecError::at(&draft.node, e))?;
     Ok(Draft { work: Work::Conv(Box::new(conv)), inputs: vec![draft.inputs.first().cloned().flatten()], ..draft })
@@ -175,7 +212,13 @@ fn pack(draft: Draft, constants: &Constants) -> Result<Draft, ExecError> {
 
 type Joined = Option<(usize, Draft)>;
 
-fn join_quantize(draft: &Draft, done: &[Option<Draft>], made: &BTreeMap<Wire, usize>, constants: &Constants, alone: &dyn Fn(&Wire) -> bool) -> Joined {
+fn join_quantize(
+    draft: &Draft,
+    done: &[Option<Draft>],
+    made: &BTreeMap<Wire, usize>,
+    constants: &Constants,
+    alone: &dyn Fn(&Wire) -> bool,
+) -> Joined {
     if draft.node.op != "DequantizeLinear" {
         return None;
     }
@@ -194,7 +237,13 @@ fn join_quantize(draft: &Draft, done: &[Option<Draft>], made: &BTreeMap<Wire, us
 }
 
 /// `Relu` or `Clip` after a convolution.
-fn join_limits(draft: &Draft, done: &mut [Option<Draft>], made: &BTreeMap<Wire, usize>, constants: &Constants, alone: &dyn Fn(&Wire) -> bool) -> Joined {
+fn join_limits(
+    draft: &Draft,
+    done: &mut [Option<Draft>],
+    made: &BTreeMap<Wire, usize>,
+    constants: &Constants,
+    alone: &dyn Fn(&Wire) -> bool,
+) -> Joined {
     let node = &draft.node;
     let constant = |i: usize| -> Option<Option<f32>> {
         match node.input(i) {
@@ -224,14 +273,23 @@ fn join_limits(draft: &Draft, done: &mut [Option<Draft>], made: &BTreeMap<Wire, 
 }
 
 /// `Add` of a convolution and something else of its shape (checked when it runs).
-fn join_add(draft: &Draft, done: &mut [Option<Draft>], made: &BTreeMap<Wire, usize>, constants: &Constants, alone: &dyn Fn(&Wire) -> bool) -> Joined {
+fn join_add(
+    draft: &Draft,
+    done: &mut [Option<Draft>],
+    made: &BTreeMap<Wire, usize>,
+    constants: &Constants,
+    alone: &dyn Fn(&Wire) -> bool,
+) -> Joined {
     if draft.node.op != "Add" {
         return None;
     }
     let (a, b) = (draft.node.input(0)?, draft.node.input(1)?);
     // The later of two convolutions takes the sum: its result is still near.
-    let mut choices: Vec<(usize, &Wire)> =
-        [(a, b), (b, a)].into_iter().filter(|(x, other)| alone(x) && !constants.contains_key(*other)).filter_map(|(x, other)| Some((*made.get(x)?, other))).collect();
+    let mut choices: Vec<(usize, &Wire)> = [(a, b), (b, a)]
+        .into_iter()
+        .filter(|(x, other)| alone(x) && !constants.contains_key(*other))
+        .filter_map(|(x, other)| Some((*made.get(x)?, other)))
+        .collect();
     choices.sort_by_key(|c| std::cmp::Reverse(c.0));
     let free = |index: usize| {
         matches!(&done[index], Some(Draft { work: Work::Conv(conv), inputs, .. })
@@ -245,7 +303,15 @@ fn join_add(draft: &Draft, done: &mut [Option<Draft>], made: &BTreeMap<Wire, usi
 }
 
 /// Gives out slots and notes when each is last read.
-fn lay_out(model: &Model, feeds: Vec<Wire>, outputs: Vec<Wire>, taps: &[Wire], constants: Constants, drafts: Vec<Draft>, separable: bool) -> Plan {
+fn lay_out(
+    model: &Model,
+    feeds: Vec<Wire>,
+    outputs: Vec<Wire>,
+    taps: &[Wire],
+    constants: Constants,
+    drafts: Vec<Draft>,
+    separable: Option<usize>,
+) -> Plan {
     let mut slots: BTreeMap<Wire, Slot> = BTreeMap::new();
     let mut slot = |wire: &Wire| {
         let next = slots.len();

@@ -1,11 +1,12 @@
 //! Pooling operators.
 
 use super::convolution::spatial3;
+use super::unary::cast_to;
 use super::{Call, Operator};
 use crate::engine::exec::data::{OpError, OpResult, fail, make, with};
 use crate::engine::graph::{Auto, window_axes};
 use crate::engine::kernels::pool::{Pooling, Window, pool};
-use crate::engine::tensor::Value;
+use crate::engine::tensor::{DType, Value};
 
 pub(super) fn find(op: &str) -> Option<Operator> {
     Some(match op {
@@ -15,7 +16,9 @@ pub(super) fn find(op: &str) -> Option<Operator> {
             windows(c, if padded { Pooling::AveragePadded } else { Pooling::Average })
         },
         "GlobalAveragePool" => |c| global(c, |s| (s.iter().map(|v| f64::from(*v)).sum::<f64>() / s.len() as f64) as f32),
-        "GlobalMaxPool" => |c| global(c, |s| s.iter().copied().fold(f32::NEG_INFINITY, |a, b| if a.is_nan() || a > b { a } else { b })),
+        "GlobalMaxPool" => {
+            |c| global(c, |s| s.iter().copied().fold(f32::NEG_INFINITY, |a, b| if a.is_nan() || a > b { a } else { b }))
+        }
         _ => return None,
     })
 }
@@ -24,12 +27,14 @@ fn windows(c: &Call<'_>, kind: Pooling) -> OpResult<Vec<Value>> {
     if c.node.outputs.len() > 1 && c.node.outputs[1].is_some() {
         return fail("the output of indices is not supported");
     }
-    let x = c.input(0)?;
+    let given = c.input(0)?;
+    // Maxima of narrow integers are exact in f32.
+    let x = &if given.dtype.is_float() { given.clone() } else { cast_to(given, DType::F32)? };
     let [batch, channels, spatial @ ..] = x.shape() else { return fail("a batch and a channel axis are needed") };
     let Some(kernel) = c.node.ints("kernel_shape") else { return fail("attribute \"kernel_shape\" is missing") };
     let kernel: Vec<usize> = kernel.iter().map(|&k| k.max(1) as usize).collect();
-    let axes = window_axes(c.node, spatial, &kernel, Auto::Window { ceil: c.int("ceil_mode", 0) != 0 })
-        .map_err(OpError::Reason)?;
+    let axes =
+        window_axes(c.node, spatial, &kernel, Auto::Window { ceil: c.int("ceil_mode", 0) != 0 }).map_err(OpError::Reason)?;
     let positive = |pads: &[isize]| pads.iter().map(|&p| p.max(0) as usize).collect::<Vec<_>>();
     let window = Window {
         input: spatial3(spatial, 1)?,
@@ -43,7 +48,7 @@ fn windows(c: &Call<'_>, kind: Pooling) -> OpResult<Vec<Value>> {
     let shape: Vec<usize> = [*batch, *channels].iter().chain(&axes.output).copied().collect();
     let mut out = vec![0.0_f32; shape.iter().product()];
     with::<f32, _>(x, |s| c.install(|| pool(&window, kind, s, &mut out)))?;
-    Ok(vec![make(x.dtype, out, &shape)?])
+    Ok(vec![cast_to(&make(x.dtype, out, &shape)?, given.dtype)?])
 }
 
 fn global(c: &Call<'_>, f: impl Fn(&[f32]) -> f32) -> OpResult<Vec<Value>> {

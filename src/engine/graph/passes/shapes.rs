@@ -112,7 +112,10 @@ fn dtype(node: &Node, known: &Known, output: usize) -> Option<DType> {
     let of = |i: usize| known.dtype(node.input(i)?);
     let named = |name: &str| node.int(name).filter(|v| *v != 0).map(|v| DType::from_onnx(v as i32));
     match (node.op.as_str(), output) {
-        ("Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "And" | "Or" | "Xor" | "Not" | "IsNaN" | "IsInf", _)
+        (
+            "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "And" | "Or" | "Xor" | "Not" | "IsNaN" | "IsInf",
+            _,
+        )
         | ("Dropout", 1) => Some(DType::Bool),
         ("Shape" | "Size" | "ArgMax" | "ArgMin" | "NonZero", _) | ("MaxPool" | "TopK", 1) => Some(DType::I64),
         ("Cast", _) => named("to"),
@@ -128,6 +131,7 @@ fn dtype(node: &Node, known: &Known, output: usize) -> Option<DType> {
             Some(Attribute::Tensor(t)) => Some(t.dtype()),
             _ => Some(DType::F32),
         },
+        ("LayerNormalization", 1 | 2) => Some(DType::F32),
         ("QuantizeLinear", _) => of(2).or_else(|| named("output_dtype")).or(Some(DType::U8)),
         ("DequantizeLinear", _) => named("output_dtype").or_else(|| of(1)),
         ("DynamicQuantizeLinear", 1) => Some(DType::F32),
@@ -203,7 +207,13 @@ fn shapes(node: &Node, known: &Known) -> Option<Vec<Option<Shape>>> {
         }
         "Dropout" => Some(vec![of(0), of(0)]),
         "DynamicQuantizeLinear" => Some(vec![of(0), Some(Vec::new()), Some(Vec::new())]),
-        "LayerNormalization" | "BatchNormalization" => one(of(0)),
+        "LayerNormalization" => {
+            let shape = of(0)?;
+            let from = axis(node.int("axis").unwrap_or(-1), shape.len())?;
+            let rows: Shape = shape.iter().enumerate().map(|(i, d)| if i < from { d.clone() } else { Dim::Known(1) }).collect();
+            Some(vec![Some(shape), Some(rows.clone()), Some(rows)])
+        }
+        "BatchNormalization" => one(of(0)),
         op if KEEPING.contains(&op) => one(of(0)),
         _ => None,
     }
@@ -211,11 +221,53 @@ fn shapes(node: &Node, known: &Known) -> Option<Vec<Option<Shape>>> {
 
 /// Operators whose output has the shape of their first input.
 const KEEPING: [&str; 47] = [
-    "Relu", "Clip", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "LeakyRelu", "Elu", "Selu", "Celu", "ThresholdedRelu",
-    "Softplus", "Softsign", "Mish", "Gelu", "Erf", "Exp", "Log", "Sqrt", "Reciprocal", "Floor", "Ceil", "Round", "Sin", "Cos",
-    "Tan", "Atan", "Neg", "Abs", "Sign", "Not", "IsNaN", "IsInf", "Identity", "Cast", "CastLike", "Softmax", "LogSoftmax",
-    "InstanceNormalization", "GroupNormalization", "RMSNormalization", "LpNormalization", "LRN", "QuantizeLinear",
-    "DequantizeLinear", "CumSum", "Trilu",
+    "Relu",
+    "Clip",
+    "Sigmoid",
+    "Tanh",
+    "HardSigmoid",
+    "HardSwish",
+    "LeakyRelu",
+    "Elu",
+    "Selu",
+    "Celu",
+    "ThresholdedRelu",
+    "Softplus",
+    "Softsign",
+    "Mish",
+    "Gelu",
+    "Erf",
+    "Exp",
+    "Log",
+    "Sqrt",
+    "Reciprocal",
+    "Floor",
+    "Ceil",
+    "Round",
+    "Sin",
+    "Cos",
+    "Tan",
+    "Atan",
+    "Neg",
+    "Abs",
+    "Sign",
+    "Not",
+    "IsNaN",
+    "IsInf",
+    "Identity",
+    "Cast",
+    "CastLike",
+    "Softmax",
+    "LogSoftmax",
+    "InstanceNormalization",
+    "GroupNormalization",
+    "RMSNormalization",
+    "LpNormalization",
+    "LRN",
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "CumSum",
+    "Trilu",
 ];
 
 fn scaled(dim: &Dim, times: &Entry) -> Dim {
