@@ -1,6 +1,8 @@
 //! The executor against outputs of ONNX Runtime on real models, as they are and with batch
 //! normalization folded. Needs the corpus: `LAPIDARY_CORPUS`, else `../shared/data`; skips without.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test says what it finds and fails where it must")]
+
 use lapidary::engine::Ctx;
 use lapidary::engine::exec::{Executor, Request, prepare};
 use lapidary::engine::graph::passes::fold_batch_norm;

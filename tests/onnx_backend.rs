@@ -1,10 +1,12 @@
 //! The operators against the vectors of the ONNX project's own backend tests, as far as the
 //! executor knows the operators. Needs the corpus: `LAPIDARY_CORPUS`, else `../shared/data`; skips without.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test says what it finds and fails where it must")]
+
 use lapidary::engine::Ctx;
 use lapidary::engine::exec::{ExecError, Executor, Request, prepare};
 use lapidary::engine::graph::Wire;
-use lapidary::engine::tensor::{Tensor, Value};
+use lapidary::engine::tensor::Value;
 use lapidary::pipeline::load::onnx::{decode_bytes, tensor_from_bytes};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -48,8 +50,9 @@ enum Outcome {
     Failed(String),
 }
 
-fn tensor(files: &BTreeMap<String, Vec<u8>>, name: &str) -> Option<Option<Tensor>> {
-    Some(tensor_from_bytes(files.get(name)?, Path::new(name)).ok().map(|(_, t)| t))
+fn tensor(files: &BTreeMap<String, Vec<u8>>, name: &str) -> Option<Value> {
+    let (_, stored) = tensor_from_bytes(files.get(name)?, Path::new(name)).ok()?;
+    Value::from_stored(&stored).ok()
 }
 
 fn close(ours: &Value, expected: &Value) -> Result<(), String> {
@@ -73,10 +76,7 @@ fn run(files: &BTreeMap<String, Vec<u8>>, folder: &str, ctx: &Ctx) -> Outcome {
     let model = decoded.model;
     let mut feeds: Vec<(Wire, Value)> = Vec::new();
     for (i, port) in model.inputs.iter().enumerate() {
-        let Some(Some(stored)) = tensor(files, &format!("{folder}/test_data_set_0/input_{i}.pb")) else {
-            return Outcome::Unsupported;
-        };
-        let Ok(value) = Value::from_stored(&stored) else { return Outcome::Unsupported };
+        let Some(value) = tensor(files, &format!("{folder}/test_data_set_0/input_{i}.pb")) else { return Outcome::Unsupported };
         feeds.push((port.wire.clone(), value));
     }
     let prepared = match prepare(&model) {
@@ -93,14 +93,13 @@ fn run(files: &BTreeMap<String, Vec<u8>>, folder: &str, ctx: &Ctx) -> Outcome {
         Err(e) => return Outcome::Failed(e.to_string()),
     };
     for (i, (wire, ours)) in outputs.iter().enumerate() {
-        let Some(Some(stored)) = tensor(files, &format!("{folder}/test_data_set_0/output_{i}.pb")) else {
+        let Some(expected) = tensor(files, &format!("{folder}/test_data_set_0/output_{i}.pb")) else {
             return Outcome::Unsupported;
         };
-        let Ok(expected) = Value::from_stored(&stored) else { return Outcome::Unsupported };
         if let Err(reason) = close(ours, &expected) {
             return Outcome::Failed(format!("{wire}: {reason}"));
         }
-        let inferred = prepared.facts.get(wire).and_then(|f| f.known_shape());
+        let inferred = prepared.facts.get(wire).and_then(lapidary::engine::graph::Fact::known_shape);
         if inferred.is_some_and(|s| s != ours.shape()) {
             return Outcome::Failed(format!("{wire}: the inferred shape is not {:?}", ours.shape()));
         }

@@ -127,7 +127,29 @@ pub(super) fn strides_of(shape: &[usize]) -> Vec<usize> {
     strides
 }
 
-/// Dispatches on how a value is held: `$call` is expanded once per element type `$t`.
+/// What operators on any element type compute through.
+pub(super) trait Number: Copy {
+    fn to_f64(self) -> f64;
+    fn from_f64(v: f64) -> Self;
+}
+
+macro_rules! number {
+    ($($t:ty),*) => {
+        $(impl Number for $t {
+            fn to_f64(self) -> f64 {
+                self as f64
+            }
+
+            fn from_f64(v: f64) -> Self {
+                v as Self
+            }
+        })*
+    };
+}
+number!(f32, f64, i64, u8);
+
+/// Dispatches on how a value is held: `$call` is expanded once per element type `$t`. Casts to f64
+/// inside it go through [`Number`].
 macro_rules! for_held {
     ($value:expr, $t:ident => $call:expr) => {
         match $crate::engine::exec::data::held($value)? {

@@ -8,6 +8,8 @@ mod plan;
 mod prepare;
 mod run;
 mod separable;
+#[cfg(test)]
+mod tests;
 
 pub use prepare::prepare;
 

@@ -79,7 +79,7 @@ impl View<'_> {
             "Gather" if self.is_fixed(node, 0) => self.is_rows(node.input(1)) && node.int("axis").unwrap_or(0) == 0,
             _ if !rest_fixed || !self.is_rows(data) => false,
             op if PER_SAMPLE.contains(&op) => true,
-            "Gather" => self.is_inner(data, node.int("axis").unwrap_or(0)),
+            "Gather" | "Split" | "ArgMax" | "ArgMin" => self.is_inner(data, node.int("axis").unwrap_or(0)),
             "Gemm" => node.int("transA").unwrap_or(0) == 0 && self.repeats(node.input(2), 2),
             "Flatten" => node.int("axis").unwrap_or(1) == 1,
             "Softmax" | "LogSoftmax" => {
@@ -90,7 +90,6 @@ impl View<'_> {
             }
             "Reshape" => self.ints(node, "shape", 1).is_some_and(|shape| reshapes_rows(&shape)),
             "Transpose" => node.ints("perm").and_then(<[i64]>::first) == Some(&0),
-            "Split" => self.is_inner(data, node.int("axis").unwrap_or(0)),
             "Slice" => {
                 let axes = self.ints(node, "axes", 3);
                 axes.is_some_and(|axes| axes.iter().all(|a| self.is_inner(data, *a)))
@@ -105,7 +104,6 @@ impl View<'_> {
                 let axes = self.ints(node, "axes", 1);
                 axes.is_some_and(|axes| !axes.is_empty() && axes.iter().all(|a| self.is_inner(data, *a)))
             }
-            "ArgMax" | "ArgMin" => self.is_inner(data, node.int("axis").unwrap_or(0)),
             "QuantizeLinear" | "DequantizeLinear" => {
                 let single = node.input(1).and_then(|w| self.constants.get(w)).is_some_and(|s| s.shape().len() <= 1);
                 single && self.is_inner(data, node.int("axis").unwrap_or(1))

@@ -80,6 +80,7 @@ impl Weights {
     ///
     /// # Panics
     /// When there are not `out · depth` weights.
+    #[must_use]
     pub fn pack(weights: &[f32], bias: &[f32], groups: usize, out_channels: usize) -> Self {
         let depth = weights.len() / out_channels.max(1);
         let per_group = out_channels / groups.max(1);
@@ -116,10 +117,7 @@ impl Layout {
             let offsets = (0..g.in_group()).map(|c| c * plane).collect();
             return Self { dims: g.output, phases: Vec::new(), offsets, span: plane, tables: None };
         }
-        let mut dims = [0; 3];
-        for a in 0..3 {
-            dims[a] = g.output[a] + (g.kernel[a] - 1) * g.dilation[a] / g.stride[a];
-        }
+        let dims: [usize; 3] = std::array::from_fn(|a| g.output[a] + (g.kernel[a] - 1) * g.dilation[a] / g.stride[a]);
         let plane: usize = dims.iter().product();
         let mut phases: Vec<[usize; 3]> = Vec::new();
         let mut taps = Vec::with_capacity(g.taps());
@@ -372,6 +370,7 @@ fn add(out: &mut [f32], residual: &[f32], finish: Finish<'_>) {
 }
 
 /// The plain twin of [`convolve`]: the definition, in f64.
+#[must_use]
 pub fn convolve_plain(g: &Geometry, weights: &[f32], bias: &[f32], batch: usize, input: &[f32]) -> Vec<f32> {
     let mut out = Vec::with_capacity(batch * g.out_channels * g.out_plane());
     for image in 0..batch {

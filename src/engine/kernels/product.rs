@@ -429,7 +429,7 @@ mod tests {
             if std::arch::is_x86_feature_detected!("avx512f") {
                 found.push(Isa::Avx512);
             }
-            return found;
+            found
         }
         #[cfg(not(target_arch = "x86_64"))]
         vec![Isa::Plain]

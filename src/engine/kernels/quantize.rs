@@ -3,6 +3,7 @@
 
 /// `saturate(round(x / scale) + zero)` of one element. NaN becomes the lower end.
 #[inline]
+#[must_use]
 pub fn quantize(x: f32, scale: f32, zero: i64, (low, high): (i64, i64)) -> i64 {
     // In f64 the zero point is added exactly, whatever the size of x / scale.
     let q = f64::from((x / scale).round_ties_even()) + zero as f64;
@@ -17,6 +18,7 @@ pub fn quantize(x: f32, scale: f32, zero: i64, (low, high): (i64, i64)) -> i64 {
 
 /// `(q − zero)·scale` of one element.
 #[inline]
+#[must_use]
 pub fn dequantize(q: i64, scale: f32, zero: i64) -> f32 {
     (q - zero) as f32 * scale
 }

@@ -1,7 +1,7 @@
 //! Operators that take elements by place: slices, gathers, padding.
 
 use super::{Call, Operator};
-use crate::engine::exec::data::{OpError, OpResult, axis_of, fail, for_held, ints, like, make, strides_of, with};
+use crate::engine::exec::data::{Number, OpError, OpResult, axis_of, fail, for_held, ints, like, make, strides_of, with};
 use crate::engine::graph::slice_places;
 use crate::engine::tensor::{DType, Value};
 
@@ -28,7 +28,7 @@ pub(super) fn take(x: &Value, axis: usize, places: &Places, fill: f64) -> OpResu
     let inner: usize = shape[axis + 1..].iter().product();
     let outer: usize = shape[..axis].iter().product();
     for_held!(x, T => {
-        let fill = fill as T;
+        let fill = T::from_f64(fill);
         let values = with::<T, _>(x, |from| {
             let mut out: Vec<T> = Vec::with_capacity(outer * places.len() * inner);
             for i in 0..outer {

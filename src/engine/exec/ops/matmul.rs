@@ -42,7 +42,9 @@ fn gemm(c: &Call<'_>) -> OpResult<Vec<Value>> {
     })?;
     let alpha = c.float("alpha", 1.0);
     if alpha != 1.0 {
-        out.iter_mut().for_each(|v| *v *= alpha);
+        for v in &mut out {
+            *v *= alpha;
+        }
     }
     if let Some(bias) = c.optional(2) {
         add_bias(&mut out, bias, c.float("beta", 1.0), m, n)?;

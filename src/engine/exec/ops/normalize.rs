@@ -151,7 +151,9 @@ fn grouped(c: &Call<'_>, groups: usize) -> OpResult<Vec<Value>> {
     let length = channels / groups * spatial.iter().product::<usize>();
     for row in out.chunks_mut(length.max(1)).take(batch * groups) {
         let (mean, factor) = moments(row, epsilon);
-        row.iter_mut().for_each(|v| *v = ((f64::from(*v) - mean) * factor) as f32);
+        for v in row.iter_mut() {
+            *v = ((f64::from(*v) - mean) * factor) as f32;
+        }
     }
     Ok(vec![per_channel(&make(x.dtype, out, x.shape())?, &scale, &bias)?])
 }
@@ -167,7 +169,9 @@ fn lp(c: &Call<'_>) -> OpResult<Vec<Value>> {
         let sum: f64 = row.iter().map(|v| if squared { f64::from(*v).powi(2) } else { f64::from(v.abs()) }).sum();
         let norm = if squared { sum.sqrt() } else { sum };
         if norm > 0.0 {
-            row.iter_mut().for_each(|v| *v = (f64::from(*v) / norm) as f32);
+            for v in row.iter_mut() {
+                *v = (f64::from(*v) / norm) as f32;
+            }
         }
     }
     let done = make(x.dtype, out, swapped.shape())?;

@@ -1,7 +1,7 @@
 //! Quantization operators.
 
 use super::{Call, Operator, install};
-use crate::engine::exec::data::{OpResult, axis_of, fail, floats, for_held, int_scalar, ints, make, scalar, with};
+use crate::engine::exec::data::{Number, OpResult, axis_of, fail, floats, for_held, int_scalar, ints, make, scalar, with};
 use crate::engine::graph::Node;
 use crate::engine::kernels::quantize::{dequantize, fake_quantize, quantize};
 use crate::engine::tensor::{DType, Value};
@@ -97,7 +97,7 @@ fn quantize_linear(c: &Call<'_>) -> OpResult<Vec<Value>> {
             .enumerate()
             .map(|(i, v)| {
                 let (scale, zero) = scales.at(i);
-                quantize(*v as f32, scale, zero, range)
+                quantize(v.to_f64() as f32, scale, zero, range)
             })
             .collect()
     })?);

@@ -1,7 +1,7 @@
 //! Reductions along axes.
 
 use super::{Call, Operator};
-use crate::engine::exec::data::{Held, OpResult, axis_of, fail, for_held, held, like, make, with};
+use crate::engine::exec::data::{Held, Number, OpResult, axis_of, fail, for_held, held, like, make, with};
 use crate::engine::tensor::{DType, Value};
 
 pub(super) fn find(op: &str) -> Option<Operator> {
@@ -60,9 +60,9 @@ fn reduce(c: &Call<'_>, f: impl Fn(&[f64]) -> f64) -> OpResult<Vec<Value>> {
             (0..groups)
                 .map(|g| {
                     for (to, from) in buffer.iter_mut().zip(&s[g * count..]) {
-                        *to = *from as f64;
+                        *to = from.to_f64();
                     }
-                    f(&buffer) as T
+                    T::from_f64(f(&buffer))
                 })
                 .collect::<Vec<T>>()
         })?;
@@ -88,7 +88,7 @@ fn argument(c: &Call<'_>, better: impl Fn(f64, f64) -> bool) -> OpResult<Vec<Val
                 let row = &s[g * count..(g + 1) * count];
                 let mut at = 0;
                 for (i, v) in row.iter().enumerate() {
-                    if better(*v as f64, row[at] as f64) || (last && *v == row[at]) {
+                    if better(v.to_f64(), row[at].to_f64()) || (last && *v == row[at]) {
                         at = i;
                     }
                 }

@@ -2,7 +2,7 @@
 
 use super::index::{Places, take};
 use super::{Call, Operator};
-use crate::engine::exec::data::{OpResult, axis_of, fail, floats, for_held, ints, make, with};
+use crate::engine::exec::data::{Number, OpResult, axis_of, fail, floats, for_held, ints, make, with};
 use crate::engine::tensor::Value;
 
 pub(super) fn find(op: &str) -> Option<Operator> {
@@ -110,9 +110,8 @@ fn source(transform: &str, i: f64, axis: &Axis) -> OpResult<f64> {
     Ok(match transform {
         "half_pixel" => (i + 0.5) / axis.scale - 0.5,
         "pytorch_half_pixel" if axis.to > 1 => (i + 0.5) / axis.scale - 0.5,
-        "pytorch_half_pixel" => 0.0,
         "align_corners" if axis.to > 1 => i * (from - 1.0) / (to - 1.0),
-        "align_corners" => 0.0,
+        "pytorch_half_pixel" | "align_corners" => 0.0,
         "asymmetric" => i / axis.scale,
         "half_pixel_symmetric" => {
             let adjustment = to / (axis.scale * from);
@@ -153,7 +152,9 @@ fn blend(x: &Value, axis: usize, places: &[f64], taps: impl Fn(f64) -> Vec<(i64,
             if inside_only {
                 row.retain(|(i, _)| (0..length as i64).contains(i));
                 let sum: f64 = row.iter().map(|r| r.1).sum();
-                row.iter_mut().for_each(|r| r.1 /= sum);
+                for r in &mut row {
+                    r.1 /= sum;
+                }
             }
             row.into_iter().map(|(i, w)| (i.clamp(0, length as i64 - 1) as usize, w)).collect()
         })
@@ -163,7 +164,7 @@ fn blend(x: &Value, axis: usize, places: &[f64], taps: impl Fn(f64) -> Vec<(i64,
             let mut out: Vec<T> = Vec::with_capacity(outer * places.len() * inner);
             for block in s.chunks((length * inner).max(1)).take(outer) {
                 for row in &plan {
-                    out.extend((0..inner).map(|j| row.iter().map(|(i, w)| block[i * inner + j] as f64 * w).sum::<f64>() as T));
+                    out.extend((0..inner).map(|j| T::from_f64(row.iter().map(|(i, w)| block[i * inner + j].to_f64() * w).sum())));
                 }
             }
             out

@@ -4,6 +4,9 @@ use crate::engine::graph::{Attribute, GraphError, Model, Node, NodeId};
 use crate::engine::tensor::Tensor;
 use std::collections::BTreeSet;
 
+/// Computes a node from the values of the inputs that it has, in order; `None` where it cannot.
+pub type Evaluate<'a> = dyn Fn(&Node, &[Tensor]) -> Option<Vec<Tensor>> + 'a;
+
 /// A result may be this large even where its inputs were smaller.
 const SMALL_BYTES: usize = 64 << 10;
 
@@ -15,7 +18,7 @@ const SMALL_BYTES: usize = 64 << 10;
 ///
 /// # Errors
 /// When the graph is not valid.
-pub fn fold_constants(model: &Model, evaluate: &dyn Fn(&Node, &[Tensor]) -> Option<Vec<Tensor>>) -> Result<Model, GraphError> {
+pub fn fold_constants(model: &Model, evaluate: &Evaluate<'_>) -> Result<Model, GraphError> {
     let mut out = model.clone();
     out.validate()?;
     let outputs: BTreeSet<_> = out.outputs.iter().map(|p| p.wire.clone()).collect();

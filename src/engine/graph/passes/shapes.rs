@@ -98,8 +98,7 @@ fn merge(fact: &mut Fact, found: Fact) {
     fact.shape = Some(match fact.shape.take() {
         Some(old) if old.len() == shape.len() => {
             let better = |(new, old): (Dim, Dim)| match (&new, &old) {
-                (Dim::Known(_), _) | (Dim::Named(_), Dim::Unknown) => new,
-                (Dim::Named(_), Dim::Named(_)) => new,
+                (Dim::Known(_), _) | (Dim::Named(_), Dim::Named(_) | Dim::Unknown) => new,
                 _ => old,
             };
             shape.into_iter().zip(old).map(better).collect()
@@ -131,10 +130,9 @@ fn dtype(node: &Node, known: &Known, output: usize) -> Option<DType> {
             Some(Attribute::Tensor(t)) => Some(t.dtype()),
             _ => Some(DType::F32),
         },
-        ("LayerNormalization", 1 | 2) => Some(DType::F32),
+        ("LayerNormalization", 1 | 2) | ("DynamicQuantizeLinear", 1) => Some(DType::F32),
         ("QuantizeLinear", _) => of(2).or_else(|| named("output_dtype")).or(Some(DType::U8)),
         ("DequantizeLinear", _) => named("output_dtype").or_else(|| of(1)),
-        ("DynamicQuantizeLinear", 1) => Some(DType::F32),
         ("DynamicQuantizeLinear", _) => Some(DType::U8),
         ("If" | "Loop" | "Scan", _) => None,
         _ => of(0),

@@ -74,7 +74,7 @@ fn rest(input: &[Dim], others: &[Dim]) -> Dim {
     }
     let total: usize = input.iter().filter_map(Dim::known).product();
     let taken: usize = others.iter().filter_map(Dim::known).product();
-    if taken == 0 || total % taken != 0 {
+    if taken == 0 || !total.is_multiple_of(taken) {
         return Dim::Unknown;
     }
     let mut dims: Shape = left.into_iter().cloned().collect();
