@@ -10,8 +10,8 @@ mod patch;
 
 pub use layers::{Layer, LayerKind, layers};
 pub use lower::{LoweredLayer, RoundedInput, ScaleLayout, StoredWeight, lower};
-pub(in crate::engine) use order::reads;
-pub use order::{consumers, producers, topological};
+
+pub use order::{consumers, producers, reads, topological};
 pub use patch::Patch;
 pub use window::{Auto, WindowAxes, slice_places, transposed_axes, window_axes};
 

@@ -23,7 +23,8 @@ pub fn consumers(model: &Model) -> BTreeMap<Wire, Vec<usize>> {
 }
 
 /// Everything a node reads: its inputs and what its sub-graphs take from outside.
-pub(in crate::engine) fn reads(node: &Node) -> Vec<Wire> {
+#[must_use]
+pub fn reads(node: &Node) -> Vec<Wire> {
     let mut all: Vec<Wire> = node.inputs.iter().flatten().cloned().collect();
     for attribute in node.attributes.values() {
         if let Attribute::Graph(graph) = attribute {
