@@ -1,9 +1,9 @@
 //! Drives the real window on the sample: what is clicked, typed and dropped does what it says.
 #![cfg(feature = "window-tests")]
 
+use eframe::egui::{self, Key, Modifiers, Theme};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
-use eframe::egui::{self, Key, Modifiers, Theme};
 use lapidary::engine::Ctx;
 use lapidary::workbench::sample;
 use lapidary::workbench::ui::act::Act;
@@ -79,10 +79,9 @@ impl Window {
 }
 
 fn harness(picker: Box<dyn FilePicker>, open: Option<PathBuf>) -> Harness<'static, App> {
-    Harness::builder()
-        .with_size([1440.0, 900.0])
-        .with_theme(Theme::Dark)
-        .build_eframe(move |cc| App::new(&cc.egui_ctx, Setup { base: Ctx::new(2).unwrap(), session: Session::default(), picker, open }))
+    Harness::builder().with_size([1440.0, 900.0]).with_theme(Theme::Dark).build_eframe(move |cc| {
+        App::new(&cc.egui_ctx, Setup { base: Ctx::new(2).unwrap(), session: Session::default(), picker, open })
+    })
 }
 
 fn wait(harness: &mut Harness<'static, App>) {
@@ -163,7 +162,12 @@ fn the_filter_filters() {
     window.harness.run_steps(3);
     let bench = window.harness.state().bench().unwrap();
     assert!(!bench.rows.is_empty() && bench.rows.len() < all);
-    assert!(bench.rows.iter().all(|&r| bench.layers()[r].kind.name() == "Depthwise conv" || bench.layers()[r].name.contains("depthwise")));
+    assert!(
+        bench
+            .rows
+            .iter()
+            .all(|&r| bench.layers()[r].kind.name() == "Depthwise conv" || bench.layers()[r].name.contains("depthwise"))
+    );
     // Digits typed into the box are text, not widths.
     window.harness.get_by_label("Filter layers").type_text("2");
     window.harness.run_steps(2);
@@ -185,9 +189,12 @@ fn the_palette_finds_and_gives_commands() {
 #[test]
 fn every_workspace_and_every_command_can_be_reached() {
     let mut window = Window::open();
-    for (command, workspace) in
-        [(Command::GoLoad, Workspace::Load), (Command::GoCompare, Workspace::Compare), (Command::GoExport, Workspace::Export), (Command::GoConfigure, Workspace::Configure)]
-    {
+    for (command, workspace) in [
+        (Command::GoLoad, Workspace::Load),
+        (Command::GoCompare, Workspace::Compare),
+        (Command::GoExport, Workspace::Export),
+        (Command::GoConfigure, Workspace::Configure),
+    ] {
         window.command(command);
         window.wait();
         assert_eq!(window.harness.state().session().workspace, workspace);

@@ -202,7 +202,9 @@ impl App {
             situation: self.situation(),
             export_path: &export_path,
         };
-        let bar = |margin: i8| Frame::new().fill(tokens.panel).inner_margin(Margin { left: 10, right: 10, top: margin, bottom: margin });
+        let bar = |margin: i8| {
+            Frame::new().fill(tokens.panel).inner_margin(Margin { left: 10, right: 10, top: margin, bottom: margin })
+        };
         Panel::top("top").frame(bar(5)).show(ui, |ui| top_ui(ui, &view, &mut acts));
         Panel::top("rail").frame(bar(4)).show(ui, |ui| rail_ui(ui, &view, &mut acts));
         CentralPanel::no_frame().frame(Frame::new().fill(tokens.background).inner_margin(4)).show(ui, |ui| {
@@ -220,11 +222,15 @@ impl App {
         let situation = self.situation();
         // What needs more keys is looked for first: Ctrl+Z fits where Ctrl+Shift+Z was meant.
         let mut table: Vec<_> = ALL.iter().filter_map(|i| Some((i, i.shortcut?))).collect();
-        table.sort_by_key(|(_, s)| std::cmp::Reverse(u8::from(s.modifiers.shift) + u8::from(s.modifiers.alt) + u8::from(s.modifiers.command)));
+        table.sort_by_key(|(_, s)| {
+            std::cmp::Reverse(u8::from(s.modifiers.shift) + u8::from(s.modifiers.alt) + u8::from(s.modifiers.command))
+        });
         for (info, shortcut) in table {
             let plain = shortcut.modifiers == Modifiers::NONE;
-            let function = format!("{:?}", shortcut.logical_key).len() > 1 && format!("{:?}", shortcut.logical_key).starts_with('F');
-            let allowed = if plain && !function { !typing && !blocked } else { !typing || info.command == Command::Palette || function };
+            let function =
+                format!("{:?}", shortcut.logical_key).len() > 1 && format!("{:?}", shortcut.logical_key).starts_with('F');
+            let allowed =
+                if plain && !function { !typing && !blocked } else { !typing || info.command == Command::Palette || function };
             if allowed && info.needs.met(&situation) && ctx.input_mut(|i| i.consume_shortcut(&shortcut)) {
                 self.acts.push(Act::Command(info.command));
             }
@@ -252,7 +258,8 @@ impl App {
     }
 
     pub(super) fn note(&mut self, level: Level, subject: impl Into<String>, message: impl Into<String>) {
-        let line = LogLine { level, subject: subject.into(), message: message.into(), seconds: self.started.elapsed().as_secs_f64() };
+        let line =
+            LogLine { level, subject: subject.into(), message: message.into(), seconds: self.started.elapsed().as_secs_f64() };
         self.log.push(line);
     }
 

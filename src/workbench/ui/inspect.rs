@@ -44,7 +44,8 @@ pub struct Treated {
 /// # Errors
 /// When the model holds no such weight or it is no tensor of numbers.
 pub fn weights_of(model: &Model, layer: &Layer) -> Result<Vec<f32>, String> {
-    let tensor = model.constants.get(&layer.weight).ok_or_else(|| format!("{}: the weight is not part of the model", layer.name))?;
+    let tensor =
+        model.constants.get(&layer.weight).ok_or_else(|| format!("{}: the weight is not part of the model", layer.name))?;
     tensor.to_f32().map_err(|e| format!("{}: {e}", layer.name))
 }
 

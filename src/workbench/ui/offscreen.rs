@@ -68,7 +68,13 @@ impl Texture {
 
 /// Draws a frame's meshes on a ground. `size` is in pixels.
 #[must_use]
-pub fn draw(primitives: &[ClippedPrimitive], textures: &Textures, size: [usize; 2], pixels_per_point: f32, ground: Color32) -> ColorImage {
+pub fn draw(
+    primitives: &[ClippedPrimitive],
+    textures: &Textures,
+    size: [usize; 2],
+    pixels_per_point: f32,
+    ground: Color32,
+) -> ColorImage {
     let mut image = ColorImage::filled(size, ground);
     for ClippedPrimitive { clip_rect, primitive } in primitives {
         if let Primitive::Mesh(mesh) = primitive {
@@ -122,9 +128,8 @@ fn draw_triangle(image: &mut ColorImage, corners: [Vertex; 3], texture: &Texture
             let color = solid.unwrap_or_else(|| {
                 let weights = weights.map(|w| w / area);
                 let uv = (0..3).fold(Pos2::ZERO, |sum, i| sum + corners[i].uv.to_vec2() * weights[i]);
-                let tint = std::array::from_fn(|k| {
-                    (0..3).map(|i| f32::from(corners[i].color.to_array()[k]) * weights[i]).sum::<f32>()
-                });
+                let tint =
+                    std::array::from_fn(|k| (0..3).map(|i| f32::from(corners[i].color.to_array()[k]) * weights[i]).sum::<f32>());
                 shade(texture.sample(uv), tint)
             });
             blend(&mut image.pixels[y as usize * image.size[0] + x as usize], color);

@@ -110,7 +110,8 @@ pub fn screenshots(project: &Path, folder: &Path, threads: usize) -> Result<Vec<
         let image = stage.picture()?;
         let [width, height] = image.size;
         let bytes: Vec<u8> = image.pixels.iter().flat_map(|c| [c.r(), c.g(), c.b()]).collect();
-        image::save_buffer(&path, &bytes, width as u32, height as u32, image::ColorType::Rgb8).map_err(|e| failed(&path, e.to_string()))?;
+        image::save_buffer(&path, &bytes, width as u32, height as u32, image::ColorType::Rgb8)
+            .map_err(|e| failed(&path, e.to_string()))?;
         files.push(path);
     }
     Ok(files)

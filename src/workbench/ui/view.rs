@@ -43,7 +43,8 @@ impl View<'_> {
     #[must_use]
     pub fn axis(&self) -> Axis {
         self.session.axis.unwrap_or_else(|| {
-            let measured = self.bench.map_or(0, |b| b.points.iter().filter(|p| p.fresh().is_some_and(|r| r.metrics.is_some())).count());
+            let measured =
+                self.bench.map_or(0, |b| b.points.iter().filter(|p| p.fresh().is_some_and(|r| r.metrics.is_some())).count());
             if measured >= 2 { Axis::Top1 } else { Axis::WeightSqnr }
         })
     }

@@ -132,7 +132,9 @@ pub fn layers_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
             .header(20.0, |mut header| {
                 header.col(|ui| drop(small(ui, view.tokens, "Layer")));
                 for (point, _) in &columns {
-                    header.col(|ui| drop(ui.add(Label::new(RichText::new(&point.name).color(view.tokens.muted).size(11.5)).truncate())));
+                    header.col(|ui| {
+                        drop(ui.add(Label::new(RichText::new(&point.name).color(view.tokens.muted).size(11.5)).truncate()))
+                    });
                 }
             })
             .body(|body| {
@@ -247,7 +249,12 @@ pub fn changed_ui(ui: &mut Ui, view: &View<'_>) {
     let found = comparable(bench);
     let (changes, all) = shown_changes(bench);
     if changes.is_empty() {
-        return empty(ui, view.tokens, "No prediction changed", "Samples on which a measured recipe decides otherwise than the original are shown here.");
+        return empty(
+            ui,
+            view.tokens,
+            "No prediction changed",
+            "Samples on which a measured recipe decides otherwise than the original are shown here.",
+        );
     }
     let t = view.tokens;
     small(ui, t, format!("{} of {all} samples on which a recipe decides otherwise than the original", changes.len()));
@@ -258,10 +265,21 @@ pub fn changed_ui(ui: &mut Ui, view: &View<'_>) {
                 let Some((_, texture)) = bench.changed.pictures.get(&change.sample) else { continue };
                 let class = |c: usize| bench.changed.class(c);
                 let right = |c: usize| change.label.is_none_or(|l| l == c);
-                let shade = |c: usize| if change.label.is_none() { t.text } else if right(c) { t.good } else { t.bad };
+                let shade = |c: usize| {
+                    if change.label.is_none() {
+                        t.text
+                    } else if right(c) {
+                        t.good
+                    } else {
+                        t.bad
+                    }
+                };
                 let after: Vec<usize> = change.after.iter().flatten().copied().collect();
                 let first = after.first().copied().unwrap_or(change.before);
-                let lines = [(format!("was {}", class(change.before)), shade(change.before)), (format!("now {}", class(first)), shade(first))];
+                let lines = [
+                    (format!("was {}", class(change.before)), shade(change.before)),
+                    (format!("now {}", class(first)), shade(first)),
+                ];
                 let mut tip = format!("Sample {}", change.sample);
                 if let Some(label) = change.label {
                     tip += &format!("\nLabel: {}", class(label));

@@ -27,7 +27,12 @@ pub fn tradeoff_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
         key_ui(ui, view, axis);
     });
     if marks.is_empty() {
-        return empty(ui, view.tokens, "Nothing has been measured yet", "F5 measures the active recipe, Shift+F5 every recipe of the run.");
+        return empty(
+            ui,
+            view.tokens,
+            "Nothing has been measured yet",
+            "F5 measures the active recipe, Shift+F5 every recipe of the run.",
+        );
     }
     if let Some(mark) = tradeoff_plot(ui, view.tokens, &marks, axis.name()).and_then(|i| marks.get(i)) {
         acts.push(Act::Edit(Edit::SelectRecipe(mark.name.clone())));
@@ -134,7 +139,17 @@ fn mark(bench: &Bench, point: &Point, axis: Axis, known: &[(f64, f64)]) -> Optio
         Axis::WeightSqnr => point.sqnr_db.map_or_else(String::new, decibels),
     };
     let words = format!("{}\n{} on disk\n{value}, {how}", point.name, units::bytes(bytes as u64));
-    Some(Mark { name: point.name.clone(), bytes, quality, interval, measured, stale: stale && axis != Axis::WeightSqnr, current, on_frontier: false, words })
+    Some(Mark {
+        name: point.name.clone(),
+        bytes,
+        quality,
+        interval,
+        measured,
+        stale: stale && axis != Axis::WeightSqnr,
+        current,
+        on_frontier: false,
+        words,
+    })
 }
 
 /// The table behind the chart.

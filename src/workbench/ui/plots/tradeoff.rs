@@ -96,7 +96,10 @@ fn bytes_grid(input: egui_plot::GridInput) -> Vec<GridMark> {
         return Vec::new();
     }
     let decades = low.floor() as i32..=high.ceil() as i32;
-    let mark = |decade: i32, times: f64| GridMark { value: f64::from(decade) + times.log10(), step_size: if times == 1.0 { 1.0 } else { 0.3 } };
+    let mark = |decade: i32, times: f64| GridMark {
+        value: f64::from(decade) + times.log10(),
+        step_size: if times == 1.0 { 1.0 } else { 0.3 },
+    };
     let near = high - low < 1.6;
     decades
         .flat_map(|d| [1.0, 2.0, 5.0].into_iter().filter(move |t| near || *t == 1.0).map(move |t| mark(d, t)))
@@ -109,16 +112,24 @@ fn frontier_line(plot_ui: &mut egui_plot::PlotUi<'_>, tokens: &Tokens, marks: &[
         let mut points: Vec<[f64; 2]> =
             marks.iter().filter(|m| m.on_frontier && m.measured == measured).map(|m| [m.bytes.log10(), m.quality]).collect();
         points.sort_by(|a, b| a[0].total_cmp(&b[0]));
-        let (color, style) = if measured { (tokens.measured, LineStyle::Solid) } else { (tokens.predicted, LineStyle::dashed_dense()) };
+        let (color, style) =
+            if measured { (tokens.measured, LineStyle::Solid) } else { (tokens.predicted, LineStyle::dashed_dense()) };
         let name = if measured { "Frontier, measured" } else { "Frontier, predicted" };
-        let line = Line::new(name, PlotPoints::from(points)).color(color.gamma_multiply(0.7)).width(1.5).style(style).allow_hover(false);
+        let line =
+            Line::new(name, PlotPoints::from(points)).color(color.gamma_multiply(0.7)).width(1.5).style(style).allow_hover(false);
         plot_ui.line(line);
     }
 }
 
 fn draw_mark(plot_ui: &mut egui_plot::PlotUi<'_>, tokens: &Tokens, mark: &Mark) {
     let at = [mark.bytes.log10(), mark.quality];
-    let color = if mark.stale { tokens.stale } else if mark.measured { tokens.measured } else { tokens.predicted };
+    let color = if mark.stale {
+        tokens.stale
+    } else if mark.measured {
+        tokens.measured
+    } else {
+        tokens.predicted
+    };
     if let Some((low, high)) = mark.interval {
         let bar = Line::new("", PlotPoints::from(vec![[at[0], low], [at[0], high]])).color(color).width(1.0);
         plot_ui.line(bar.allow_hover(false));
