@@ -70,7 +70,8 @@ fn outputs_are_those_of_onnx_runtime() {
         let folded = prepare(&fold_batch_norm(&prepared).unwrap()).unwrap();
         compare(&format!("{name} folded"), &folded, &vectors, &ctx);
         let left = folded.nodes.iter().filter(|n| n.op == "BatchNormalization").count();
-        assert_eq!(left, 0, "{name}: batch normalization is left");
+        // One of mnist_burn's follows a Relu and cannot be folded into a layer.
+        assert_eq!(left, usize::from(name == "mnist_burn"), "{name}: batch normalization is left");
         let unknown: Vec<&str> = folded
             .nodes
             .iter()

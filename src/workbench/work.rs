@@ -1,7 +1,6 @@
 //! What a project can be asked to do. The command line and the window call the same functions.
 
 use crate::engine::context::Cancelled;
-use crate::engine::exec;
 use crate::engine::graph::Wire;
 use crate::engine::hash::of_bytes;
 use crate::engine::{Ctx, Warning};
@@ -11,7 +10,7 @@ use crate::pipeline::configure::{self, ConfigureError, Plan, Recipe};
 use crate::pipeline::evaluate::{self, EvaluateError, Report, Settings, Subjects};
 use crate::pipeline::export::{self, Check, ExportError, Exported, Format};
 use crate::pipeline::load::{self, Dataset, LoadError, LoadedModel, Preprocess, Subject};
-use crate::workbench::project::{Document, Project, ProjectError, write_atomically};
+use crate::workbench::project::{Document, Project, ProjectError, place, write_atomically};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,25 +46,6 @@ pub enum WorkError {
     OtherModel { path: PathBuf, file: usize, own: usize },
     #[error("{path}: {source}", path = path.display())]
     Io { path: PathBuf, source: std::io::Error },
-}
-
-impl WorkError {
-    /// Whether this is a person's wish and not a fault.
-    #[must_use]
-    pub fn is_cancelled(&self) -> bool {
-        matches!(
-            self,
-            Self::Cancelled(_)
-                | Self::Load(LoadError::Cancelled(_))
-                | Self::Calibrate(CalibrateError::Cancelled(_) | CalibrateError::Load(LoadError::Cancelled(_)))
-                | Self::Calibrate(CalibrateError::Exec(exec::ExecError::Cancelled(_)))
-                | Self::Compress(CompressError::Cancelled(_) | CompressError::Calibrate(CalibrateError::Cancelled(_)))
-                | Self::Compress(CompressError::Calibrate(CalibrateError::Exec(exec::ExecError::Cancelled(_))))
-                | Self::Evaluate(EvaluateError::Cancelled(_) | EvaluateError::Load(LoadError::Cancelled(_)))
-                | Self::Evaluate(EvaluateError::Exec { source: exec::ExecError::Cancelled(_), .. })
-                | Self::Export(ExportError::Cancelled(_) | ExportError::Exec(exec::ExecError::Cancelled(_)))
-        )
-    }
 }
 
 /// Which samples.
@@ -206,7 +186,7 @@ impl Opened {
 
     fn read_data(&self, path: &str, ctx: &Ctx) -> Result<Dataset, WorkError> {
         let input = self.subject.original.data_input().ok_or(EvaluateError::NoPorts)?;
-        Ok(load::dataset(&self.root.join(path), &self.document.preprocess, input, ctx)?)
+        Ok(load::dataset(&place(&self.root, path), &self.document.preprocess, input, ctx)?)
     }
 
     /// Statistics of wires from the cache, else from a pass over the calibration data; and whether

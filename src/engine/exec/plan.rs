@@ -1,6 +1,6 @@
 //! The plan: which steps run in which order on which slots, and when a slot is emptied.
 
-use super::data::{floats, scalar};
+use super::data::scalar;
 use super::ops::{FakeQuantize, Operator, PackedConv, find};
 use super::separable::is_separable;
 use super::{ExecError, MissingOperator, Request, evaluate_node};
@@ -281,11 +281,4 @@ fn lay_out(model: &Model, feeds: Vec<Wire>, outputs: Vec<Wire>, taps: &[Wire], c
     }
     let constants = constants.into_iter().filter_map(|(w, v)| slots.get(&w).map(|s| (*s, v))).collect();
     Plan { opset: model.opset(), slots: slots.len(), feeds, constants, steps, outputs, taps, separable }
-}
-
-/// The elements of a small constant, for those who look at plans.
-pub(super) fn constant_ints(constants: &Constants, wire: Option<&Wire>) -> Option<Vec<i64>> {
-    let value = constants.get(wire?)?;
-    floats(value).ok()?;
-    value.to_i64().ok()
 }

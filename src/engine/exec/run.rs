@@ -6,8 +6,9 @@ use super::plan::{Feed, Plan, Step, Work};
 use super::{ExecError, Executor};
 use crate::engine::context::Ctx;
 use crate::engine::graph::{Dim, Wire};
-use crate::engine::tensor::Value;
+use crate::engine::tensor::{TensorError, Value};
 use rayon::ThreadPool;
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use std::collections::BTreeMap;
 
 type Slots = Vec<Option<Value>>;
@@ -27,12 +28,49 @@ impl Executor {
         let plan = &self.plan;
         let values = plan.feeds.iter().map(|feed| take_feed(feed, feeds)).collect::<Result<Vec<Value>, ExecError>>()?;
         check_names(&plan.feeds, &values)?;
-        let outputs = plan.follow(values, Some(ctx.pool()), ctx, tap)?;
+        let outputs = match plan.parts(&values, ctx.pool().current_num_threads()) {
+            Some(parts) => plan.follow_parts(&values, &parts, ctx)?,
+            None => plan.follow(values, Some(ctx.pool()), ctx, tap)?,
+        };
         Ok(plan.outputs.iter().map(|(wire, _)| wire.clone()).zip(outputs).collect())
     }
 }
 
+/// Samples that run together. Few, so that what they hold stays in the cache; not one, so that
+/// matrix products have rows to share a pass over the weights.
+const TOGETHER: usize = 4;
+
 impl Plan {
+    /// How to cut the batch (start, length), if it is worth it.
+    fn parts(&self, values: &[Value], threads: usize) -> Option<Vec<(usize, usize)>> {
+        let batch = values.first()?.shape().first().copied()?;
+        let same = values.iter().all(|v| v.shape().len() >= 2 && v.shape()[0] == batch);
+        // Fewer samples than threads share the work within each step instead.
+        if !self.separable || !same || batch < 2 * threads {
+            return None;
+        }
+        let size = TOGETHER.min(batch.div_ceil(2 * threads));
+        Some((0..batch).step_by(size).map(|from| (from, size.min(batch - from))).collect())
+    }
+
+    /// Runs parts of the batch on their own, each on one thread, and joins their outputs. No sum ever
+    /// spans samples, so the result is the same as for the whole batch.
+    fn follow_parts(&self, values: &[Value], parts: &[(usize, usize)], ctx: &Ctx) -> Result<Vec<Value>, ExecError> {
+        let run = |&(from, count): &(usize, usize)| -> Result<Vec<Value>, ExecError> {
+            let cut = |v: &Value| Ok(Value { dtype: v.dtype, data: v.data.narrow(0, from, count)? });
+            let part = values.iter().map(cut).collect::<Result<Vec<Value>, TensorError>>()?;
+            self.follow(part, None, ctx, &mut |_, _| {})
+        };
+        let done: Vec<Vec<Value>> = ctx.pool().install(|| parts.par_iter().map(run).collect::<Result<_, ExecError>>())?;
+        (0..self.outputs.len())
+            .map(|i| {
+                let all: Vec<&candle_core::Tensor> = done.iter().map(|part| &part[i].data).collect();
+                let data = candle_core::Tensor::cat(&all, 0).map_err(TensorError::from)?;
+                Ok(Value { dtype: done[0][i].dtype, data })
+            })
+            .collect()
+    }
+
     /// Runs all steps on the fed values; gives the outputs.
     fn follow(
         &self,

@@ -10,6 +10,7 @@ pub mod pool;
 mod product;
 pub mod quantize;
 pub mod softmax;
+pub mod summary;
 
 use std::cell::Cell;
 

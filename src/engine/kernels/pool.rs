@@ -134,11 +134,11 @@ mod tests {
         let mut out = Vec::new();
         for place in 0..w.output.iter().product::<usize>() {
             let at = [place / (w.output[1] * w.output[2]), place / w.output[2] % w.output[1], place % w.output[2]];
-            let (mut sum, mut top, mut inside, mut padded) = (0.0_f64, f32::NEG_INFINITY, 0, 0);
+            let (mut sum, mut top, mut inside, mut padded) = (0.0_f64, f32::NEG_INFINITY, 0_u32, 0_u32);
             for tap in 0..w.kernel.iter().product::<usize>() {
                 let k = [tap / (w.kernel[1] * w.kernel[2]), tap / w.kernel[2] % w.kernel[1], tap % w.kernel[2]];
                 let from: [usize; 3] = std::array::from_fn(|a| at[a] * w.stride[a] + k[a] * w.dilation[a]);
-                padded += usize::from((0..3).all(|a| from[a] < w.input[a] + w.pad[a] + w.pad_after[a]));
+                padded += u32::from((0..3).all(|a| from[a] < w.input[a] + w.pad[a] + w.pad_after[a]));
                 if (0..3).all(|a| from[a] >= w.pad[a] && from[a] - w.pad[a] < w.input[a]) {
                     let [d, h, c] = std::array::from_fn(|a| from[a] - w.pad[a]);
                     let v = x[(d * w.input[1] + h) * w.input[2] + c];

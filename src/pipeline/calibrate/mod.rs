@@ -49,7 +49,7 @@ pub fn cache_key(model_hash: &str, wires: &BTreeSet<Wire>, data: &Dataset) -> St
 /// # Errors
 /// When the data cannot be read or fed, a watched wire carries NaN or infinity, or on cancel.
 pub fn run(model: &Model, wires: &BTreeSet<Wire>, data: &Dataset, ctx: &Ctx) -> Result<Statistics, CalibrateError> {
-    if data.len() == 0 {
+    if data.is_empty() {
         return Err(CalibrateError::Empty);
     }
     let input = model.data_input().ok_or(CalibrateError::NoInput)?.wire.clone();

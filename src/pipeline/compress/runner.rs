@@ -5,7 +5,7 @@ use super::technique::{LayerWork, registry};
 use super::variant::{CompressedLayer, Variant};
 use super::CompressError;
 use crate::engine::Ctx;
-use crate::engine::graph::{LoweredLayer, Wire, lower};
+use crate::engine::graph::{LoweredLayer, StoredWeight, Wire, lower};
 use crate::engine::kernels::affine::ErrorSums;
 use crate::pipeline::calibrate::{CalibrateError, Statistics};
 use crate::pipeline::configure::{LayerPlan, Plan};
@@ -91,7 +91,7 @@ fn compress_layer(
         name: plan.layer.name.clone(),
         weight_sqnr_db: sums.sqnr_db(),
         zero_fraction: zero_fraction(&work.weights),
-        bytes: work.stored.as_ref().map_or(plan.original_bytes, |s| s.size_bytes()),
+        bytes: work.stored.as_ref().map_or(plan.original_bytes, StoredWeight::size_bytes),
         stored: work.stored.clone(),
     };
     let lowered = LoweredLayer {

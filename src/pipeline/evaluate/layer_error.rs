@@ -4,7 +4,7 @@ use super::report::LayerError;
 use super::{EvaluateError, Subjects};
 use crate::engine::Ctx;
 use crate::engine::exec::{Executor, Request};
-use crate::engine::graph::{Layer, Wire};
+use crate::engine::graph::{Layer, Model, Wire};
 use crate::engine::kernels::affine::ErrorSums;
 use crate::engine::tensor::Value;
 use crate::pipeline::load::Dataset;
@@ -22,13 +22,13 @@ pub(super) fn layer_errors(
     let wires: BTreeSet<Wire> = layers.iter().flat_map(|l| [l.input.clone(), l.output.clone()]).filter(|w| *w != input).collect();
     let taps: Vec<Wire> = wires.into_iter().collect();
     let outputs: Vec<Wire> = layers.iter().map(|l| l.output.clone()).collect();
-    let reference = executor("original", subjects.reference, Request { inputs: None, outputs: None, taps })?;
-    let variant = executor("compressed", subjects.variant, Request { inputs: None, outputs: None, taps: outputs })?;
+    let reference = executor("original", subjects.reference, &Request { inputs: None, outputs: None, taps })?;
+    let variant = executor("compressed", subjects.variant, &Request { inputs: None, outputs: None, taps: outputs })?;
     let alone = layers
         .iter()
         .map(|l| {
             let request = Request { inputs: Some(vec![l.input.clone()]), outputs: Some(vec![l.output.clone()]), taps: Vec::new() };
-            executor("compressed", subjects.variant, request)
+            executor("compressed", subjects.variant, &request)
         })
         .collect::<Result<Vec<_>, _>>()?;
     let mut sums = vec![(ErrorSums::default(), ErrorSums::default()); layers.len()];
@@ -90,8 +90,8 @@ fn finite(value: f64) -> Option<f64> {
     value.is_finite().then_some(value)
 }
 
-fn executor(which: &'static str, model: &crate::engine::graph::Model, request: Request) -> Result<Executor, EvaluateError> {
-    Executor::new(model, &request).map_err(|source| EvaluateError::Exec { which, source })
+fn executor(which: &'static str, model: &Model, request: &Request) -> Result<Executor, EvaluateError> {
+    Executor::new(model, request).map_err(|source| EvaluateError::Exec { which, source })
 }
 
 fn run(

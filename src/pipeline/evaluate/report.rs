@@ -23,7 +23,7 @@ impl Percentage {
         let (n, p, z) = (samples as f64, hits as f64 / samples as f64, 1.959_963_984_540_054_f64);
         let center = (p + z * z / (2.0 * n)) / (1.0 + z * z / n);
         let half = z / (1.0 + z * z / n) * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
-        Self { value: 100.0 * p, low: 100.0 * (center - half).max(0.0), high: 100.0 * (center + half).min(1.0) }
+        Self { value: 100.0 * hits as f64 / n, low: 100.0 * (center - half).max(0.0), high: 100.0 * (center + half).min(1.0) }
     }
 }
 

@@ -46,7 +46,7 @@ const CHANGED_LIMIT: usize = 2_000;
 /// When data and models do not fit each other, outputs are not finite, or on cancel.
 pub fn run(subjects: &Subjects<'_>, data: &Dataset, settings: &Settings, ctx: &Ctx) -> Result<Report, EvaluateError> {
     let started = Instant::now();
-    if data.len() == 0 {
+    if data.is_empty() {
         return Err(EvaluateError::Empty);
     }
     let input = subjects.original.data_input().ok_or(EvaluateError::NoPorts)?.wire.clone();

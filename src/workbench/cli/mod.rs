@@ -24,8 +24,7 @@ pub enum CliError {
 
 impl<E: Into<crate::workbench::work::WorkError>> From<E> for CliError {
     fn from(error: E) -> Self {
-        let error = error.into();
-        if error.is_cancelled() { Self::Cancelled } else { Self::Failed(error.to_string()) }
+        Self::Failed(error.into().to_string())
     }
 }
 
@@ -65,7 +64,7 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
     let progress = output::Progress::start(&ctx, common.quiet);
     let result = verbs::run(verb, &common, &ctx);
     progress.finish(&ctx);
-    let document = result?;
+    let document = result.map_err(|error| if ctx.is_cancelled() { CliError::Cancelled } else { error })?;
     output::print(&document, common.json);
     Ok(())
 }

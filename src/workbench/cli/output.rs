@@ -1,9 +1,9 @@
 //! What the command line prints: documents on standard output, all else on standard error.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program speaks")]
+#![expect(clippy::print_stderr, reason = "this is where the program speaks")]
 
 use crate::engine::Ctx;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -15,12 +15,10 @@ pub(super) struct Document {
     pub(super) text: String,
 }
 
+/// A reader that has seen enough (`| head`) is no fault.
 pub(super) fn print(document: &Document, json: bool) {
-    if json {
-        println!("{:#}", document.json);
-    } else {
-        print!("{}", document.text);
-    }
+    let text = if json { format!("{:#}\n", document.json) } else { document.text.clone() };
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 pub(super) fn error(message: &str) {

@@ -8,4 +8,4 @@ mod store;
 pub use document::{Document, FileRef, PROJECT_FORMAT, PROJECT_VERSION};
 pub use edit::{Change, Edit, EditError};
 pub use history::History;
-pub use store::{Project, ProjectError, write_atomically};
+pub use store::{Project, ProjectError, place, write_atomically};

@@ -193,7 +193,7 @@ impl Project {
     /// Where a file of the project is.
     #[must_use]
     pub fn resolve(&self, file: &FileRef) -> PathBuf {
-        self.root.join(&file.path)
+        place(&self.root, &file.path)
     }
 
     /// How the project names a file: relative to its folder where the two share a root.
@@ -239,6 +239,13 @@ impl Project {
         reports.sort_by_key(|r| r.unix_time);
         (reports, errors)
     }
+}
+
+/// `path` as seen from `root`, without the detours where the file is there.
+#[must_use]
+pub fn place(root: &Path, path: &str) -> PathBuf {
+    let joined = root.join(path);
+    joined.canonicalize().unwrap_or(joined)
 }
 
 fn read_recipes(folder: &Path) -> Result<BTreeMap<String, Arc<Recipe>>, ProjectError> {

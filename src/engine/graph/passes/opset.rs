@@ -49,7 +49,6 @@ fn rewrite(model: &Model, node: &mut Node, from: i64, to: i64, added: &mut Added
     let crosses = |version: i64| from < version && version <= to;
     match node.op.as_str() {
         "Squeeze" | "Unsqueeze" | "ReduceSum" if crosses(13) => ints_to_input(node, "axes", 1, added),
-        "Squeeze" | "Unsqueeze" | "ReduceSum" => Ok(()),
         "ReduceMax" | "ReduceMin" | "ReduceMean" | "ReduceProd" | "ReduceL1" | "ReduceL2" | "ReduceLogSum"
         | "ReduceLogSumExp" | "ReduceSumSquare" => {
             if crosses(18) { ints_to_input(node, "axes", 1, added) } else { Ok(()) }
@@ -59,34 +58,30 @@ fn rewrite(model: &Model, node: &mut Node, from: i64, to: i64, added: &mut Added
             ints_to_input(node, "ends", 2, added)?;
             ints_to_input(node, "axes", 3, added)
         }
-        "Slice" => Ok(()),
         "Clip" if crosses(11) => {
             let (low, high) = (node.float("min"), node.float("max"));
             float_to_input(node, "min", low, 1, added);
             float_to_input(node, "max", high, 2, added);
             Ok(())
         }
-        "Clip" => Ok(()),
         "Dropout" if crosses(12) => {
             node.attributes.remove("ratio");
             Ok(())
         }
-        "Dropout" => Ok(()),
         "Pad" if crosses(11) => {
             ints_to_input(node, "pads", 1, added)?;
             let value = node.float("value");
             float_to_input(node, "value", value, 2, added);
             Ok(())
         }
-        "Pad" => Ok(()),
         "Split" => split(node, crosses(13), crosses(18), added),
         "TopK" if crosses(10) => Err("its count became an input".to_owned()),
-        "TopK" => Ok(()),
         "Softmax" | "LogSoftmax" | "Hardmax" if crosses(13) => softmax(model, node),
-        "Softmax" | "LogSoftmax" | "Hardmax" => Ok(()),
         "Upsample" if crosses(10) => upsample(node, from, added),
         "Resize" if from < 11 && to >= 11 => resize_from_10(node, added),
-        "Resize" => Ok(()),
+        // Not crossed: the form is the same on both sides.
+        "Squeeze" | "Unsqueeze" | "ReduceSum" | "Slice" | "Clip" | "Dropout" | "Pad" | "TopK" | "Softmax" | "LogSoftmax"
+        | "Hardmax" | "Resize" => Ok(()),
         op if UNCHANGED.contains(&op) => Ok(()),
         _ => Err("its meaning may differ there and we do not know how".to_owned()),
     }

@@ -1,0 +1,44 @@
+//! What panels ask the application to do. Panels draw and ask; they change nothing themselves.
+
+use super::commands::Command;
+use super::layout::{Pane, Workspace};
+use super::session::{Axis, Column, ErrorKind};
+use crate::workbench::jobs::JobId;
+use crate::workbench::project::Edit;
+use std::path::PathBuf;
+
+#[derive(Debug, Clone)]
+pub enum Act {
+    Command(Command),
+    /// One step of undo.
+    Edit(Edit),
+    /// Part of a drag: one step of undo together with the others until the pointer is released.
+    Drag(Edit),
+    Select { layer: usize, how: Pick },
+    /// Selects a layer by name and shows it.
+    Jump(String),
+    Filter(String),
+    Sort(Column),
+    Axis(Axis),
+    Go(Workspace),
+    Show(Pane),
+    Cancel(JobId),
+    Open(PathBuf),
+    /// Asks for evaluation data.
+    ExportPath(String),
+    BrowseExport,
+    ExportNow,
+    ErrorKind(ErrorKind),
+    /// The recipe that others are held against; `None`: none.
+    Base(Option<String>),
+    ClearLog,
+}
+
+/// How a layer is selected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pick {
+    Only,
+    Toggle,
+    /// Everything from the last one picked.
+    Range,
+}

@@ -1,0 +1,185 @@
+//! What comes in from outside the frame: results of jobs, answers of dialogs, dropped files.
+
+use super::App;
+use crate::workbench::jobs::{Event, JobId, Outcome};
+use crate::workbench::ui::bench::Bench;
+use crate::workbench::ui::dialogs::{Purpose, Reply};
+use crate::workbench::ui::pictures::Gallery;
+use crate::workbench::ui::prompts::{NewForm, Prompt};
+use crate::workbench::ui::tasks::{self, Found};
+use crate::workbench::ui::view::Level;
+use eframe::egui::Context;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+impl App {
+    pub(super) fn take_events(&mut self, ctx: &Context) {
+        for event in self.jobs.drain() {
+            match event {
+                Event::Part { id, part } if self.concerns(id) => self.take_found(ctx, part),
+                Event::Part { .. } => {}
+                Event::Ended { id, kind, title, outcome, warnings, seconds } => {
+                    for warning in warnings {
+                        self.note(Level::Warning, warning.subject, warning.message);
+                    }
+                    match outcome {
+                        Outcome::Done(found) if self.concerns(id) => {
+                            self.note_done(kind, &title, seconds);
+                            self.take_found(ctx, found);
+                        }
+                        Outcome::Done(_) => {}
+                        Outcome::Cancelled => self.take_cancelled(kind, &title),
+                        Outcome::Failed { message } => self.take_failed(kind, &title, &message),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a job is about the project that is open.
+    fn concerns(&self, id: JobId) -> bool {
+        self.first_job.is_none_or(|first| id >= first)
+    }
+
+    fn note_done(&mut self, kind: &str, title: &str, seconds: f64) {
+        if matches!(kind, tasks::OPEN | tasks::EVALUATE | tasks::EXPORT) {
+            self.tell(Level::Good, format!("{title}: done in {}", crate::engine::units::seconds(seconds)));
+        }
+    }
+
+    fn take_cancelled(&mut self, kind: &str, title: &str) {
+        if matches!(kind, tasks::OPEN | tasks::EVALUATE | tasks::EXPORT) {
+            self.note(Level::Info, "", format!("{title}: cancelled"));
+        }
+    }
+
+    fn take_failed(&mut self, kind: &str, title: &str, message: &str) {
+        self.tell(Level::Bad, format!("{title}: {message}"));
+        let Some(bench) = &mut self.bench else { return };
+        match kind {
+            tasks::SCORE => bench.scoring_failed = true,
+            tasks::SAMPLES => {
+                let problem = Some(message.to_owned());
+                match &mut bench.gallery {
+                    Some(_) => bench.changed.problem = problem,
+                    None => bench.gallery = Some(Gallery { problem, ..Gallery::default() }),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn take_found(&mut self, ctx: &Context, found: Found) {
+        if let Found::Opened(opened) = found {
+            let path = opened.opened.root.clone();
+            self.session.remember(&path);
+            self.bench = Some(Bench::new(opened.project, opened.opened, opened.reports));
+            self.export_path = None;
+            self.edited = None;
+            self.scored = super::work::Scored::default();
+            return;
+        }
+        let Some(bench) = &mut self.bench else { return };
+        match found {
+            Found::Opened(_) | Found::Nothing => {}
+            Found::Scores(scores) => {
+                for (layer, treatment, score) in scores {
+                    bench.scores.insert(layer, &treatment, score);
+                }
+            }
+            Found::Inspected(facts, treated) => {
+                bench.scores.insert(facts.index, &treated.treatment, treated.score);
+                if bench.selection.primary() == Some(facts.index) {
+                    (bench.facts, bench.treated) = (Some(facts), Some(treated));
+                }
+            }
+            Found::ErrorRows { layer, treatment, first_row, cells } => {
+                if let Some(picture) = bench.picture.as_mut().filter(|p| p.layer == layer && p.treatment == treatment) {
+                    picture.fill(first_row, &cells);
+                }
+            }
+            Found::Report(report) => bench.reports.push(Arc::from(report)),
+            Found::Exported(key, exported) => bench.exported = Some((key, *exported)),
+            Found::Samples { total, classes, pictures } => {
+                let mut gallery = Gallery { total, classes, ..Gallery::default() };
+                gallery.add(ctx, pictures);
+                bench.gallery = Some(gallery);
+            }
+            Found::Changed { classes, pictures } => {
+                bench.changed.classes = classes;
+                bench.changed.add(ctx, pictures);
+            }
+        }
+    }
+
+    pub(super) fn take_replies(&mut self) {
+        while let Ok(reply) = self.replies.try_recv() {
+            match reply {
+                Reply::Chosen(purpose, path) => self.take_path(purpose, path),
+                Reply::Dismissed => {}
+                Reply::Unavailable(purpose) => {
+                    let back = match std::mem::take(&mut self.prompt) {
+                        Prompt::New(form) => Some(form),
+                        _ => None,
+                    };
+                    // The form has fields of its own: there is nothing to ask besides.
+                    match back {
+                        Some(form) => {
+                            self.prompt = Prompt::New(form);
+                            self.tell(Level::Info, "This machine has no file dialogs: write the path into the field");
+                        }
+                        None => self.prompt = Prompt::Path { purpose, text: self.suggestion(purpose) },
+                    }
+                }
+            }
+        }
+    }
+
+    fn suggestion(&self, purpose: Purpose) -> String {
+        match purpose {
+            Purpose::ExportFile => self.export_path_text(),
+            _ => self.session.recent.first().map_or_else(String::new, |p| p.display().to_string()),
+        }
+    }
+
+    pub(crate) fn take_path(&mut self, purpose: Purpose, path: PathBuf) {
+        match purpose {
+            Purpose::OpenProject => self.open_path(path),
+            Purpose::ExportFile => self.export_path = Some(path.display().to_string()),
+            Purpose::Model | Purpose::NewFolder | Purpose::EvaluationData | Purpose::CalibrationData => {
+                if !matches!(self.prompt, Prompt::New(_)) {
+                    self.prompt = Prompt::New(NewForm::default());
+                }
+                if let Prompt::New(form) = &mut self.prompt {
+                    form.set(purpose, &path);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn ask_for_path(&mut self, purpose: Purpose) {
+        let suggestion = Some(self.suggestion(purpose)).filter(|s| !s.is_empty()).map(PathBuf::from);
+        self.picker.ask(purpose, suggestion, self.reply_to.clone());
+    }
+
+    pub(super) fn take_dropped_files(&mut self, ctx: &Context) {
+        let dropped: Vec<PathBuf> = ctx.input(|i| i.raw.dropped_files.iter().map(|f| f.path().to_path_buf()).collect());
+        if let Some(path) = dropped.into_iter().next() {
+            self.open_path(path);
+        }
+    }
+
+    /// Opens a project's folder or its `project.ron`; a model becomes a new project.
+    pub(crate) fn open_path(&mut self, path: PathBuf) {
+        let is_model = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"));
+        if is_model {
+            let mut form = NewForm::default();
+            form.set(Purpose::Model, &path);
+            self.prompt = Prompt::New(form);
+            return;
+        }
+        let folder = if path.file_name().is_some_and(|n| n == "project.ron") { path.parent().map(Path::to_path_buf) } else { None };
+        self.leave_project();
+        self.first_job = Some(tasks::open(&mut self.jobs, folder.unwrap_or(path)));
+    }
+}

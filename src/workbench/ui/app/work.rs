@@ -1,0 +1,160 @@
+//! Keeping up: which jobs the state of things calls for, saving, opening and leaving projects.
+
+use super::App;
+use crate::pipeline::configure::Treatment;
+use crate::workbench::ui::layout::Workspace;
+use crate::workbench::ui::panels::compare::shown_changes;
+use crate::workbench::ui::tasks;
+use crate::workbench::ui::view::Level;
+use crate::workbench::work::NewProject;
+use eframe::egui::{Context, PointerButton};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An edit is saved when nothing has been edited for this long.
+const SETTLED: Duration = Duration::from_millis(700);
+
+/// What was looked at when scores were last found missing, or not.
+#[derive(Default, PartialEq, Clone, Copy)]
+pub(super) struct Scored {
+    version: u64,
+    plan: usize,
+    plans: usize,
+}
+
+impl App {
+    /// Brings what is shown up to date and starts the jobs that this calls for.
+    pub(super) fn keep_up(&mut self, ctx: &Context) {
+        let Some(bench) = &mut self.bench else { return };
+        if bench.sync(&self.session) {
+            ctx.request_repaint();
+        }
+        self.keep_scoring();
+        self.keep_inspecting();
+        self.keep_pictures();
+        if let Some(picture) = self.bench.as_mut().and_then(|b| b.picture.as_mut()) {
+            picture.paint(ctx);
+        }
+    }
+
+    fn keep_scoring(&mut self) {
+        let Some(bench) = &self.bench else { return };
+        let now = Scored {
+            version: bench.scores.version(),
+            plan: bench.plan().map_or(0, |p| Arc::as_ptr(p) as usize),
+            plans: bench.points.iter().filter(|p| p.plan.is_some()).count(),
+        };
+        if bench.scoring_failed || now == self.scored {
+            return;
+        }
+        if self.jobs.has_kind(tasks::SCORE) {
+            // What is being scored is not what is looked at now.
+            if now.plan != self.scored.plan && bench.active_is_unscored() {
+                self.jobs.cancel_kind(tasks::SCORE);
+            }
+            self.scored.plan = now.plan;
+            return;
+        }
+        let wanted: Vec<(usize, Treatment)> = bench.unscored();
+        self.scored = now;
+        if !wanted.is_empty() {
+            // Looked at again when it ends: by then the version has changed.
+            tasks::score(&mut self.jobs, bench, wanted);
+        }
+    }
+
+    fn keep_inspecting(&mut self) {
+        let Some(bench) = &self.bench else { return };
+        if let Some((layer, treatment)) = bench.to_inspect()
+            && !self.jobs.has_kind(tasks::INSPECT)
+        {
+            tasks::inspect(&mut self.jobs, bench, layer, treatment);
+        }
+        let wanted = bench.facts.as_ref().zip(bench.treated.as_ref()).map(|(f, t)| (f.index, t.treatment));
+        let there = bench.picture.as_ref().map(|p| (p.layer, p.treatment));
+        if wanted.is_some() && wanted != there {
+            self.jobs.cancel_kind(tasks::PICTURE);
+            let picture = tasks::picture(&mut self.jobs, bench);
+            if let Some(bench) = &mut self.bench {
+                let older = bench.picture.take();
+                bench.picture = picture.map(|p| p.following(older));
+            }
+        }
+    }
+
+    /// Pictures of samples, for the workspaces that show them.
+    fn keep_pictures(&mut self) {
+        let Some(bench) = &self.bench else { return };
+        if self.jobs.has_kind(tasks::SAMPLES) || bench.document().evaluate.is_none() {
+            return;
+        }
+        match self.session.workspace {
+            Workspace::Load if bench.gallery.is_none() => tasks::samples(&mut self.jobs, bench),
+            Workspace::Compare if bench.changed.problem.is_none() => {
+                let there = &bench.changed.pictures;
+                let missing: Vec<usize> = shown_changes(bench).iter().map(|c| c.sample).filter(|s| !there.contains_key(s)).collect();
+                if !missing.is_empty() {
+                    tasks::changed(&mut self.jobs, bench, missing);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn autosave(&mut self, ctx: &Context) {
+        let Some(since) = self.edited else { return };
+        let dragging = ctx.input(|i| i.pointer.button_down(PointerButton::Primary));
+        if dragging || since.elapsed() < SETTLED {
+            ctx.request_repaint_after(SETTLED);
+        } else {
+            self.save_now();
+        }
+    }
+
+    /// Saves the project if it must. Whether it is saved.
+    pub(crate) fn save_now(&mut self) -> bool {
+        let Some(bench) = &mut self.bench else { return true };
+        self.edited = None;
+        if bench.is_saved() {
+            return true;
+        }
+        let document = Arc::clone(bench.document());
+        match bench.project.save(&document) {
+            Ok(()) => {
+                bench.saved = document;
+                true
+            }
+            Err(error) => {
+                self.tell(Level::Bad, format!("The project could not be saved: {error}"));
+                false
+            }
+        }
+    }
+
+    pub(crate) fn create_project(&mut self, root: PathBuf, new: NewProject) {
+        self.leave_project();
+        self.first_job = Some(tasks::create(&mut self.jobs, root, new));
+    }
+
+    pub(super) fn open_sample(&mut self) {
+        self.leave_project();
+        self.first_job = Some(tasks::open_sample(&mut self.jobs));
+    }
+
+    /// Saves, and stops what works for the open project.
+    pub(super) fn leave_project(&mut self) {
+        self.save_now();
+        self.jobs.cancel_all();
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.jobs.cancel_all();
+        self.tell(Level::Info, "Cancelling…");
+    }
+
+    /// Whether a job runs that the person would miss.
+    pub(super) fn works_for_the_person(&self) -> bool {
+        [tasks::EVALUATE, tasks::EXPORT, tasks::OPEN].iter().any(|kind| self.jobs.has_kind(kind))
+    }
+}

@@ -1,0 +1,201 @@
+//! An open project as the window holds it: the document with its history, and everything that is
+//! worked out from it, kept until what it depends on changes.
+
+mod points;
+mod rows;
+mod selection;
+
+pub use points::{Measured, Point};
+pub use selection::Selection;
+
+use super::inspect::{LayerFacts, Treated, WITHIN_A_FRAME, score_of, weights_of};
+use super::pictures::{ErrorPicture, Gallery};
+use super::scores::Scores;
+use super::session::Session;
+use crate::engine::graph::Layer;
+use crate::pipeline::configure::{LayerPlan, Plan, Recipe, Treatment};
+use crate::pipeline::evaluate::Report;
+use crate::pipeline::export::Exported;
+use crate::workbench::project::{Document, History, Project};
+use crate::workbench::work::Opened;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub struct Bench {
+    pub project: Project,
+    pub opened: Opened,
+    pub history: History,
+    pub reports: Vec<Arc<Report>>,
+    pub scores: Scores,
+    /// Every recipe and preset, with what is predicted and measured of it.
+    pub points: Vec<Point>,
+    pub selection: Selection,
+    pub filter: String,
+    /// The layers that the grid shows, in its order.
+    pub rows: Vec<usize>,
+    rows_for: Option<rows::Key>,
+    pub facts: Option<Arc<LayerFacts>>,
+    pub treated: Option<Arc<Treated>>,
+    pub picture: Option<ErrorPicture>,
+    pub gallery: Option<Gallery>,
+    /// Pictures of samples by their place in the evaluation data.
+    pub changed: Gallery,
+    pub exported: Option<(String, Exported)>,
+    /// The recipe that others are held against.
+    pub base: Option<String>,
+    /// A scoring job failed: it is not started again by itself.
+    pub scoring_failed: bool,
+    presets: BTreeMap<String, Arc<Recipe>>,
+    /// What is on disk.
+    pub saved: Arc<Document>,
+}
+
+impl Bench {
+    #[must_use]
+    pub fn new(project: Project, opened: Opened, reports: Vec<Report>) -> Self {
+        let history = History::new((*opened.document).clone());
+        let saved = Arc::clone(history.document());
+        let first = (!opened.subject.layers.is_empty()).then_some(0);
+        Self {
+            project,
+            opened,
+            history,
+            reports: reports.into_iter().map(Arc::new).collect(),
+            scores: Scores::default(),
+            points: Vec::new(),
+            selection: Selection::of(first),
+            filter: String::new(),
+            rows: Vec::new(),
+            rows_for: None,
+            facts: None,
+            treated: None,
+            picture: None,
+            gallery: None,
+            changed: Gallery::default(),
+            exported: None,
+            base: None,
+            scoring_failed: false,
+            presets: BTreeMap::new(),
+            saved,
+        }
+    }
+
+    #[must_use]
+    pub fn document(&self) -> &Arc<Document> {
+        self.history.document()
+    }
+
+    #[must_use]
+    pub fn layers(&self) -> &[Layer] {
+        &self.opened.subject.layers
+    }
+
+    #[must_use]
+    pub fn layer_named(&self, name: &str) -> Option<usize> {
+        self.layers().iter().position(|l| l.name == name)
+    }
+
+    #[must_use]
+    pub fn active(&self) -> Option<&Point> {
+        self.points.iter().find(|p| p.name == self.document().active)
+    }
+
+    /// The plan of the active recipe.
+    #[must_use]
+    pub fn plan(&self) -> Option<&Arc<Plan>> {
+        self.active()?.plan.as_ref()?.as_ref().ok()
+    }
+
+    #[must_use]
+    pub fn layer_plan(&self, layer: usize) -> Option<&LayerPlan> {
+        self.plan()?.layers.get(layer)
+    }
+
+    #[must_use]
+    pub fn is_saved(&self) -> bool {
+        Arc::ptr_eq(&self.saved, self.document())
+    }
+
+    /// The layers that a setting made at `layer` is for: the selection where it is one of it.
+    #[must_use]
+    pub fn targets(&self, layer: usize) -> Vec<String> {
+        let name = |index: &usize| self.layers().get(*index).map(|l| l.name.clone());
+        if self.selection.contains(layer) {
+            self.selection.layers().filter_map(|i| name(&i)).collect()
+        } else {
+            name(&layer).into_iter().collect()
+        }
+    }
+
+    /// Brings everything up to date with the document, within the time of a frame. Whether there
+    /// is more to do in the next.
+    pub fn sync(&mut self, session: &Session) -> bool {
+        if !Arc::ptr_eq(&self.opened.document, self.history.document()) {
+            self.opened = self.opened.with_document(Arc::clone(self.history.document()));
+        }
+        let more = self.sync_points();
+        self.score_at_once();
+        self.sync_quality();
+        self.sync_rows(session);
+        self.sync_inspected();
+        more
+    }
+
+    /// Scores what the active plan has become, if that is not too much for a frame.
+    fn score_at_once(&mut self) {
+        let Some(plan) = self.plan().cloned() else { return };
+        let mut missing = Vec::new();
+        self.scores.missing(&plan, false, &mut missing);
+        let weights: usize = missing.iter().map(|(i, _)| plan.layers[*i].layer.parameters()).sum();
+        // The first time everything is missing: that is a job's work.
+        if missing.is_empty() || weights > WITHIN_A_FRAME || (missing.len() > 8 && self.scores.version() == 0) {
+            return;
+        }
+        let subject = self.opened.subject.clone();
+        for (index, treatment) in missing {
+            let Some(layer) = subject.layers.get(index) else { continue };
+            let known = self.facts.as_ref().filter(|f| f.index == index);
+            let score = match known {
+                Some(facts) => score_of(&facts.weights, layer, &treatment),
+                None => match weights_of(&subject.folded, layer) {
+                    Ok(weights) => score_of(&weights, layer, &treatment),
+                    Err(_) => continue,
+                },
+            };
+            self.scores.insert(index, &treatment, score);
+        }
+    }
+
+    fn sync_inspected(&mut self) {
+        let Some(index) = self.selection.primary() else { return };
+        let subject = self.opened.subject.clone();
+        let Some(layer) = subject.layers.get(index) else { return };
+        if layer.parameters() > WITHIN_A_FRAME {
+            return;
+        }
+        if self.facts.as_ref().is_none_or(|f| f.index != index) {
+            self.treated = None;
+            self.facts = LayerFacts::new(&subject.folded, layer, index).ok().map(Arc::new);
+        }
+        let (Some(facts), Some(treatment)) = (self.facts.clone(), self.layer_plan(index).map(|l| l.treatment)) else { return };
+        if self.treated.as_ref().is_none_or(|t| t.treatment != treatment) {
+            let treated = facts.treat(layer, &treatment);
+            self.scores.insert(index, &treatment, treated.score);
+            self.treated = Some(Arc::new(treated));
+        }
+    }
+
+    /// What a job should work out for the inspector: the layer and treatment, if they are too much
+    /// for a frame and not there yet.
+    #[must_use]
+    pub fn to_inspect(&self) -> Option<(usize, Treatment)> {
+        let index = self.selection.primary()?;
+        if self.layers().get(index)?.parameters() <= WITHIN_A_FRAME {
+            return None;
+        }
+        let treatment = self.layer_plan(index)?.treatment;
+        let there = self.facts.as_ref().is_some_and(|f| f.index == index)
+            && self.treated.as_ref().is_some_and(|t| t.treatment == treatment);
+        (!there).then_some((index, treatment))
+    }
+}

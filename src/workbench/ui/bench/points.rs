@@ -1,0 +1,141 @@
+//! Every recipe as a point of the trade-off: what is predicted of it and what was measured.
+
+use super::Bench;
+use crate::pipeline::configure::{Plan, Recipe, Treatment, presets};
+use crate::pipeline::evaluate::Report;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Time of a frame that plans of other recipes may take.
+const PATIENCE: Duration = Duration::from_millis(4);
+
+#[derive(Debug, Clone)]
+pub struct Measured {
+    pub report: Arc<Report>,
+    /// The recipe has changed since.
+    pub stale: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct Point {
+    pub name: String,
+    pub is_preset: bool,
+    pub recipe: Arc<Recipe>,
+    /// What a fresh report bears.
+    pub key: String,
+    /// `None`: not yet worked out. An error says why the recipe does not fit the model.
+    pub plan: Option<Result<Arc<Plan>, String>>,
+    /// Predicted weight SQNR in dB; `None` while layers have not been scored.
+    pub sqnr_db: Option<f64>,
+    pub measured: Option<Measured>,
+    scored_at: u64,
+}
+
+impl Point {
+    #[must_use]
+    pub fn bytes(&self) -> Option<u64> {
+        self.plan.as_ref()?.as_ref().ok().map(|p| p.bytes)
+    }
+
+    /// The newest report, if the recipe is still as it was then.
+    #[must_use]
+    pub fn fresh(&self) -> Option<&Arc<Report>> {
+        self.measured.as_ref().filter(|m| !m.stale).map(|m| &m.report)
+    }
+}
+
+impl Bench {
+    fn recipe(&mut self, name: &str) -> Option<Arc<Recipe>> {
+        if let Some(recipe) = self.document().recipes.get(name).or_else(|| self.presets.get(name)) {
+            return Some(Arc::clone(recipe));
+        }
+        let preset = Arc::new(presets::preset(name).ok()?);
+        self.presets.insert(name.to_owned(), Arc::clone(&preset));
+        Some(preset)
+    }
+
+    /// Whether plans are left to be made in the next frame.
+    pub(super) fn sync_points(&mut self) -> bool {
+        let start = Instant::now();
+        let document = Arc::clone(self.document());
+        let mut old = std::mem::take(&mut self.points);
+        let mut more = false;
+        for name in document.recipe_names() {
+            let Some(recipe) = self.recipe(&name) else { continue };
+            let known = old.iter().position(|p| p.name == name && Arc::ptr_eq(&p.recipe, &recipe));
+            let mut point = known.map(|at| old.swap_remove(at)).unwrap_or_else(|| Point {
+                is_preset: !document.recipes.contains_key(&name),
+                key: self.opened.recipe_key(&recipe),
+                name: name.clone(),
+                recipe,
+                plan: None,
+                sqnr_db: None,
+                measured: None,
+                scored_at: u64::MAX,
+            });
+            if point.plan.is_none() {
+                if name == document.active || start.elapsed() < PATIENCE {
+                    let plan = self.opened.plan(&point.recipe);
+                    point.plan = Some(plan.map(Arc::new).map_err(|e| e.to_string()));
+                } else {
+                    more = true;
+                }
+            }
+            let newest = self.reports.iter().rev().filter(|r| r.recipe == name);
+            let best = newest.clone().find(|r| r.recipe_key == point.key).or_else(|| newest.clone().next());
+            point.measured = best.map(|r| Measured { report: Arc::clone(r), stale: r.recipe_key != point.key });
+            self.points.push(point);
+        }
+        more
+    }
+
+    pub(super) fn sync_quality(&mut self) {
+        for point in &mut self.points {
+            if point.sqnr_db.is_none()
+                && point.scored_at != self.scores.version()
+                && let Some(Ok(plan)) = &point.plan
+            {
+                point.sqnr_db = self.scores.of_plan(plan);
+                point.scored_at = self.scores.version();
+            }
+        }
+    }
+
+    /// What no score is known of yet: first the active recipe's layers, then their other widths,
+    /// then the other recipes.
+    #[must_use]
+    pub fn unscored(&self) -> Vec<(usize, Treatment)> {
+        let mut missing = Vec::new();
+        if let Some(plan) = self.plan() {
+            self.scores.missing(plan, false, &mut missing);
+            self.scores.missing(plan, true, &mut missing);
+        }
+        for plan in self.points.iter().filter_map(|p| p.plan.as_ref()?.as_ref().ok()) {
+            self.scores.missing(plan, false, &mut missing);
+        }
+        missing
+    }
+
+    /// Whether layers of the active recipe wait for their score.
+    #[must_use]
+    pub fn active_is_unscored(&self) -> bool {
+        self.active().is_some_and(|p| p.plan.is_some() && p.sqnr_db.is_none())
+    }
+}
+
+#[cfg(test)]
+impl Point {
+    /// A point of which only the prediction is known.
+    pub(crate) fn predicted(recipe: Recipe, sqnr_db: Option<f64>) -> Self {
+        Self {
+            name: recipe.name.clone(),
+            is_preset: false,
+            recipe: Arc::new(recipe),
+            key: String::new(),
+            plan: None,
+            sqnr_db,
+            measured: None,
+            scored_at: 0,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Choosing files and folders without stopping the window.
+
+use std::path::PathBuf;
+use std::sync::mpsc::SyncSender;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+/// What a path is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    OpenProject,
+    Model,
+    /// Where a new project goes.
+    NewFolder,
+    EvaluationData,
+    CalibrationData,
+    ExportFile,
+}
+
+impl Purpose {
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::OpenProject => "Open a project's folder",
+            Self::Model => "Choose a model (ONNX)",
+            Self::NewFolder => "Choose the new project's folder",
+            Self::EvaluationData => "Choose evaluation data (a folder)",
+            Self::CalibrationData => "Choose calibration data (a folder)",
+            Self::ExportFile => "Export as",
+        }
+    }
+}
+
+/// The answer to one question.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    Chosen(Purpose, PathBuf),
+    Dismissed,
+    /// This machine has no file dialogs: ask for the path as text.
+    Unavailable(Purpose),
+}
+
+/// Where answers go. Cheap to clone.
+#[derive(Clone)]
+pub struct ReplyTo {
+    pub sender: SyncSender<Reply>,
+    pub waker: Waker,
+}
+
+impl ReplyTo {
+    pub fn send(&self, reply: Reply) {
+        if self.sender.send(reply).is_ok() {
+            self.waker.wake_by_ref();
+        }
+    }
+}
+
+/// Asks a person for a path. Answers later, through `to`.
+pub trait FilePicker {
+    fn ask(&mut self, purpose: Purpose, suggestion: Option<PathBuf>, to: ReplyTo);
+}
+
+/// The system's own dialogs.
+#[derive(Default)]
+pub struct SystemPicker;
+
+/// A dialog that is gone sooner than a person can react never was there.
+const TOO_SOON: Duration = Duration::from_millis(120);
+
+impl FilePicker for SystemPicker {
+    fn ask(&mut self, purpose: Purpose, suggestion: Option<PathBuf>, to: ReplyTo) {
+        // Made here, on the window's thread, as macOS wants it; waited for on another.
+        let mut dialog = rfd::AsyncFileDialog::new().set_title(purpose.title());
+        if let Some(path) = &suggestion {
+            if let Some(folder) = path.parent().filter(|p| p.exists()) {
+                dialog = dialog.set_directory(folder);
+            }
+            if let (Purpose::ExportFile, Some(name)) = (purpose, path.file_name()) {
+                dialog = dialog.set_file_name(name.to_string_lossy());
+            }
+        }
+        if matches!(purpose, Purpose::Model | Purpose::ExportFile) {
+            dialog = dialog.add_filter("ONNX", &["onnx"]);
+        }
+        let asked = Instant::now();
+        type Answer = std::pin::Pin<Box<dyn Future<Output = Option<rfd::FileHandle>> + Send>>;
+        let answer: Answer = match purpose {
+            Purpose::Model => Box::pin(dialog.pick_file()),
+            Purpose::ExportFile => Box::pin(dialog.save_file()),
+            _ => Box::pin(dialog.pick_folder()),
+        };
+        let back = to.clone();
+        let spawned = std::thread::Builder::new().name("file-dialog".to_owned()).spawn(move || {
+            let reply = match pollster::block_on(answer) {
+                Some(file) => Reply::Chosen(purpose, file.path().to_path_buf()),
+                None if asked.elapsed() < TOO_SOON => Reply::Unavailable(purpose),
+                None => Reply::Dismissed,
+            };
+            back.send(reply);
+        });
+        if spawned.is_err() {
+            to.send(Reply::Unavailable(purpose));
+        }
+    }
+}
+
+/// No dialogs: every question is asked as text.
+#[derive(Default)]
+pub struct TextPicker;
+
+impl FilePicker for TextPicker {
+    fn ask(&mut self, purpose: Purpose, _: Option<PathBuf>, to: ReplyTo) {
+        to.send(Reply::Unavailable(purpose));
+    }
+}

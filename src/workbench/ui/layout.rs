@@ -1,0 +1,147 @@
+//! Which panels there are and where they lie. Layouts are part of the session, never of a project.
+
+use eframe::egui::Id;
+use egui_tiles::{Container, Linear, LinearDir, SimplificationOptions, TileId, Tiles, Tree};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Workspace {
+    Load,
+    Configure,
+    Compare,
+    Export,
+}
+
+impl Workspace {
+    pub const ALL: [Self; 4] = [Self::Load, Self::Configure, Self::Compare, Self::Export];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Load => "Load",
+            Self::Configure => "Configure",
+            Self::Compare => "Compare",
+            Self::Export => "Export",
+        }
+    }
+}
+
+/// A panel. One file each in `panels/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Pane {
+    Model,
+    Data,
+    Grid,
+    Inspector,
+    Tradeoff,
+    Points,
+    Jobs,
+    Log,
+    Recipes,
+    LayerErrors,
+    Changed,
+    Export,
+    Checks,
+}
+
+impl Pane {
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Model => "Model",
+            Self::Data => "Data",
+            Self::Grid => "Layers",
+            Self::Inspector => "Inspector",
+            Self::Tradeoff => "Trade-off",
+            Self::Points => "Points",
+            Self::Jobs => "Jobs",
+            Self::Log => "Log",
+            Self::Recipes => "Recipes",
+            Self::LayerErrors => "Layer errors",
+            Self::Changed => "Changed predictions",
+            Self::Export => "Export",
+            Self::Checks => "Checks",
+        }
+    }
+}
+
+/// The layout that a workspace starts with.
+#[must_use]
+pub fn default_tree(workspace: Workspace) -> Tree<Pane> {
+    let mut tiles = Tiles::default();
+    let root = match workspace {
+        Workspace::Load => {
+            let model = tabs(&mut tiles, &[Pane::Model]);
+            let data = tabs(&mut tiles, &[Pane::Data]);
+            row(&mut tiles, &[(model, 0.42), (data, 0.58)])
+        }
+        Workspace::Configure => {
+            let grid = tabs(&mut tiles, &[Pane::Grid]);
+            let inspector = tabs(&mut tiles, &[Pane::Inspector]);
+            let chart = tabs(&mut tiles, &[Pane::Tradeoff, Pane::Points]);
+            let jobs = tabs(&mut tiles, &[Pane::Jobs, Pane::Log]);
+            let below = row(&mut tiles, &[(chart, 0.68), (jobs, 0.32)]);
+            let left = column(&mut tiles, &[(grid, 0.62), (below, 0.38)]);
+            row(&mut tiles, &[(left, 0.70), (inspector, 0.30)])
+        }
+        Workspace::Compare => {
+            let recipes = tabs(&mut tiles, &[Pane::Recipes]);
+            let chart = tabs(&mut tiles, &[Pane::Tradeoff, Pane::Points]);
+            let errors = tabs(&mut tiles, &[Pane::LayerErrors]);
+            let changed = tabs(&mut tiles, &[Pane::Changed, Pane::Jobs, Pane::Log]);
+            let above = row(&mut tiles, &[(recipes, 0.62), (chart, 0.38)]);
+            let below = row(&mut tiles, &[(errors, 0.5), (changed, 0.5)]);
+            column(&mut tiles, &[(above, 0.5), (below, 0.5)])
+        }
+        Workspace::Export => {
+            let export = tabs(&mut tiles, &[Pane::Export]);
+            let checks = tabs(&mut tiles, &[Pane::Checks]);
+            let jobs = tabs(&mut tiles, &[Pane::Jobs, Pane::Log]);
+            let right = column(&mut tiles, &[(checks, 0.6), (jobs, 0.4)]);
+            row(&mut tiles, &[(export, 0.5), (right, 0.5)])
+        }
+    };
+    Tree::new(Id::unique(("workspace", workspace.name())), root, tiles)
+}
+
+fn tabs(tiles: &mut Tiles<Pane>, panes: &[Pane]) -> TileId {
+    let children = panes.iter().map(|&p| tiles.insert_pane(p)).collect();
+    tiles.insert_tab_tile(children)
+}
+
+fn row(tiles: &mut Tiles<Pane>, parts: &[(TileId, f32)]) -> TileId {
+    linear(tiles, LinearDir::Horizontal, parts)
+}
+
+fn column(tiles: &mut Tiles<Pane>, parts: &[(TileId, f32)]) -> TileId {
+    linear(tiles, LinearDir::Vertical, parts)
+}
+
+fn linear(tiles: &mut Tiles<Pane>, dir: LinearDir, parts: &[(TileId, f32)]) -> TileId {
+    let mut linear = Linear::new(dir, parts.iter().map(|p| p.0).collect());
+    for (tile, share) in parts {
+        linear.shares.set_share(*tile, *share);
+    }
+    tiles.insert_new(egui_tiles::Tile::Container(Container::Linear(linear)))
+}
+
+/// Every pane keeps its tab, so that it can be dragged and has a title.
+#[must_use]
+pub fn simplification() -> SimplificationOptions {
+    SimplificationOptions { all_panes_must_have_tabs: true, ..SimplificationOptions::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layouts_survive_the_session_file() {
+        for workspace in Workspace::ALL {
+            let tree = default_tree(workspace);
+            let text = ron::to_string(&tree).unwrap();
+            let back: Tree<Pane> = ron::from_str(&text).unwrap();
+            assert_eq!(tree, back, "{}", workspace.name());
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The window: everything visible. The only place that knows egui, its plots and file dialogs.
+//!
+//! A frame is written once, in [`app`]. Panels see a [`view::View`] and ask for [`act::Act`]s; the
+//! document changes only through `Edit`, and whatever takes time is a job.
+
+pub mod act;
+pub mod app;
+pub mod bench;
+pub mod commands;
+pub mod dialogs;
+mod inspect;
+pub mod layout;
+mod offscreen;
+mod panels;
+mod pictures;
+mod plots;
+mod prompts;
+pub mod scores;
+pub mod session;
+mod shots;
+mod tasks;
+pub mod theme;
+pub mod view;
+mod widgets;
+
+pub use app::{App, Setup};
+pub use shots::screenshots;
+
+use crate::engine::Ctx;
+use dialogs::SystemPicker;
+use eframe::egui::ViewportBuilder;
+use session::Session;
+use std::path::PathBuf;
+
+/// The session's key in the storage of the window.
+const SESSION_KEY: &str = "session";
+
+#[derive(Debug, thiserror::Error)]
+pub enum UiError {
+    #[error("the window cannot be opened: {0}; without a display, `lapidary run` does the same work and `lapidary --help` lists the rest")]
+    Window(#[from] eframe::Error),
+    #[error("threads cannot be started: {0}")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+    #[error("{path}: {reason}", path = path.display())]
+    Screenshot { path: PathBuf, reason: String },
+    #[error("the project cannot be shown: {0}")]
+    Open(String),
+}
+
+/// Opens the window on a project, else on the last one, else on the sample. Returns when it is closed.
+///
+/// # Errors
+/// When there is no display or the threads cannot be started.
+pub fn run(open: Option<PathBuf>, threads: usize) -> Result<(), UiError> {
+    let base = Ctx::new(threads)?;
+    let viewport = ViewportBuilder::default()
+        .with_title("Lapidary")
+        .with_app_id("lapidary")
+        .with_inner_size([1440.0, 900.0])
+        .with_min_inner_size([960.0, 600.0])
+        .with_drag_and_drop(true);
+    let options = eframe::NativeOptions { viewport, renderer: eframe::Renderer::Glow, persist_window: true, ..Default::default() };
+    let make: eframe::AppCreator<'_> = Box::new(move |cc| {
+        let stored = cc.storage.and_then(|s| s.get_string(SESSION_KEY)).and_then(|t| Session::from_text(&t));
+        let session = stored.unwrap_or_default();
+        let last = session.recent.iter().find(|p| p.join("project.ron").exists()).cloned();
+        let nothing = open.is_none() && last.is_none();
+        let setup = Setup { base, session, picker: Box::new(SystemPicker), open: open.or(last) };
+        let mut app = App::new(&cc.egui_ctx, setup);
+        if nothing {
+            app.ask(act::Act::Command(commands::Command::OpenSample));
+        }
+        Ok(Box::new(app))
+    });
+    Ok(eframe::run_native("Lapidary", options, make)?)
+}

@@ -1,0 +1,257 @@
+//! Recipes side by side: numbers, layers, and the samples whose prediction changed.
+
+use super::load::picture_ui;
+use crate::engine::units;
+use crate::pipeline::compare::{ChangedSample, changed_samples, table};
+use crate::pipeline::evaluate::Report;
+use crate::workbench::project::Edit;
+use crate::workbench::ui::act::Act;
+use crate::workbench::ui::bench::{Bench, Point};
+use crate::workbench::ui::session::ErrorKind;
+use crate::workbench::ui::view::{View, decibels};
+use crate::workbench::ui::widgets::{empty, legend, small};
+use eframe::egui::scroll_area::DragScroll;
+use eframe::egui::{Align2, ComboBox, FontId, Label, RichText, ScrollArea, Sense, Ui, vec2};
+use egui_extras::{Column, TableBuilder};
+use std::sync::Arc;
+
+/// Pictures shown at most.
+pub const MOST_CHANGED: usize = 48;
+
+/// The points with a report, in the order of the recipes.
+#[must_use]
+pub fn measured(bench: &Bench) -> Vec<(&Point, &Arc<Report>)> {
+    bench.points.iter().filter_map(|p| Some((p, &p.measured.as_ref()?.report))).collect()
+}
+
+pub fn recipes_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
+    let Some(bench) = view.bench else {
+        return empty(ui, view.tokens, "No project is open", "Measured recipes are compared here.");
+    };
+    let found = measured(bench);
+    if found.is_empty() {
+        return empty(ui, view.tokens, "Nothing has been measured yet", "Shift+F5 evaluates every recipe of the run.");
+    }
+    let reports: Vec<&Report> = found.iter().map(|(_, r)| &***r).collect();
+    let rows = table(&reports);
+    const TITLES: [(&str, &str); 10] = [
+        ("Recipe", "On the frontier: no other has fewer bytes and at least its quality"),
+        ("Bytes", "Bytes of the exported file"),
+        ("Ratio", "Bytes of the original over bytes of the file"),
+        ("Top-1 (%)", "Share of samples whose label comes first, with the 95 % Wilson interval"),
+        ("Change", "Points of top-1 against the original on the same samples, with the 95 % half-width of the paired difference"),
+        ("Top-5", "Share of samples whose label is among the first five, in percent"),
+        ("KL mean", "KL(original ‖ compressed) in nats, mean over samples"),
+        ("KL p99", "KL(original ‖ compressed) in nats, 99th percentile"),
+        ("Flips", "Samples whose first class changed: to wrong / to right / in all"),
+        ("Samples", "Samples measured on"),
+    ];
+    ScrollArea::horizontal().auto_shrink([false, false]).show(ui, |ui| {
+        TableBuilder::new(ui)
+            .id_salt("compare recipes")
+            .striped(true)
+            .sense(Sense::click())
+            .drag_to_scroll(DragScroll::Never)
+            .column(Column::initial(130.0).at_least(90.0).clip(true).resizable(true))
+            .column(Column::exact(66.0))
+            .column(Column::exact(50.0))
+            .column(Column::exact(120.0))
+            .column(Column::exact(92.0))
+            .column(Column::exact(50.0))
+            .columns(Column::exact(64.0), 2)
+            .column(Column::exact(90.0))
+            .column(Column::remainder().at_least(54.0))
+            .header(20.0, |mut header| {
+                for (title, tip) in TITLES {
+                    header.col(|ui| drop(small(ui, view.tokens, title).on_hover_text(tip)));
+                }
+            })
+            .body(|body| {
+                body.rows(24.0, rows.len(), |mut row| {
+                    let (Some(line), Some((point, _))) = (rows.get(row.index()), found.get(row.index())) else { return };
+                    row.set_selected(point.name == bench.document().active);
+                    let stale = point.measured.as_ref().is_some_and(|m| m.stale);
+                    let color = if stale { view.tokens.stale } else { view.tokens.text };
+                    for (column, text) in row_cells(line, point, stale).into_iter().enumerate() {
+                        let strong = column == 0 && line.on_frontier;
+                        let text = RichText::new(text).color(color).size(12.0);
+                        let text = if strong { text.strong().underline() } else { text };
+                        row.col(|ui| drop(ui.add(Label::new(text).selectable(false).truncate())));
+                    }
+                    if row.response().clicked() {
+                        acts.push(Act::Edit(Edit::SelectRecipe(point.name.clone())));
+                    }
+                });
+            });
+    });
+}
+
+fn row_cells(row: &crate::pipeline::compare::Row<'_>, point: &Point, stale: bool) -> [String; 10] {
+    let r = row.report;
+    let none = || "–".to_owned();
+    [
+        if stale { format!("{} (stale)", point.name) } else { point.name.clone() },
+        units::bytes(r.bytes),
+        format!("{:.2}×", 1.0 / row.ratio.max(f64::MIN_POSITIVE)),
+        r.metrics.map_or_else(none, |m| format!("{:.2} ({:.1}–{:.1})", m.top1.value, m.top1.low, m.top1.high)),
+        row.change.map_or_else(none, |(change, half)| format!("{change:+.2} ± {half:.2}")),
+        r.metrics.map_or_else(none, |m| format!("{:.2}", m.top5.value)),
+        format!("{:.5}", r.fidelity.kl_mean),
+        format!("{:.4}", r.fidelity.kl_p99),
+        format!("{} / {} / {}", r.fidelity.flips_to_wrong, r.fidelity.flips_to_right, r.fidelity.flips),
+        r.samples.to_string(),
+    ]
+}
+
+pub fn layers_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
+    let Some(bench) = view.bench else {
+        return empty(ui, view.tokens, "No project is open", "Layer errors of measured recipes are compared here.");
+    };
+    let columns = measured(bench);
+    if columns.is_empty() {
+        return empty(ui, view.tokens, "Nothing has been measured yet", "Shift+F5 evaluates every recipe of the run.");
+    }
+    choices_ui(ui, view, bench, &columns, acts);
+    let kind = view.session.error_kind;
+    let base = bench.base.as_ref().and_then(|b| columns.iter().position(|(p, _)| p.name == *b));
+    let width = ((ui.available_width() - 150.0) / columns.len() as f32).clamp(46.0, 96.0);
+    ScrollArea::horizontal().auto_shrink([false, false]).show(ui, |ui| {
+        TableBuilder::new(ui)
+            .id_salt("compare layers")
+            .sense(Sense::click())
+            .drag_to_scroll(DragScroll::Never)
+            .column(Column::initial(130.0).at_least(80.0).clip(true))
+            .columns(Column::exact(width).clip(true), columns.len())
+            .header(20.0, |mut header| {
+                header.col(|ui| drop(small(ui, view.tokens, "Layer")));
+                for (point, _) in &columns {
+                    header.col(|ui| drop(ui.add(Label::new(RichText::new(&point.name).color(view.tokens.muted).size(11.5)).truncate())));
+                }
+            })
+            .body(|body| {
+                body.rows(20.0, bench.layers().len(), |mut row| {
+                    let Some(layer) = bench.layers().get(row.index()) else { return };
+                    row.set_selected(bench.selection.contains(row.index()));
+                    row.col(|ui| drop(ui.add(Label::new(RichText::new(&layer.name).size(12.0)).selectable(false).truncate())));
+                    let values: Vec<Option<f64>> = columns.iter().map(|(_, r)| error_of(r, &layer.name, kind)).collect();
+                    let against = base.map(|b| values[b]);
+                    for value in &values {
+                        row.col(|ui| cell_ui(ui, view, *value, against));
+                    }
+                    if row.response().clicked() {
+                        acts.push(Act::Jump(layer.name.clone()));
+                    }
+                });
+            });
+    });
+}
+
+fn choices_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, columns: &[(&Point, &Arc<Report>)], acts: &mut Vec<Act>) {
+    ui.horizontal(|ui| {
+        let kind = view.session.error_kind;
+        let response = ComboBox::from_id_salt("error kind").width(160.0).selected_text(kind.name()).show_ui(ui, |ui| {
+            for choice in ErrorKind::ALL {
+                if ui.selectable_label(choice == kind, choice.name()).on_hover_text(choice.explanation()).clicked() {
+                    acts.push(Act::ErrorKind(choice));
+                }
+            }
+        });
+        response.response.on_hover_text(kind.explanation()).accessible_name("Kind of error");
+        let text = bench.base.clone().map_or_else(|| "values".to_owned(), |b| format!("against {b}"));
+        let response = ComboBox::from_id_salt("base").width(130.0).selected_text(text).show_ui(ui, |ui| {
+            if ui.selectable_label(bench.base.is_none(), "values").clicked() {
+                acts.push(Act::Base(None));
+            }
+            for (point, _) in columns {
+                if ui.selectable_label(bench.base.as_deref() == Some(&point.name), format!("against {}", point.name)).clicked() {
+                    acts.push(Act::Base(Some(point.name.clone())));
+                }
+            }
+        });
+        drop(response.response.accessible_name("Values or differences"));
+        if bench.base.is_none() {
+            legend(ui, view.tokens);
+        } else {
+            small(ui, view.tokens, "dB more (+) or less (−) than it");
+        }
+    });
+}
+
+fn error_of(report: &Report, layer: &str, kind: ErrorKind) -> Option<f64> {
+    let error = report.layers.iter().find(|l| l.name == layer)?;
+    let value = match kind {
+        ErrorKind::Weight => error.weight_sqnr_db,
+        ErrorKind::Local => error.local_sqnr_db,
+        ErrorKind::Cumulative => error.cumulative_sqnr_db,
+    };
+    Some(value.unwrap_or(f64::INFINITY))
+}
+
+/// Difference at the ends of the color map, in dB.
+const DELTA_SPAN: f64 = 24.0;
+
+fn cell_ui(ui: &mut Ui, view: &View<'_>, value: Option<f64>, against: Option<Option<f64>>) {
+    let t = view.tokens;
+    let Some(value) = value else { return drop(small(ui, t, "–")) };
+    let (ground, text) = match against {
+        None => (t.error_at(value), if value.is_finite() { format!("{value:.1}") } else { "exact".to_owned() }),
+        Some(base) => {
+            let (value, base) = (value.min(99.0), base.unwrap_or(f64::NAN).min(99.0));
+            let delta = value - base;
+            if delta.is_nan() {
+                return drop(small(ui, t, "–"));
+            }
+            (t.difference.at((0.5 - 0.5 * delta / DELTA_SPAN) as f32), format!("{delta:+.1}"))
+        }
+    };
+    let rect = ui.max_rect().shrink2(vec2(1.0, 1.0));
+    ui.painter().rect_filled(rect, 2.0, ground);
+    ui.painter().text(rect.center(), Align2::CENTER_CENTER, text, FontId::proportional(11.0), t.text_on(ground));
+    let response = ui.interact(rect, ui.scope_id().with("cell"), Sense::hover());
+    response.on_hover_text(decibels(value));
+}
+
+/// The samples shown, for the panel and for the job that reads their pictures.
+#[must_use]
+pub fn shown_changes(bench: &Bench) -> Vec<ChangedSample> {
+    let reports: Vec<&Report> = measured(bench).into_iter().map(|(_, r)| &**r).filter(|r| r.split == "evaluate").collect();
+    let mut changes = changed_samples(&reports);
+    changes.truncate(MOST_CHANGED);
+    changes
+}
+
+pub fn changed_ui(ui: &mut Ui, view: &View<'_>) {
+    let Some(bench) = view.bench else {
+        return empty(ui, view.tokens, "No project is open", "Samples whose prediction changed are shown here.");
+    };
+    let found: Vec<(&Point, &Arc<Report>)> = measured(bench).into_iter().filter(|(_, r)| r.split == "evaluate").collect();
+    let changes = shown_changes(bench);
+    if changes.is_empty() {
+        return empty(ui, view.tokens, "No prediction changed", "Samples on which a measured recipe decides otherwise than the original are shown here.");
+    }
+    let t = view.tokens;
+    small(ui, t, format!("{} samples on which a recipe decides otherwise than the original", changes.len()));
+    ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
+        ui.horizontal_wrapped(|ui| {
+            ui.spacing_mut().item_spacing = vec2(8.0, 8.0);
+            for change in &changes {
+                let Some((_, texture)) = bench.changed.pictures.get(&change.sample) else { continue };
+                let class = |c: usize| bench.changed.class(c);
+                let right = |c: usize| change.label.is_none_or(|l| l == c);
+                let shade = |c: usize| if change.label.is_none() { t.text } else if right(c) { t.good } else { t.bad };
+                let after: Vec<usize> = change.after.iter().flatten().copied().collect();
+                let first = after.first().copied().unwrap_or(change.before);
+                let lines = [(format!("was {}", class(change.before)), shade(change.before)), (format!("now {}", class(first)), shade(first))];
+                let mut tip = format!("Sample {}", change.sample);
+                if let Some(label) = change.label {
+                    tip += &format!("\nLabel: {}", class(label));
+                }
+                tip += &format!("\nOriginal: {}", class(change.before));
+                for ((point, _), after) in found.iter().zip(&change.after) {
+                    tip += &format!("\n{}: {}", point.name, class(after.unwrap_or(change.before)));
+                }
+                picture_ui(ui, view, texture, &lines, &tip);
+            }
+        });
+    });
+}

@@ -1,0 +1,378 @@
+//! Layers × settings. The heat map at the right is the editor: a cell is layer × width.
+
+use crate::engine::units;
+use crate::pipeline::configure::{Activations, FloatFormat, Granularity, LayerPlan, Scheme, Sparsity};
+use crate::workbench::project::{Change, Edit};
+use crate::workbench::ui::act::{Act, Pick};
+use crate::workbench::ui::bench::Bench;
+use crate::workbench::ui::commands::Command;
+use crate::workbench::ui::scores::{WIDTHS, at_width};
+use crate::workbench::ui::session::Column as SortBy;
+use crate::workbench::ui::view::{View, decibels, shape_text};
+use crate::workbench::ui::widgets::{HeatCell, Icon, bar, empty, heat_cell, icon, legend, painting, small};
+use eframe::egui::{ComboBox, DragValue, Id, Key, Label, PointerButton, Rect, RichText, Sense, TextEdit, Ui, pos2, vec2};
+use egui_extras::{Column, TableBuilder, TableRow};
+
+const ROW: f32 = 26.0;
+const HEAT_CELL: f32 = 30.0;
+/// Between columns.
+const GAP: f32 = 6.0;
+
+/// What bars are drawn against.
+struct Scale {
+    parameters: f32,
+    bytes: f32,
+}
+
+pub fn grid_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
+    let Some(bench) = view.bench else {
+        return empty(ui, view.tokens, "No project is open", "Open one with Ctrl+O, or drop a project's folder or an ONNX file on this window.");
+    };
+    bar_ui(ui, view, bench, acts);
+    if bench.layers().is_empty() {
+        return empty(ui, view.tokens, "This model has no layer that can be compressed", "Layers are convolutions and matrix products with constant weights.");
+    }
+    if bench.rows.is_empty() {
+        return empty(ui, view.tokens, "No layer fits the filter", "Clear the filter box to see all layers.");
+    }
+    table_ui(ui, view, bench, acts);
+    if painting(ui) && !ui.input(|i| i.pointer.button_down(PointerButton::Primary)) {
+        ui.ctx().request_repaint();
+    }
+}
+
+/// Where the filter box is, so that a command can put the cursor into it.
+#[must_use]
+pub fn filter_id() -> Id {
+    Id::unique("layer filter")
+}
+
+fn bar_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
+    ui.horizontal(|ui| {
+        let mut filter = bench.filter.clone();
+        let edit = TextEdit::singleline(&mut filter).id(filter_id()).desired_width(190.0).hint_text("Name, op, size>10k, sqnr<20");
+        let response = ui.add(edit).accessible_name("Filter layers");
+        if response.changed() {
+            acts.push(Act::Filter(filter.clone()));
+        }
+        if response.has_focus() && ui.input(|i| i.key_pressed(Key::Escape)) {
+            acts.push(Act::Filter(String::new()));
+            response.surrender_focus();
+        }
+        let shown = if bench.rows.len() == bench.layers().len() {
+            format!("{} layers", bench.rows.len())
+        } else {
+            format!("{} of {} layers", bench.rows.len(), bench.layers().len())
+        };
+        small(ui, view.tokens, shown);
+        if bench.selection.len() > 1 {
+            small(ui, view.tokens, format!("{} selected", bench.selection.len()));
+        }
+        ui.with_layout(eframe::egui::Layout::right_to_left(eframe::egui::Align::Center), |ui| {
+            legend(ui, view.tokens);
+            small(ui, view.tokens, "Weight error");
+            if !bench.selection.is_empty() {
+                view.button(ui, Command::ResetLayers, acts);
+            }
+        });
+    });
+    ui.add_space(2.0);
+}
+
+fn table_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
+    let largest = |f: &dyn Fn(usize) -> u64| (0..bench.layers().len()).map(f).max().unwrap_or(1).max(1) as f32;
+    let scale = Scale {
+        parameters: largest(&|i| bench.layers()[i].parameters() as u64),
+        bytes: largest(&|i| bench.layer_plan(i).map_or(0, |l| l.original_bytes)),
+    };
+    ui.spacing_mut().item_spacing.x = GAP;
+    let heat = HEAT_CELL * WIDTHS.len() as f32 + 2.0;
+    let width = ui.available_width() - 8.0;
+    // What a narrow panel does without comes back when it is widened.
+    let roomy = width > 900.0;
+    let narrow = [58.0, 64.0, 38.0, 78.0, 66.0, 44.0, heat];
+    let wide = [78.0, 76.0, 54.0, 72.0];
+    let columns = 1 + narrow.len() + if roomy { wide.len() } else { 0 };
+    let fixed = narrow.iter().sum::<f32>() + if roomy { wide.iter().sum() } else { 0.0 } + GAP * (columns - 1) as f32;
+    let mut table = TableBuilder::new(ui)
+        .id_salt(("layers", roomy))
+        .striped(true)
+        .sense(Sense::click())
+        .drag_to_scroll(eframe::egui::scroll_area::DragScroll::Never)
+        .cell_layout(eframe::egui::Layout::left_to_right(eframe::egui::Align::Center))
+        .column(Column::exact((width - fixed).max(80.0)).clip(true));
+    if roomy {
+        table = table.column(Column::exact(wide[0]).clip(true)).column(Column::exact(wide[1]).clip(true));
+    }
+    table = narrow[..4].iter().fold(table, |table, &w| table.column(Column::exact(w)));
+    if roomy {
+        table = table.column(Column::exact(wide[2])).column(Column::exact(wide[3]));
+    }
+    table = narrow[4..].iter().fold(table, |table, &w| table.column(Column::exact(w)));
+    if bench.selection.reveal
+        && let Some(row) = bench.rows.iter().position(|r| Some(*r) == bench.selection.primary())
+    {
+        table = table.scroll_to_row(row, None);
+    }
+    table
+        .header(22.0, |mut header| header_ui(&mut header, view, roomy, acts))
+        .body(|body| body.rows(ROW, bench.rows.len(), |mut row| row_ui(&mut row, view, bench, &scale, roomy, acts)));
+}
+
+fn header_ui(header: &mut TableRow<'_, '_>, view: &View<'_>, roomy: bool, acts: &mut Vec<Act>) {
+    let mut title = |text: &str, sort: Option<SortBy>, tip: &str| {
+        header.col(|ui| title_ui(ui, view, text, sort, tip, acts));
+    };
+    title("Layer", Some(SortBy::Name), "The weight's name; click to sort by it");
+    if roomy {
+        title("Op", Some(SortBy::Op), "What kind of product the layer computes");
+        title("Shape", None, "Shape of the weight");
+    }
+    title("Weights", Some(SortBy::Params), "Number of weights");
+    title("Scheme", None, "How weights are stored: floats, or integers (int: symmetric, uint: asymmetric)");
+    title("Bits", Some(SortBy::Bits), "Bits of one weight; drag to change");
+    title("Scales", None, "Which weights share a scale");
+    if roomy {
+        title("Pruned", None, "Share of the weights that is set to zero, the smallest first; drag to change");
+        title("Inputs", None, "How the data that the layer reads is stored");
+    }
+    title("Bytes", Some(SortBy::Bytes), "Bytes of the stored weight: codes, scales and zero points");
+    title("SQNR", Some(SortBy::Sqnr), "Weight error as signal to noise, in dB: more is better");
+    header.col(|ui| widths_ui(ui, view));
+}
+
+fn title_ui(ui: &mut Ui, view: &View<'_>, text: &str, sort: Option<SortBy>, tip: &str, acts: &mut Vec<Act>) {
+    let label = Label::new(RichText::new(text).color(view.tokens.muted).size(11.5)).sense(if sort.is_some() { Sense::click() } else { Sense::hover() });
+    let response = ui.add(label).on_hover_text(tip);
+    if let Some(sort) = sort {
+        if view.session.sort == sort {
+            let (rect, _) = ui.allocate_exact_size(vec2(10.0, 10.0), Sense::hover());
+            let arrow = if view.session.descending { Icon::Down } else { Icon::Up };
+            arrow.paint(ui.painter(), rect, view.tokens.muted);
+        }
+        if response.clicked() {
+            acts.push(Act::Sort(sort));
+        }
+    }
+}
+
+fn widths_ui(ui: &mut Ui, view: &View<'_>) {
+    let rect = ui.max_rect();
+    for (i, bits) in WIDTHS.iter().enumerate() {
+        let center = pos2(rect.left() + (i as f32 + 0.5) * HEAT_CELL, rect.center().y);
+        let text = if *bits == 8 { "8 bit".to_owned() } else { bits.to_string() };
+        ui.painter().text(center, eframe::egui::Align2::CENTER_CENTER, text, eframe::egui::FontId::proportional(11.5), view.tokens.muted);
+    }
+}
+
+fn row_ui(row: &mut TableRow<'_, '_>, view: &View<'_>, bench: &Bench, scale: &Scale, roomy: bool, acts: &mut Vec<Act>) {
+    let Some(&index) = bench.rows.get(row.index()) else { return };
+    let (Some(layer), plan) = (bench.layers().get(index), bench.layer_plan(index)) else { return };
+    row.set_selected(bench.selection.contains(index));
+    row.col(|ui| name_ui(ui, view, &layer.name, plan));
+    if roomy {
+        row.col(|ui| drop(small(ui, view.tokens, layer.kind.name())));
+        row.col(|ui| drop(small(ui, view.tokens, shape_text(&layer.shape)).on_hover_text(macs_text(layer.macs))));
+    }
+    row.col(|ui| {
+        let count = layer.parameters() as u64;
+        drop(bar(ui, (count as f32 / scale.parameters).sqrt(), &units::count(count), view.tokens.bar, view.tokens.text));
+    });
+    match plan {
+        Some(plan) => settings_ui(row, view, bench, index, plan, roomy, acts),
+        None => (0..if roomy { 5 } else { 3 }).for_each(|_| drop(row.col(|_| {}))),
+    }
+    row.col(|ui| bytes_ui(ui, view, plan, scale));
+    row.col(|ui| {
+        let score = plan.and_then(|p| bench.scores.get(index, &p.treatment));
+        let text = score.map_or_else(|| "…".to_owned(), |s| decibels(s.sqnr_db).replace(" dB", ""));
+        ui.label(RichText::new(text).color(view.tokens.text).size(12.0));
+    });
+    row.col(|ui| heat_ui(ui, view, bench, index, plan, acts));
+    let response = row.response();
+    if response.clicked() {
+        let modifiers = response.ctx.input(|i| i.modifiers);
+        let how = if modifiers.shift { Pick::Range } else if modifiers.command { Pick::Toggle } else { Pick::Only };
+        acts.push(Act::Select { layer: index, how });
+    }
+}
+
+fn macs_text(macs: Option<u64>) -> String {
+    macs.map_or_else(|| "Operations unknown: the model's sizes are open".to_owned(), |m| format!("{} multiply-adds per sample", units::count(m)))
+}
+
+fn name_ui(ui: &mut Ui, view: &View<'_>, name: &str, plan: Option<&LayerPlan>) {
+    if let Some(reason) = plan.and_then(|p| p.refusal.as_ref()) {
+        icon(ui, Icon::Warning, view.tokens.warn, reason);
+    } else if let Some(note) = plan.and_then(|p| p.note.as_ref()) {
+        icon(ui, Icon::Info, view.tokens.muted, note);
+    }
+    ui.add(Label::new(RichText::new(name).color(view.tokens.text)).truncate().selectable(false));
+}
+
+fn bytes_ui(ui: &mut Ui, view: &View<'_>, plan: Option<&LayerPlan>, scale: &Scale) {
+    let Some(plan) = plan else { return };
+    let share = (plan.bytes as f32 / scale.bytes).sqrt();
+    let text = units::bytes(plan.bytes);
+    let response = bar(ui, share, &text, view.tokens.bar, view.tokens.text);
+    response.on_hover_text(format!("{} of {} bytes", plan.bytes, plan.original_bytes));
+}
+
+/// The columns that edit: scheme, bits, scales, pruned, inputs.
+fn settings_ui(row: &mut TableRow<'_, '_>, view: &View<'_>, bench: &Bench, index: usize, plan: &LayerPlan, roomy: bool, acts: &mut Vec<Act>) {
+    let layer = &plan.layer.name;
+    let treat = |change: Change| Edit::Treat { layers: bench.targets(index), change };
+    let weights = |scheme: Scheme| Change { weights: Some(scheme), ..Change::default() };
+    let wanted = plan.wanted.weights;
+    row.col(|ui| {
+        if let Some(scheme) = scheme_ui(ui, layer, wanted) {
+            acts.push(Act::Edit(treat(weights(scheme))));
+        }
+    });
+    row.col(|ui| {
+        if let Some(bits) = bits_ui(ui, view, layer, wanted) {
+            acts.push(Act::Drag(treat(weights(wanted.with_bits(bits)))));
+        }
+    });
+    row.col(|ui| {
+        if let Some(scheme) = scales_ui(ui, view, layer, wanted) {
+            acts.push(Act::Edit(treat(weights(scheme))));
+        }
+    });
+    if roomy {
+        row.col(|ui| {
+            if let Some(sparsity) = pruned_ui(ui, layer, plan.wanted.sparsity) {
+                acts.push(Act::Drag(treat(Change { sparsity: Some(sparsity), ..Change::default() })));
+            }
+        });
+        row.col(|ui| {
+            if let Some(activations) = inputs_ui(ui, layer, plan.wanted.activations) {
+                acts.push(Act::Edit(treat(Change { activations: Some(activations), ..Change::default() })));
+            }
+        });
+    }
+}
+
+fn combo<T: PartialEq + Copy>(ui: &mut Ui, name: String, width: f32, present: T, text: &str, choices: &[(T, String)]) -> Option<T> {
+    let mut chosen = present;
+    let response = ComboBox::from_id_salt(&name)
+        .width(width)
+        .selected_text(RichText::new(text.to_owned()).size(12.0))
+        .show_ui(ui, |ui| {
+            for (choice, words) in choices {
+                ui.selectable_value(&mut chosen, *choice, words.clone());
+            }
+        })
+        .response;
+    drop(response.accessible_name(name));
+    (chosen != present).then_some(chosen)
+}
+
+#[must_use]
+fn scheme_ui(ui: &mut Ui, layer: &str, present: Scheme) -> Option<Scheme> {
+    #[derive(PartialEq, Clone, Copy)]
+    enum Kind {
+        F32,
+        F16,
+        Int,
+        Uint,
+    }
+    let (kind, text) = match present {
+        Scheme::Float(FloatFormat::F32) => (Kind::F32, "fp32"),
+        Scheme::Float(FloatFormat::F16) => (Kind::F16, "fp16"),
+        Scheme::Integer { symmetric: true, .. } => (Kind::Int, "int"),
+        Scheme::Integer { .. } => (Kind::Uint, "uint"),
+    };
+    let choices = [
+        (Kind::F32, "fp32: as the model has them"),
+        (Kind::F16, "fp16: half floats"),
+        (Kind::Int, "int: symmetric integers"),
+        (Kind::Uint, "uint: asymmetric integers"),
+    ];
+    let choices = choices.map(|(k, t)| (k, t.to_owned()));
+    let chosen = combo(ui, format!("Scheme of {layer}"), 54.0, kind, text, &choices)?;
+    let (bits, granularity) = match present {
+        Scheme::Integer { bits, granularity, .. } => (bits, granularity),
+        Scheme::Float(_) => (8, Granularity::Channel),
+    };
+    Some(match chosen {
+        Kind::F32 => Scheme::F32,
+        Kind::F16 => Scheme::Float(FloatFormat::F16),
+        Kind::Int => Scheme::Integer { bits, symmetric: true, granularity },
+        Kind::Uint => Scheme::Integer { bits, symmetric: false, granularity },
+    })
+}
+
+fn bits_ui(ui: &mut Ui, view: &View<'_>, layer: &str, present: Scheme) -> Option<u8> {
+    if let Scheme::Float(_) = present {
+        small(ui, view.tokens, present.bits().to_string());
+        return None;
+    }
+    let mut bits = present.bits();
+    let response = ui.add(DragValue::new(&mut bits).range(2..=8).speed(0.04));
+    let response = response.accessible_name(format!("Bits of {layer}"));
+    (response.changed() && bits != present.bits()).then_some(bits)
+}
+
+fn scales_ui(ui: &mut Ui, view: &View<'_>, layer: &str, present: Scheme) -> Option<Scheme> {
+    let Scheme::Integer { bits, symmetric, granularity } = present else {
+        small(ui, view.tokens, "none");
+        return None;
+    };
+    let text = match granularity {
+        Granularity::Tensor => "tensor".to_owned(),
+        Granularity::Channel => "channel".to_owned(),
+        Granularity::Group(size) => format!("group {size}"),
+    };
+    let mut choices = vec![(Granularity::Tensor, "one per tensor".to_owned()), (Granularity::Channel, "one per output channel".to_owned())];
+    choices.extend([16, 32, 64, 128].map(|size| (Granularity::Group(size), format!("one per group of {size}"))));
+    let chosen = combo(ui, format!("Scales of {layer}"), 66.0, granularity, &text, &choices)?;
+    Some(Scheme::Integer { bits, symmetric, granularity: chosen })
+}
+
+fn pruned_ui(ui: &mut Ui, layer: &str, present: Sparsity) -> Option<Sparsity> {
+    let mut percent = match present {
+        Sparsity::Fraction(f) => f * 100.0,
+        Sparsity::Dense | Sparsity::Threshold(_) => 0.0,
+    };
+    let mut drag = DragValue::new(&mut percent).range(0.0..=95.0).speed(0.5).max_decimals(0).suffix(" %");
+    if let Sparsity::Threshold(t) = present {
+        drag = drag.custom_formatter(move |_, _| format!("<{t}"));
+    }
+    let response = ui.add(drag).accessible_name(format!("Pruned share of {layer}"));
+    response.changed().then(|| if percent <= 0.0 { Sparsity::Dense } else { Sparsity::Fraction((percent / 100.0 * 200.0).round() / 200.0) })
+}
+
+fn inputs_ui(ui: &mut Ui, layer: &str, present: Activations) -> Option<Activations> {
+    let text = match present {
+        Activations::None => "float",
+        Activations::Dynamic => "dynamic",
+        Activations::Static => "static",
+    };
+    let choices = [
+        (Activations::None, "float: as the model has them"),
+        (Activations::Dynamic, "dynamic: 8 bits, range found for every batch"),
+        (Activations::Static, "static: 8 bits, range found by calibration"),
+    ];
+    combo(ui, format!("Inputs of {layer}"), 62.0, present, text, &choices.map(|(a, t)| (a, t.to_owned())))
+}
+
+fn heat_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: Option<&LayerPlan>, acts: &mut Vec<Act>) {
+    let Some(plan) = plan else { return };
+    let area = ui.max_rect();
+    for (i, &bits) in WIDTHS.iter().enumerate() {
+        let left = area.left() + i as f32 * HEAT_CELL;
+        let rect = Rect::from_min_max(pos2(left, area.top()), pos2(left + HEAT_CELL, area.bottom()));
+        let treatment = at_width(&plan.treatment, bits);
+        let cell = HeatCell {
+            layer: &plan.layer.name,
+            bits,
+            sqnr_db: bench.scores.get(index, &treatment).map(|s| s.sqnr_db),
+            chosen: plan.treatment.weights.bits() == bits,
+        };
+        if heat_cell(ui, rect, ui.scope_id().with(("heat", index, bits)), view.tokens, &cell) {
+            let change = Change { weights: Some(plan.wanted.weights.with_bits(bits)), ..Change::default() };
+            acts.push(Act::Drag(Edit::Treat { layers: vec![plan.layer.name.clone()], change }));
+        }
+    }
+}

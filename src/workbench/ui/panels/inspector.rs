@@ -1,0 +1,279 @@
+//! The inspected layer: what its weights look like before and after, and what if.
+
+use crate::engine::units;
+use crate::pipeline::configure::{Granularity, LayerPlan, Scheme, Sparsity, Treatment};
+use crate::workbench::project::{Change, Edit};
+use crate::workbench::ui::act::Act;
+use crate::workbench::ui::bench::Bench;
+use crate::workbench::ui::inspect::{LayerFacts, Treated};
+use crate::workbench::ui::plots::{FEW_STEPS, channels_ui, histogram_ui, tick};
+use crate::workbench::ui::scores::{WIDTHS, at_width};
+use crate::workbench::ui::view::{View, decibels, shape_text};
+use crate::workbench::ui::widgets::{Icon, bar, empty, heading, icon, section, small};
+use eframe::egui::{Align2, FontId, Grid, Image, Label, Rect, RichText, ScrollArea, Sense, Slider, Stroke, StrokeKind, Ui, Vec2, pos2, vec2};
+
+pub fn inspector_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
+    let selected = view.bench.and_then(|b| Some((b, b.selection.primary()?)));
+    let Some((bench, index)) = selected else {
+        return empty(ui, view.tokens, "No layer is selected", "Click a layer in the table to see its weights.");
+    };
+    let (Some(layer), Some(plan)) = (bench.layers().get(index), bench.layer_plan(index)) else {
+        return empty(ui, view.tokens, "The active recipe does not fit this model", "Choose another recipe above; the log says why.");
+    };
+    ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
+        ui.add_space(2.0);
+        ui.add(Label::new(RichText::new(&layer.name).color(view.tokens.text).size(16.0).strong()).truncate());
+        let text = format!("{}, {} = {} weights", layer.kind.name(), shape_text(&layer.shape), units::count(layer.parameters() as u64));
+        small(ui, view.tokens, text);
+        controls_ui(ui, view, bench, index, plan, acts);
+        let facts = bench.facts.as_deref().filter(|f| f.index == index);
+        let Some(facts) = facts else {
+            ui.add_space(8.0);
+            small(ui, view.tokens, "Reading the weights…");
+            return;
+        };
+        let treated = bench.treated.as_deref();
+        numbers_ui(ui, view, plan, treated);
+        why_ui(ui, view, plan, facts, treated);
+        charts_ui(ui, view, bench, plan, facts, treated);
+        what_if_ui(ui, view, bench, index, plan, treated, acts);
+    });
+}
+
+/// Width and pruning, live.
+fn controls_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: &LayerPlan, acts: &mut Vec<Act>) {
+    let edit = |change: Change| Act::Drag(Edit::Treat { layers: bench.targets(index), change });
+    ui.add_space(4.0);
+    Grid::new("inspector controls").num_columns(2).spacing([8.0, 4.0]).show(ui, |ui| {
+        ui.spacing_mut().slider_width = (ui.available_width() - 150.0).clamp(80.0, 240.0);
+        let label = small(ui, view.tokens, "Width");
+        let present = plan.wanted.weights.bits();
+        let mut bits = present.min(9);
+        let names = |v: f64, _: std::ops::RangeInclusive<usize>| if v > 8.0 { "float".to_owned() } else { format!("{v:.0} bits") };
+        let slider = Slider::new(&mut bits, 2..=9).custom_formatter(names).custom_parser(|t| t.trim_end_matches(" bits").parse().ok());
+        if ui.add(slider).labelled_by(label.id).changed() && bits != present.min(9) {
+            let width = if bits > 8 { 32 } else { bits };
+            acts.push(edit(Change { weights: Some(plan.wanted.weights.with_bits(width)), ..Change::default() }));
+        }
+        ui.end_row();
+        let label = small(ui, view.tokens, "Pruned");
+        let mut percent = match plan.wanted.sparsity {
+            Sparsity::Fraction(f) => (f * 100.0).round() as u32,
+            Sparsity::Dense | Sparsity::Threshold(_) => 0,
+        };
+        if ui.add(Slider::new(&mut percent, 0..=95).suffix(" %")).labelled_by(label.id).changed() {
+            let sparsity = if percent == 0 { Sparsity::Dense } else { Sparsity::Fraction(percent as f32 / 100.0) };
+            acts.push(edit(Change { sparsity: Some(sparsity), ..Change::default() }));
+        }
+        ui.end_row();
+    });
+}
+
+fn numbers_ui(ui: &mut Ui, view: &View<'_>, plan: &LayerPlan, treated: Option<&Treated>) {
+    let t = view.tokens;
+    ui.add_space(4.0);
+    ui.horizontal_wrapped(|ui| {
+        if let Some(treated) = treated {
+            ui.label(RichText::new(decibels(treated.score.sqnr_db)).color(t.text).strong());
+            small(ui, t, "weight SQNR");
+            ui.label(RichText::new(format!("{:.1} %", treated.score.zero_fraction * 100.0)).color(t.text).strong());
+            small(ui, t, "zeros");
+        }
+        ui.label(RichText::new(units::bytes(plan.bytes)).color(t.text).strong());
+        small(ui, t, format!("of {}", units::bytes(plan.original_bytes)));
+    });
+    for (shape, color, text) in [(Icon::Warning, t.warn, &plan.refusal), (Icon::Info, t.muted, &plan.note)] {
+        if let Some(text) = text {
+            ui.horizontal(|ui| {
+                icon(ui, shape, color, text);
+                ui.add(Label::new(RichText::new(text).color(t.muted).size(11.5)).wrap());
+            });
+        }
+    }
+}
+
+/// The one scale that all channels share, if they do.
+fn shared_scale(plan: &LayerPlan, treated: Option<&Treated>) -> Option<f32> {
+    match (plan.treatment.weights, treated?.scales.as_slice()) {
+        (Scheme::Integer { granularity: Granularity::Tensor, .. }, [scale]) => Some(*scale),
+        _ => None,
+    }
+}
+
+/// In words: why one scale for all channels breaks a layer.
+fn why_ui(ui: &mut Ui, view: &View<'_>, plan: &LayerPlan, facts: &LayerFacts, treated: Option<&Treated>) {
+    let Some(step) = shared_scale(plan, treated) else { return };
+    let (lost, all) = (facts.channels_below(FEW_STEPS, step), facts.spreads.len());
+    let (shape, color) = if lost * 10 > all { (Icon::Warning, view.tokens.bad) } else { (Icon::Info, view.tokens.muted) };
+    let widest = facts.spreads.iter().map(|s| s.width()).fold(0.0, f32::max);
+    let narrowest = facts.spreads.iter().map(|s| s.width()).fold(f32::INFINITY, f32::min);
+    let mut text = format!("{lost} of {all} channels span fewer than {FEW_STEPS:.0} steps of the shared scale (step {}).", tick(step));
+    if narrowest > 0.0 && widest / narrowest > 4.0 {
+        text += &format!(" The widest channel is {:.0} times the narrowest: the scale fits it and loses the others. One scale per channel mends this.", widest / narrowest);
+    }
+    ui.add_space(2.0);
+    ui.horizontal_top(|ui| {
+        icon(ui, shape, color, "One scale for all channels");
+        ui.add(Label::new(RichText::new(text).color(view.tokens.text).size(12.0)).wrap());
+    });
+}
+
+fn charts_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, plan: &LayerPlan, facts: &LayerFacts, treated: Option<&Treated>) {
+    let t = view.tokens;
+    ui.add_space(6.0);
+    ui.horizontal(|ui| {
+        heading(ui, t, "Weights");
+        key_ui(ui, view, t.before, "before");
+        key_ui(ui, view, t.after, "after");
+    });
+    histogram_ui(ui, t, facts, treated, 112.0);
+    let shared = shared_scale(plan, treated);
+    ui.add_space(4.0);
+    ui.horizontal(|ui| {
+        heading(ui, t, "Channel ranges");
+        if shared.is_some() {
+            key_ui(ui, view, t.bad, "lost");
+            key_ui(ui, view, t.warn, "4 steps");
+        }
+    });
+    channels_ui(ui, t, facts, treated, shared, 112.0);
+    error_ui(ui, view, bench, facts);
+}
+
+fn key_ui(ui: &mut Ui, view: &View<'_>, color: eframe::egui::Color32, text: &str) {
+    let (rect, _) = ui.allocate_exact_size(vec2(9.0, 9.0), Sense::hover());
+    ui.painter().rect_filled(rect, 2.0, color);
+    small(ui, view.tokens, text);
+}
+
+fn error_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, facts: &LayerFacts) {
+    let t = view.tokens;
+    section(ui, t, "Weight error, before minus after");
+    let Some((picture, texture)) = bench.picture.as_ref().filter(|p| p.layer == facts.index).and_then(|p| Some((p, p.texture()?))) else {
+        small(ui, t, "Being drawn…");
+        return;
+    };
+    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 108.0), Sense::hover());
+    let area = Rect::from_min_max(pos2(rect.left() + 44.0, rect.top()), rect.max);
+    Image::new((texture.id(), Vec2::new(picture.columns as f32, picture.rows as f32)))
+        .fit_to_exact_size(area.size())
+        .maintain_aspect_ratio(false)
+        .paint_at(ui, area);
+    ui.painter().rect_stroke(area, 0.0, Stroke::new(1.0, t.line), StrokeKind::Outside);
+    let font = FontId::proportional(10.5);
+    ui.painter().text(area.left_top() - vec2(5.0, 0.0), Align2::RIGHT_TOP, "out 0", font.clone(), t.muted);
+    ui.painter().text(area.left_bottom() - vec2(5.0, 0.0), Align2::RIGHT_BOTTOM, format!("{}", facts.spreads.len().saturating_sub(1)), font.clone(), t.muted);
+    let text = format!("Rows: {} output channels. Columns: inputs × taps. Colors from −{} to {}", facts.spreads.len(), tick(picture.range), tick(picture.range));
+    let pointer = response.hover_pos();
+    let cell = pointer.and_then(|p| {
+        let row = ((p.y - area.top()) / area.height() * picture.rows as f32) as usize;
+        let column = ((p.x - area.left()) / area.width() * picture.columns as f32) as usize;
+        let value = picture.cells.get(row * picture.columns + column).filter(|_| column < picture.columns && area.contains(p))?;
+        Some(format!("{text}\nHere: {}", tick(*value)))
+    });
+    response.on_hover_text_at_pointer(cell.unwrap_or_else(|| text.clone()));
+    ui.horizontal(|ui| {
+        ui.add_space(44.0);
+        small(ui, t, format!("−{}", tick(picture.range)));
+        let (strip, _) = ui.allocate_exact_size(vec2(80.0, 8.0), Sense::hover());
+        for step in 0..80 {
+            let slice = Rect::from_min_size(pos2(strip.left() + step as f32, strip.top()), vec2(1.0, strip.height()));
+            ui.painter().rect_filled(slice, 0.0, t.difference.at(step as f32 / 79.0));
+        }
+        small(ui, t, tick(picture.range));
+        small(ui, t, "columns: inputs × taps");
+    });
+}
+
+/// Bytes of the weight at another width, laid out as now.
+fn bytes_at(plan: &LayerPlan, treatment: &Treatment, groups: usize) -> u64 {
+    let parameters = plan.layer.parameters() as u64;
+    let stored = treatment.weights.storage().bits() as u64;
+    let codes = (parameters * stored).div_ceil(8);
+    match treatment.weights {
+        Scheme::Float(_) => codes,
+        Scheme::Integer { symmetric, .. } => {
+            let zero_points = if symmetric { 0 } else { (groups as u64 * stored).div_ceil(8) };
+            codes + 4 * groups as u64 + zero_points
+        }
+    }
+}
+
+/// Error and bytes over the width: a chart and its table in one.
+fn what_if_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: &LayerPlan, treated: Option<&Treated>, acts: &mut Vec<Act>) {
+    let t = view.tokens;
+    section(ui, t, "What if");
+    let groups = match plan.treatment.weights {
+        Scheme::Integer { .. } => treated.map_or(1, |d| d.scales.len()),
+        Scheme::Float(_) => plan.layer.out_channels(),
+    };
+    let third = (ui.available_width() - 60.0) * 0.5 - 8.0;
+    Grid::new("what if").num_columns(3).spacing([8.0, 1.0]).show(ui, |ui| {
+        small(ui, t, "Bits");
+        small(ui, t, "Weight SQNR (dB)");
+        small(ui, t, "Bytes");
+        ui.end_row();
+        for bits in WIDTHS {
+            let treatment = at_width(&plan.treatment, bits);
+            let chosen = plan.treatment.weights.bits() == bits;
+            let response = ui.selectable_label(chosen, format!("{bits} bits"));
+            if response.on_hover_text("Set the layer to this width").clicked() {
+                let change = Change { weights: Some(plan.wanted.weights.with_bits(bits)), ..Change::default() };
+                acts.push(Act::Edit(Edit::Treat { layers: bench.targets(index), change }));
+            }
+            let score = bench.scores.get(index, &treatment);
+            let (share, text, ground) = match score {
+                Some(s) if s.sqnr_db.is_finite() => ((s.sqnr_db / 50.0) as f32, format!("{:.1}", s.sqnr_db), t.bar),
+                Some(_) => (1.0, "exact".to_owned(), t.bar),
+                None => (0.0, "…".to_owned(), t.bar),
+            };
+            cell_ui(ui, third, |ui| drop(bar(ui, share, &text, ground, t.text)));
+            let bytes = bytes_at(plan, &treatment, groups);
+            let share = bytes as f32 / plan.original_bytes.max(1) as f32;
+            cell_ui(ui, third, |ui| drop(bar(ui, share, &units::bytes(bytes), t.bar, t.text)));
+            ui.end_row();
+        }
+    });
+}
+
+fn cell_ui(ui: &mut Ui, width: f32, add: impl FnOnce(&mut Ui)) {
+    ui.allocate_ui(vec2(width, 20.0), |ui| {
+        ui.set_min_width(width);
+        add(ui);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_scales_and_zero_points() {
+        let layer = crate::engine::graph::Layer {
+            name: "a".to_owned(),
+            node: crate::engine::graph::NodeId(0),
+            kind: crate::engine::graph::LayerKind::Conv,
+            input: "x".into(),
+            output: "y".into(),
+            weight: "w".into(),
+            bias: None,
+            shape: vec![4, 3, 3, 3],
+            out_axis: 0,
+            macs: None,
+        };
+        let treatment = Treatment { weights: Scheme::per_channel(4), ..Treatment::UNCHANGED };
+        let plan = LayerPlan {
+            layer,
+            wanted: treatment,
+            treatment,
+            layout: crate::engine::graph::ScaleLayout::Axis(0),
+            bytes: 0,
+            original_bytes: 432,
+            refusal: None,
+            note: None,
+        };
+        assert_eq!(bytes_at(&plan, &treatment, 4), 54 + 16);
+        let asymmetric = Treatment { weights: Scheme::Integer { bits: 8, symmetric: false, granularity: Granularity::Channel }, ..treatment };
+        assert_eq!(bytes_at(&plan, &asymmetric, 4), 108 + 16 + 4);
+    }
+}

@@ -1,0 +1,207 @@
+//! The trade-off: quality over bytes for every recipe, as a chart and as the table behind it.
+
+use crate::engine::units;
+use crate::pipeline::compare::frontier;
+use crate::workbench::project::Edit;
+use crate::workbench::ui::act::Act;
+use crate::workbench::ui::bench::{Bench, Point};
+use crate::workbench::ui::plots::{Mark, tradeoff_plot};
+use crate::workbench::ui::session::Axis;
+use crate::workbench::ui::view::{View, decibels, percent};
+use crate::workbench::ui::widgets::{empty, small};
+use eframe::egui::scroll_area::DragScroll;
+use eframe::egui::{ComboBox, Label, RichText, Sense, Ui, vec2};
+use egui_extras::{Column, TableBuilder};
+
+/// An exact result on an axis of dB.
+const EXACT_DB: f64 = 80.0;
+
+pub fn tradeoff_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
+    let Some(bench) = view.bench else {
+        return empty(ui, view.tokens, "No project is open", "Every recipe becomes a mark here.");
+    };
+    let axis = view.axis();
+    let marks = marks(bench, axis);
+    ui.horizontal(|ui| {
+        axis_ui(ui, view, axis, acts);
+        key_ui(ui, view, axis);
+    });
+    if marks.is_empty() {
+        return empty(ui, view.tokens, "Nothing has been measured yet", "F5 measures the active recipe, Shift+F5 every recipe of the run.");
+    }
+    if let Some(mark) = tradeoff_plot(ui, view.tokens, &marks, axis.name()).and_then(|i| marks.get(i)) {
+        acts.push(Act::Edit(Edit::SelectRecipe(mark.name.clone())));
+    }
+}
+
+fn axis_ui(ui: &mut Ui, view: &View<'_>, axis: Axis, acts: &mut Vec<Act>) {
+    let response = ComboBox::from_id_salt("trade-off axis").width(210.0).selected_text(axis.name()).show_ui(ui, |ui| {
+        for choice in Axis::ALL {
+            if ui.selectable_label(choice == axis, choice.name()).clicked() {
+                acts.push(Act::Axis(choice));
+            }
+        }
+    });
+    drop(response.response.accessible_name("Quality on the chart"));
+    let _ = view;
+}
+
+fn key_ui(ui: &mut Ui, view: &View<'_>, axis: Axis) {
+    let t = view.tokens;
+    let marks: [(&str, bool, eframe::egui::Color32); 3] =
+        [("measured", true, t.measured), ("predicted", false, t.predicted), ("stale", false, t.stale)];
+    for (text, filled, color) in marks {
+        let (rect, _) = ui.allocate_exact_size(vec2(10.0, 10.0), Sense::hover());
+        if filled {
+            ui.painter().circle_filled(rect.center(), 4.5, color);
+        } else {
+            ui.painter().circle_stroke(rect.center(), 4.0, eframe::egui::Stroke::new(1.5, color));
+        }
+        small(ui, t, text);
+    }
+    if axis == Axis::Top1 {
+        small(ui, t, "predictions: read off the measured recipes").on_hover_text(
+            "A recipe that has not been measured stands where measured recipes of the same weight SQNR suggest: a guess, drawn hollow",
+        );
+    }
+}
+
+/// The quality of a point on an axis: measured, else predicted.
+fn measured_quality(point: &Point, axis: Axis) -> Option<(f64, Option<(f64, f64)>)> {
+    let report = &point.measured.as_ref()?.report;
+    match axis {
+        Axis::Top1 => report.metrics.map(|m| (m.top1.value, Some((m.top1.low, m.top1.high)))),
+        Axis::Kl => Some((report.fidelity.kl_mean, None)),
+        Axis::WeightSqnr => None,
+    }
+}
+
+/// Top-1 and KL follow the weight error only roughly: read off the measured recipes, between the
+/// two whose weight SQNR lies on either side.
+fn predicted_quality(point: &Point, axis: Axis, known: &[(f64, f64)]) -> Option<f64> {
+    let sqnr = point.sqnr_db?.min(EXACT_DB);
+    if axis == Axis::WeightSqnr {
+        return Some(sqnr);
+    }
+    let (first, last) = (known.first()?, known.last()?);
+    if known.len() < 2 {
+        return None;
+    }
+    let after = known.iter().position(|k| k.0 >= sqnr);
+    Some(match after {
+        Some(0) => first.1,
+        None => last.1,
+        Some(i) => {
+            let (a, b) = (known[i - 1], known[i]);
+            let share = if b.0 > a.0 { (sqnr - a.0) / (b.0 - a.0) } else { 1.0 };
+            a.1 + (b.1 - a.1) * share
+        }
+    })
+}
+
+fn marks(bench: &Bench, axis: Axis) -> Vec<Mark> {
+    let mut known: Vec<(f64, f64)> = bench
+        .points
+        .iter()
+        .filter(|p| p.fresh().is_some())
+        .filter_map(|p| Some((p.sqnr_db?.min(EXACT_DB), measured_quality(p, axis)?.0)))
+        .collect();
+    known.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut marks: Vec<Mark> = bench.points.iter().filter_map(|p| mark(bench, p, axis, &known)).collect();
+    for measured in [true, false] {
+        let chosen: Vec<usize> = (0..marks.len()).filter(|&i| marks[i].measured == measured && !marks[i].stale).collect();
+        let sign = if axis == Axis::Kl { -1.0 } else { 1.0 };
+        let points: Vec<(f64, f64)> = chosen.iter().map(|&i| (marks[i].bytes, sign * marks[i].quality)).collect();
+        for best in frontier(&points) {
+            marks[chosen[best]].on_frontier = true;
+        }
+    }
+    marks
+}
+
+fn mark(bench: &Bench, point: &Point, axis: Axis, known: &[(f64, f64)]) -> Option<Mark> {
+    let current = point.name == bench.document().active;
+    let stale = point.measured.as_ref().is_some_and(|m| m.stale);
+    let found = measured_quality(point, axis);
+    let predicted = predicted_quality(point, axis, known);
+    // A recipe that was changed stands where it is now believed to be.
+    let (quality, interval, measured) = match (found, stale) {
+        (Some((quality, interval)), false) => (quality, interval, true),
+        (Some((quality, _)), true) => (predicted.unwrap_or(quality), None, false),
+        (None, _) => (predicted?, None, false),
+    };
+    let bytes = point.bytes()? as f64;
+    let how = match (measured, stale) {
+        (true, _) => format!("measured on {} samples", point.measured.as_ref().map_or(0, |m| m.report.samples)),
+        (false, true) => "changed since it was measured".to_owned(),
+        (false, false) => "predicted".to_owned(),
+    };
+    let value = match axis {
+        Axis::Top1 => format!("{quality:.2} %{}", interval.map_or(String::new(), |(l, h)| format!(" ({l:.1} to {h:.1})"))),
+        Axis::Kl => format!("{quality:.5} nats"),
+        Axis::WeightSqnr => point.sqnr_db.map_or_else(String::new, decibels),
+    };
+    let words = format!("{}\n{} on disk\n{value}, {how}", point.name, units::bytes(bytes as u64));
+    Some(Mark { name: point.name.clone(), bytes, quality, interval, measured, stale: stale && axis != Axis::WeightSqnr, current, on_frontier: false, words })
+}
+
+/// The table behind the chart.
+pub fn points_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
+    let Some(bench) = view.bench else {
+        return empty(ui, view.tokens, "No project is open", "Every recipe becomes a row here.");
+    };
+    let table = TableBuilder::new(ui)
+        .id_salt("points")
+        .striped(true)
+        .sense(Sense::click())
+        .drag_to_scroll(DragScroll::Never)
+        .column(Column::remainder().at_least(110.0).clip(true))
+        .columns(Column::exact(80.0), 5)
+        .header(20.0, |mut header| {
+            for title in ["Recipe", "Bytes", "Share", "Weights", "Top-1", "KL (nats)"] {
+                header.col(|ui| drop(small(ui, view.tokens, title)));
+            }
+        });
+    table.body(|body| {
+        body.rows(22.0, bench.points.len(), |mut row| {
+            let Some(point) = bench.points.get(row.index()) else { return };
+            row.set_selected(point.name == bench.document().active);
+            for text in cells(point) {
+                row.col(|ui| drop(ui.add(Label::new(RichText::new(text).size(12.0)).selectable(false).truncate())));
+            }
+            if row.response().clicked() {
+                acts.push(Act::Edit(Edit::SelectRecipe(point.name.clone())));
+            }
+        });
+    });
+}
+
+fn cells(point: &Point) -> [String; 6] {
+    let none = || "–".to_owned();
+    let plan = point.plan.as_ref().and_then(|p| p.as_ref().ok());
+    let report = point.measured.as_ref().map(|m| (&m.report, if m.stale { " stale" } else { "" }));
+    [
+        point.name.clone(),
+        plan.map_or_else(none, |p| units::bytes(p.bytes)),
+        plan.map_or_else(none, |p| percent(p.bytes, p.original_bytes)),
+        point.sqnr_db.map_or_else(none, decibels),
+        report.and_then(|(r, s)| Some(format!("{:.2}{s}", r.metrics?.top1.value))).unwrap_or_else(none),
+        report.map_or_else(none, |(r, s)| format!("{:.4}{s}", r.fidelity.kl_mean)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::configure::{Recipe, Treatment};
+
+    #[test]
+    fn predictions_are_read_off_what_was_measured() {
+        let known = [(5.0, 10.0), (15.0, 80.0), (40.0, 90.0)];
+        let point = |sqnr: f64| Point::predicted(Recipe::new("a", Treatment::UNCHANGED), Some(sqnr));
+        let at = |sqnr: f64| predicted_quality(&point(sqnr), Axis::Top1, &known);
+        assert_eq!([at(0.0), at(10.0), at(15.0), at(60.0)], [Some(10.0), Some(45.0), Some(80.0), Some(90.0)]);
+        assert_eq!(predicted_quality(&point(10.0), Axis::Top1, &known[..1]), None);
+        assert_eq!(predicted_quality(&point(f64::INFINITY), Axis::WeightSqnr, &[]), Some(EXACT_DB));
+    }
+}

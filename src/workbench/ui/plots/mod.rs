@@ -1,0 +1,37 @@
+//! Charts that panels are made of.
+
+mod channels;
+mod histogram;
+mod tradeoff;
+
+pub use channels::{FEW_STEPS, channels_ui};
+pub use histogram::histogram_ui;
+pub use tradeoff::{Mark, tradeoff_plot};
+
+use super::theme::Tokens;
+use eframe::egui::{Align2, FontId, Painter, Rect, Stroke, StrokeKind, pos2};
+
+/// A number on an axis: short, with as many digits as it needs.
+#[must_use]
+pub fn tick(value: f32) -> String {
+    let size = value.abs();
+    if size == 0.0 {
+        "0".to_owned()
+    } else if (0.01..1000.0).contains(&size) {
+        let text = format!("{value:.3}");
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        format!("{value:.1e}")
+    }
+}
+
+/// Ground, frame and the ends of the y axis of a small chart. What is left is for the data.
+fn frame(painter: &Painter, rect: Rect, tokens: &Tokens, low: &str, high: &str) -> Rect {
+    let font = FontId::proportional(10.5);
+    let inner = Rect::from_min_max(pos2(rect.left() + 44.0, rect.top() + 2.0), rect.max);
+    painter.rect_filled(inner, 3.0, tokens.background);
+    painter.rect_stroke(inner, 3.0, Stroke::new(1.0, tokens.line), StrokeKind::Inside);
+    painter.text(pos2(inner.left() - 5.0, inner.top() + 1.0), Align2::RIGHT_TOP, high, font.clone(), tokens.muted);
+    painter.text(pos2(inner.left() - 5.0, inner.bottom() - 1.0), Align2::RIGHT_BOTTOM, low, font, tokens.muted);
+    inner.shrink(4.0)
+}

@@ -1,0 +1,134 @@
+//! Quality over bytes: every recipe a mark. Filled: measured. Hollow: predicted.
+
+use crate::engine::units;
+use crate::workbench::ui::theme::Tokens;
+use eframe::egui::{FontId, Pos2, Rect, Stroke, Ui, vec2};
+use egui_plot::{GridMark, Line, LineStyle, MarkerShape, Plot, PlotPoint, PlotPoints, Points};
+use std::ops::RangeInclusive;
+
+/// One recipe on the chart.
+#[derive(Debug, Clone)]
+pub struct Mark {
+    pub name: String,
+    pub bytes: f64,
+    /// In the unit of the axis.
+    pub quality: f64,
+    /// Ends of the 95 % interval.
+    pub interval: Option<(f64, f64)>,
+    pub measured: bool,
+    pub stale: bool,
+    pub current: bool,
+    pub on_frontier: bool,
+    /// What to say when the pointer is on it.
+    pub words: String,
+}
+
+/// How close to a mark a click has to be, in points.
+const REACH: f32 = 14.0;
+
+/// Draws the chart. The mark that was clicked.
+pub fn tradeoff_plot(ui: &mut Ui, tokens: &Tokens, marks: &[Mark], y_label: &str) -> Option<usize> {
+    let bytes_of = |mark: GridMark, _: &RangeInclusive<f64>| units::bytes(10_f64.powf(mark.value).round() as u64);
+    let plot = Plot::new(("trade-off", y_label))
+        .x_axis_formatter(bytes_of)
+        .x_axis_label("Bytes on disk (log)")
+        .y_axis_label(y_label)
+        .y_axis_min_width(36.0)
+        .grid_spacing(26.0..=160.0)
+        .grid_color(tokens.line)
+        .x_grid_spacer(bytes_grid)
+        .label_formatter(|_| None)
+        .show_crosshair(false)
+        .allow_scroll(false)
+        .set_margin_fraction(eframe::egui::vec2(0.08, 0.1));
+    let response = plot.show(ui, |plot_ui| {
+        frontier_line(plot_ui, tokens, marks);
+        for mark in marks {
+            draw_mark(plot_ui, tokens, mark);
+        }
+    });
+    let place = |m: &Mark| response.transform.position_from_point(&PlotPoint::new(m.bytes.log10(), m.quality));
+    draw_names(ui, tokens, marks, *response.transform.frame(), &place);
+    let pointer = response.response.hover_pos()?;
+    let nearest = marks
+        .iter()
+        .enumerate()
+        .map(|(i, m)| (i, place(m).distance(pointer)))
+        .filter(|(_, distance)| *distance <= REACH)
+        .min_by(|a, b| a.1.total_cmp(&b.1))?;
+    let mark = marks.get(nearest.0)?;
+    ui.painter().circle_stroke(place(mark), 9.0, Stroke::new(1.0, tokens.text));
+    let clicked = response.response.clicked();
+    response.response.on_hover_text_at_pointer(mark.words.clone());
+    clicked.then_some(nearest.0)
+}
+
+/// Names beside the marks, the telling ones first; where there is no room, none.
+fn draw_names(ui: &Ui, tokens: &Tokens, marks: &[Mark], frame: Rect, place: &dyn Fn(&Mark) -> Pos2) {
+    let mut order: Vec<&Mark> = marks.iter().collect();
+    order.sort_by_key(|m| (!m.current, !m.measured, !m.on_frontier));
+    let mut taken: Vec<Rect> = marks.iter().map(|m| Rect::from_center_size(place(m), vec2(9.0, 9.0))).collect();
+    let painter = ui.painter().with_clip_rect(frame);
+    for mark in order {
+        let color = if mark.current { tokens.text } else { tokens.muted };
+        let galley = painter.layout_no_wrap(mark.name.clone(), FontId::proportional(11.0), color);
+        let (at, size) = (place(mark), galley.size());
+        let corners = [
+            at + vec2(9.0, -size.y * 0.5),
+            at + vec2(-9.0 - size.x, -size.y * 0.5),
+            at + vec2(6.0, -size.y - 3.0),
+            at + vec2(6.0, 3.0),
+            at + vec2(-size.x * 0.5, -size.y - 8.0),
+            at + vec2(-size.x * 0.5, 8.0),
+        ];
+        let free = |r: &Rect| frame.contains_rect(*r) && taken.iter().all(|t| !t.intersects(*r));
+        if let Some(rect) = corners.iter().map(|c| Rect::from_min_size(*c, size)).find(free) {
+            painter.galley(rect.min, galley, color);
+            taken.push(rect);
+        }
+    }
+}
+
+/// Grid lines at 1, 2 and 5 times each power of ten.
+fn bytes_grid(input: egui_plot::GridInput) -> Vec<GridMark> {
+    let (low, high) = input.bounds;
+    if !(high > low && high - low < 40.0) {
+        return Vec::new();
+    }
+    let decades = low.floor() as i32..=high.ceil() as i32;
+    let mark = |decade: i32, times: f64| GridMark { value: f64::from(decade) + times.log10(), step_size: if times == 1.0 { 1.0 } else { 0.3 } };
+    let near = high - low < 1.6;
+    decades
+        .flat_map(|d| [1.0, 2.0, 5.0].into_iter().filter(move |t| near || *t == 1.0).map(move |t| mark(d, t)))
+        .filter(|m| (low..=high).contains(&m.value))
+        .collect()
+}
+
+fn frontier_line(plot_ui: &mut egui_plot::PlotUi<'_>, tokens: &Tokens, marks: &[Mark]) {
+    for measured in [true, false] {
+        let mut points: Vec<[f64; 2]> =
+            marks.iter().filter(|m| m.on_frontier && m.measured == measured).map(|m| [m.bytes.log10(), m.quality]).collect();
+        points.sort_by(|a, b| a[0].total_cmp(&b[0]));
+        let (color, style) = if measured { (tokens.measured, LineStyle::Solid) } else { (tokens.predicted, LineStyle::dashed_dense()) };
+        let name = if measured { "Frontier, measured" } else { "Frontier, predicted" };
+        let line = Line::new(name, PlotPoints::from(points)).color(color.gamma_multiply(0.7)).width(1.5).style(style).allow_hover(false);
+        plot_ui.line(line);
+    }
+}
+
+fn draw_mark(plot_ui: &mut egui_plot::PlotUi<'_>, tokens: &Tokens, mark: &Mark) {
+    let at = [mark.bytes.log10(), mark.quality];
+    let color = if mark.stale { tokens.stale } else if mark.measured { tokens.measured } else { tokens.predicted };
+    if let Some((low, high)) = mark.interval {
+        let bar = Line::new("", PlotPoints::from(vec![[at[0], low], [at[0], high]])).color(color).width(1.0);
+        plot_ui.line(bar.allow_hover(false));
+    }
+    let shape = if mark.stale { MarkerShape::Diamond } else { MarkerShape::Circle };
+    let points = |radius: f32, filled: bool, color| {
+        Points::new(mark.name.clone(), vec![at]).shape(shape).filled(filled).radius(radius).color(color).allow_hover(false)
+    };
+    plot_ui.points(points(4.5, mark.measured && !mark.stale, color));
+    if mark.current {
+        plot_ui.points(points(9.0, false, tokens.accent));
+    }
+}

@@ -1,0 +1,281 @@
+//! Windows over the window: palette, help, names, paths, a new project, closing; and toasts.
+
+mod new_project;
+
+pub use new_project::NewForm;
+
+use super::act::Act;
+use super::app::{App, Toast};
+use super::commands::{ALL, matching};
+use super::dialogs::Purpose;
+use super::theme::Tokens;
+use super::view::Level;
+use super::widgets::{Icon, icon, section, small};
+use crate::workbench::project::{Document, Edit};
+use eframe::egui::{Align2, Area, Frame, Grid, Id, Key, Label, Margin, Modal, Order, RichText, ScrollArea, Stroke, TextEdit, Ui};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A toast stays this long; a failure until it is clicked, and three times as long.
+const STAY: Duration = Duration::from_secs(5);
+
+#[derive(Default)]
+pub enum Prompt {
+    #[default]
+    Closed,
+    Palette {
+        query: String,
+        at: usize,
+    },
+    Help,
+    Name(NameForm),
+    Path {
+        purpose: Purpose,
+        text: String,
+    },
+    New(NewForm),
+    Close,
+}
+
+/// A new name for a recipe.
+pub struct NameForm {
+    from: String,
+    is_fork: bool,
+    text: String,
+    problem: Option<String>,
+    fresh: bool,
+}
+
+impl NameForm {
+    #[must_use]
+    pub fn fork(document: &Document) -> Self {
+        let text = document.free_name(&format!("{} copy", document.active));
+        Self { from: document.active.clone(), is_fork: true, text, problem: None, fresh: true }
+    }
+
+    #[must_use]
+    pub fn rename(document: &Document) -> Self {
+        Self { from: document.active.clone(), is_fork: false, text: document.active.clone(), problem: None, fresh: true }
+    }
+
+    fn edit(&self) -> Edit {
+        let (from, to) = (self.from.clone(), self.text.trim().to_owned());
+        if self.is_fork { Edit::ForkRecipe { from, to } } else { Edit::RenameRecipe { from, to } }
+    }
+}
+
+/// What became of a prompt in this frame.
+pub(super) enum Next {
+    Stay,
+    Close,
+}
+
+impl App {
+    pub(super) fn prompt_ui(&mut self, ui: &mut Ui) {
+        let mut prompt = std::mem::take(&mut self.prompt);
+        if matches!(prompt, Prompt::Closed) {
+            return;
+        }
+        let tokens = Tokens::of(ui.ctx().theme());
+        let modal = Modal::new(Id::unique("prompt")).show(ui.ctx(), |ui| {
+            ui.set_width(match prompt {
+                Prompt::Help => 620.0,
+                Prompt::New(_) => 560.0,
+                _ => 460.0,
+            });
+            match &mut prompt {
+                Prompt::Closed => Next::Close,
+                Prompt::Palette { query, at } => self.palette_ui(ui, tokens, query, at),
+                Prompt::Help => help_ui(ui, tokens),
+                Prompt::Name(form) => self.name_ui(ui, tokens, form),
+                Prompt::Path { purpose, text } => self.path_ui(ui, tokens, *purpose, text),
+                Prompt::New(form) => self.new_project_ui(ui, tokens, form),
+                Prompt::Close => self.close_ui(ui, tokens),
+            }
+        });
+        let done = matches!(modal.inner, Next::Close) || modal.should_close();
+        // A command of the palette may have opened another prompt.
+        if !done && matches!(self.prompt, Prompt::Closed) {
+            self.prompt = prompt;
+        }
+    }
+
+    fn palette_ui(&mut self, ui: &mut Ui, tokens: &Tokens, query: &mut String, at: &mut usize) -> Next {
+        let edit = ui.add(TextEdit::singleline(query).hint_text("Type a command").desired_width(f32::INFINITY)).accessible_name("Command");
+        edit.request_focus();
+        if edit.changed() {
+            *at = 0;
+        }
+        let found = matching(query);
+        let (up, down, enter) = ui.input(|i| (i.key_pressed(Key::ArrowUp), i.key_pressed(Key::ArrowDown), i.key_pressed(Key::Enter)));
+        *at = if down { *at + 1 } else if up { at.saturating_sub(1) } else { *at }.min(found.len().saturating_sub(1));
+        let situation = self.situation();
+        let mut next = Next::Stay;
+        ui.add_space(4.0);
+        ScrollArea::vertical().max_height(320.0).auto_shrink([false, true]).show(ui, |ui| {
+            for (i, info) in found.iter().enumerate() {
+                let available = info.needs.met(&situation);
+                let shortcut = info.shortcut.map_or(String::new(), |s| ui.ctx().format_shortcut(&s));
+                let color = if available { tokens.text } else { tokens.muted };
+                let mut button = eframe::egui::Button::selectable(i == *at, RichText::new(info.name).color(color)).shortcut_text(shortcut);
+                button = button.min_size([ui.available_width(), 24.0].into());
+                let response = ui.add(button).on_hover_text(if available { info.tooltip } else { info.needs.hint() });
+                if i == *at && (up || down) {
+                    response.scroll_to_me(None);
+                }
+                if available && (response.clicked() || (enter && i == *at)) {
+                    self.ask(Act::Command(info.command));
+                    next = Next::Close;
+                }
+            }
+            if found.is_empty() {
+                small(ui, tokens, "No command has these words");
+            }
+        });
+        next
+    }
+
+    fn name_ui(&mut self, ui: &mut Ui, tokens: &Tokens, form: &mut NameForm) -> Next {
+        ui.heading(if form.is_fork { format!("Fork {}", form.from) } else { format!("Rename {}", form.from) });
+        let edit = ui.add(TextEdit::singleline(&mut form.text).desired_width(f32::INFINITY)).accessible_name("Name of the recipe");
+        if std::mem::take(&mut form.fresh) {
+            edit.request_focus();
+        }
+        if edit.changed() {
+            form.problem = None;
+        }
+        if let Some(problem) = &form.problem {
+            ui.colored_label(tokens.bad, problem);
+        }
+        let enter = edit.lost_focus() && ui.input(|i| i.key_pressed(Key::Enter));
+        match buttons(ui, if form.is_fork { "Fork" } else { "Rename" }) {
+            Some(false) => Next::Close,
+            answer if answer == Some(true) || enter => {
+                let edit = form.edit();
+                match self.bench.as_ref().map(|b| b.document().apply(&edit)) {
+                    Some(Err(error)) => {
+                        form.problem = Some(error.to_string());
+                        Next::Stay
+                    }
+                    _ => {
+                        self.ask(Act::Edit(edit));
+                        Next::Close
+                    }
+                }
+            }
+            _ => Next::Stay,
+        }
+    }
+
+    fn path_ui(&mut self, ui: &mut Ui, tokens: &Tokens, purpose: Purpose, text: &mut String) -> Next {
+        ui.heading(purpose.title());
+        small(ui, tokens, "This machine has no file dialogs; write the path.");
+        let edit = ui.add(TextEdit::singleline(text).desired_width(f32::INFINITY)).accessible_name("Path");
+        let enter = edit.lost_focus() && ui.input(|i| i.key_pressed(Key::Enter));
+        match buttons(ui, "Choose") {
+            Some(false) => Next::Close,
+            answer if answer == Some(true) || enter => {
+                self.take_path(purpose, PathBuf::from(text.trim()));
+                Next::Close
+            }
+            _ => Next::Stay,
+        }
+    }
+
+    fn close_ui(&mut self, ui: &mut Ui, tokens: &Tokens) -> Next {
+        ui.heading("Close Lapidary?");
+        let unsaved = self.bench.as_ref().is_some_and(|b| !b.is_saved());
+        if !self.jobs.is_idle() {
+            ui.label("Jobs are running; they will be cancelled, and what they have not finished is lost:");
+            for job in self.jobs.views() {
+                small(ui, tokens, job.title);
+            }
+        }
+        if unsaved {
+            ui.label("The last edits will be saved.");
+        }
+        match buttons(ui, "Close") {
+            Some(true) => {
+                self.close(ui.ctx());
+                Next::Close
+            }
+            Some(false) => Next::Close,
+            None => Next::Stay,
+        }
+    }
+}
+
+/// The two buttons at the foot of a prompt: `Some(true)` for the first, `Some(false)` for Cancel.
+pub(super) fn buttons(ui: &mut Ui, yes: &str) -> Option<bool> {
+    ui.add_space(8.0);
+    ui.horizontal(|ui| {
+        if ui.button(yes).clicked() {
+            Some(true)
+        } else if ui.button("Cancel").clicked() {
+            Some(false)
+        } else {
+            None
+        }
+    })
+    .inner
+}
+
+fn help_ui(ui: &mut Ui, tokens: &Tokens) -> Next {
+    ui.heading("Help");
+    ScrollArea::vertical().max_height(460.0).auto_shrink([false, true]).show(ui, |ui| {
+        section(ui, tokens, "Reading");
+        for line in [
+            "A cell of the heat map is a layer at a width: click it to set the layer, draw over several to set them all.",
+            "Filled marks are measured, hollow marks are predicted; what was changed since it was measured is called stale.",
+            "SQNR is signal to noise in dB: six dB more halve the error.",
+            "Bytes are bytes of the exported file: packed values, scales, zero points, graph.",
+        ] {
+            ui.add(Label::new(RichText::new(line).color(tokens.text)).wrap());
+        }
+        section(ui, tokens, "Commands");
+        Grid::new("help").num_columns(3).spacing([16.0, 4.0]).striped(true).show(ui, |ui| {
+            for info in ALL {
+                ui.label(info.name);
+                ui.label(RichText::new(info.shortcut.map_or(String::new(), |s| ui.ctx().format_shortcut(&s))).color(tokens.accent));
+                small(ui, tokens, info.tooltip);
+                ui.end_row();
+            }
+        });
+    });
+    ui.add_space(8.0);
+    if ui.button("Close help").clicked() { Next::Close } else { Next::Stay }
+}
+
+/// Messages at the lower right.
+pub(super) fn toasts_ui(ui: &mut Ui, toasts: &mut Vec<Toast>) {
+    let tokens = Tokens::of(ui.ctx().theme());
+    let stay = |t: &Toast| if t.level == Level::Bad { STAY * 3 } else { STAY };
+    toasts.retain(|t| t.since.elapsed() < stay(t));
+    let Some(first) = toasts.iter().map(|t| stay(t).saturating_sub(t.since.elapsed())).min() else { return };
+    ui.ctx().request_repaint_after(first);
+    let mut dismissed = None;
+    Area::new(Id::unique("toasts")).order(Order::Foreground).anchor(Align2::RIGHT_BOTTOM, [-12.0, -12.0]).show(ui.ctx(), |ui| {
+        for (i, toast) in toasts.iter().enumerate() {
+            let (shape, color, words) = match toast.level {
+                Level::Info => (Icon::Info, tokens.accent, "Information"),
+                Level::Good => (Icon::Check, tokens.good, "Done"),
+                Level::Warning => (Icon::Warning, tokens.warn, "Warning"),
+                Level::Bad => (Icon::Cross, tokens.bad, "Failed"),
+            };
+            Frame::new().fill(tokens.raised).stroke(Stroke::new(1.0, color)).corner_radius(6).inner_margin(Margin::symmetric(10, 6)).show(ui, |ui| {
+                ui.horizontal(|ui| {
+                    ui.set_max_width(460.0);
+                    icon(ui, shape, color, words);
+                    ui.add(Label::new(RichText::new(&toast.text).color(tokens.text)).wrap());
+                    if ui.small_button("OK").clicked() {
+                        dismissed = Some(i);
+                    }
+                });
+            });
+            ui.add_space(4.0);
+        }
+    });
+    if let Some(i) = dismissed {
+        toasts.remove(i);
+    }
+}

@@ -1,0 +1,169 @@
+//! A new project: a model, data, how the data is prepared, a folder.
+
+use super::{Next, buttons};
+use crate::pipeline::load::{Channels, Layout, Preprocess};
+use crate::workbench::ui::app::App;
+use crate::workbench::ui::dialogs::Purpose;
+use crate::workbench::ui::theme::Tokens;
+use crate::workbench::ui::widgets::{section, small};
+use crate::workbench::work::NewProject;
+use eframe::egui::{ComboBox, Grid, TextEdit, Ui};
+use std::path::{Path, PathBuf};
+
+/// What was written so far.
+#[derive(Default, Clone)]
+pub struct NewForm {
+    model: String,
+    folder: String,
+    evaluate: String,
+    calibrate: String,
+    channels: Option<Channels>,
+    resize: String,
+    crop: String,
+    scale: String,
+    mean: String,
+    std: String,
+    problem: Option<String>,
+}
+
+impl NewForm {
+    pub fn set(&mut self, purpose: Purpose, path: &Path) {
+        let text = path.display().to_string();
+        match purpose {
+            Purpose::Model => {
+                if self.folder.is_empty() {
+                    self.folder = path.with_extension("").display().to_string() + "-project";
+                }
+                self.model = text;
+            }
+            Purpose::NewFolder => self.folder = text,
+            Purpose::EvaluationData => self.evaluate = text,
+            Purpose::CalibrationData => self.calibrate = text,
+            Purpose::OpenProject | Purpose::ExportFile => {}
+        }
+    }
+
+    /// # Errors
+    /// A sentence on the first field that makes no sense.
+    pub fn read(&self) -> Result<(PathBuf, NewProject), String> {
+        let path = |text: &str| Some(text.trim()).filter(|t| !t.is_empty()).map(PathBuf::from);
+        let model = path(&self.model).ok_or("Choose a model: an ONNX file.")?;
+        let folder = path(&self.folder).ok_or("Choose the folder of the new project.")?;
+        let preprocess = Preprocess {
+            resize: number(&self.resize, "Resize")?,
+            crop: number(&self.crop, "Crop")?,
+            channels: self.channels,
+            scale: number(&self.scale, "Divide by")?,
+            mean: numbers(&self.mean, "Mean")?,
+            std: numbers(&self.std, "Deviation")?,
+            layout: Layout::default(),
+            ..Preprocess::default()
+        };
+        Ok((folder, NewProject { model, evaluate: path(&self.evaluate), calibrate: path(&self.calibrate), preprocess }))
+    }
+}
+
+fn number<T: std::str::FromStr>(text: &str, field: &str) -> Result<Option<T>, String> {
+    match text.trim() {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| format!("{field}: \"{text}\" is no number that fits.")),
+    }
+}
+
+fn numbers(text: &str, field: &str) -> Result<Vec<f32>, String> {
+    let parts = text.split(',').map(str::trim).filter(|t| !t.is_empty());
+    parts.map(|t| t.parse().map_err(|_| format!("{field}: \"{t}\" is no number; write one per channel, with commas between."))).collect()
+}
+
+impl App {
+    pub(super) fn new_project_ui(&mut self, ui: &mut Ui, tokens: &Tokens, form: &mut NewForm) -> Next {
+        ui.heading("New project");
+        small(ui, tokens, "A project refers to its model and data; it copies neither.");
+        Grid::new("new project").num_columns(3).spacing([8.0, 6.0]).show(ui, |ui| {
+            let rows: [(&str, &mut String, Purpose); 4] = [
+                ("Model", &mut form.model, Purpose::Model),
+                ("Evaluation data", &mut form.evaluate, Purpose::EvaluationData),
+                ("Calibration data", &mut form.calibrate, Purpose::CalibrationData),
+                ("Project folder", &mut form.folder, Purpose::NewFolder),
+            ];
+            for (name, text, purpose) in rows {
+                let label = ui.label(name);
+                let hint = if purpose == Purpose::CalibrationData { "part of the evaluation data" } else { "" };
+                ui.add(TextEdit::singleline(text).desired_width(330.0).hint_text(hint)).labelled_by(label.id);
+                if ui.button("Browse…").clicked() {
+                    self.ask_for_path(purpose);
+                }
+                ui.end_row();
+            }
+        });
+        section(ui, tokens, "How pictures are prepared");
+        preprocess_ui(ui, form);
+        if let Some(problem) = &form.problem {
+            ui.colored_label(tokens.bad, problem);
+        }
+        match buttons(ui, "Make project") {
+            Some(true) => match form.read() {
+                Ok((folder, new)) => {
+                    self.create_project(folder, new);
+                    Next::Close
+                }
+                Err(problem) => {
+                    form.problem = Some(problem);
+                    Next::Stay
+                }
+            },
+            Some(false) => Next::Close,
+            None => Next::Stay,
+        }
+    }
+}
+
+fn preprocess_ui(ui: &mut Ui, form: &mut NewForm) {
+    Grid::new("preprocess").num_columns(4).spacing([8.0, 6.0]).show(ui, |ui| {
+        let field = |ui: &mut Ui, name: &str, text: &mut String, hint: &str| {
+            let label = ui.label(name);
+            ui.add(TextEdit::singleline(text).desired_width(150.0).hint_text(hint)).labelled_by(label.id);
+        };
+        field(ui, "Resize", &mut form.resize, "shorter side");
+        field(ui, "Crop", &mut form.crop, "of the middle");
+        ui.end_row();
+        ui.label("Channels");
+        let words = |c: Option<Channels>| match c {
+            None => "as the model asks",
+            Some(Channels::Rgb) => "red, green, blue",
+            Some(Channels::Bgr) => "blue, green, red",
+            Some(Channels::Gray) => "gray",
+        };
+        let combo = ComboBox::from_id_salt("channels").width(150.0).selected_text(words(form.channels));
+        let response = combo.show_ui(ui, |ui| {
+            for choice in [None, Some(Channels::Rgb), Some(Channels::Bgr), Some(Channels::Gray)] {
+                ui.selectable_value(&mut form.channels, choice, words(choice));
+            }
+        });
+        drop(response.response.accessible_name("Channels"));
+        field(ui, "Divide by", &mut form.scale, "255");
+        ui.end_row();
+        field(ui, "Mean", &mut form.mean, "0.485,0.456,0.406");
+        field(ui, "Deviation", &mut form.std, "0.229,0.224,0.225");
+        ui.end_row();
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_was_written() {
+        let mut form = NewForm::default();
+        assert!(form.read().is_err_and(|e| e.contains("model")));
+        form.set(Purpose::Model, Path::new("/m/net.onnx"));
+        form.mean = "0.5, 0.25".to_owned();
+        form.scale = " 255 ".to_owned();
+        let (folder, new) = form.read().unwrap();
+        assert_eq!((folder, new.model), (PathBuf::from("/m/net-project"), PathBuf::from("/m/net.onnx")));
+        assert_eq!((new.preprocess.mean, new.preprocess.scale), (vec![0.5, 0.25], Some(255.0)));
+        form.crop = "wide".to_owned();
+        assert!(form.read().is_err_and(|e| e.contains("Crop")));
+    }
+}

@@ -1,0 +1,124 @@
+//! The weight error of a layer under a treatment, kept once found.
+
+use crate::pipeline::configure::{FloatFormat, Granularity, Plan, Scheme, Sparsity, Treatment};
+use std::collections::HashMap;
+
+/// The widths that the heat map offers.
+pub const WIDTHS: [u8; 6] = [2, 3, 4, 5, 6, 8];
+
+/// What the error of a layer's weights depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key {
+    layer: usize,
+    scheme: (u8, bool, usize),
+    sparsity: (u8, u32),
+}
+
+impl Key {
+    #[must_use]
+    pub fn new(layer: usize, treatment: &Treatment) -> Self {
+        let scheme = match treatment.weights {
+            Scheme::Float(FloatFormat::F32) => (32, true, 0),
+            Scheme::Float(FloatFormat::F16) => (16, true, 0),
+            Scheme::Integer { bits, symmetric, granularity } => {
+                let granularity = match granularity {
+                    Granularity::Tensor => 0,
+                    Granularity::Channel => 1,
+                    Granularity::Group(size) => size,
+                };
+                (bits, symmetric, granularity)
+            }
+        };
+        let sparsity = match treatment.sparsity {
+            Sparsity::Dense => (0, 0),
+            Sparsity::Threshold(t) => (1, t.to_bits()),
+            Sparsity::Fraction(f) => (2, f.to_bits()),
+        };
+        Self { layer, scheme, sparsity }
+    }
+}
+
+/// The error of one layer's weights under one treatment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Score {
+    /// Signal to noise in dB; infinite without error.
+    pub sqnr_db: f64,
+    /// Error power over signal power.
+    pub noise: f64,
+    /// Share of zeros, 0 to 1.
+    pub zero_fraction: f32,
+}
+
+#[derive(Debug, Default)]
+pub struct Scores {
+    known: HashMap<Key, Score>,
+    version: u64,
+}
+
+impl Scores {
+    #[must_use]
+    pub fn get(&self, layer: usize, treatment: &Treatment) -> Option<Score> {
+        self.known.get(&Key::new(layer, treatment)).copied()
+    }
+
+    pub fn insert(&mut self, layer: usize, treatment: &Treatment, score: Score) {
+        self.known.insert(Key::new(layer, treatment), score);
+        self.version += 1;
+    }
+
+    /// Grows with every score that comes in.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The weight SQNR of a whole plan in dB: of the layers' relative errors (error power over
+    /// signal power) the mean, so that each layer counts the same whatever the size of its weights.
+    /// `None` until every layer has been scored.
+    #[must_use]
+    pub fn of_plan(&self, plan: &Plan) -> Option<f64> {
+        let mut sum = 0.0;
+        for (index, layer) in plan.layers.iter().enumerate() {
+            sum += self.get(index, &layer.treatment)?.noise;
+        }
+        let mean = sum / plan.layers.len().max(1) as f64;
+        Some(if mean == 0.0 { f64::INFINITY } else { -10.0 * mean.log10() })
+    }
+
+    /// What a plan needs that is not known, its present choice or also the other widths.
+    pub fn missing(&self, plan: &Plan, with_widths: bool, into: &mut Vec<(usize, Treatment)>) {
+        for (index, layer) in plan.layers.iter().enumerate() {
+            let present = std::iter::once(layer.treatment);
+            let widths = WIDTHS.iter().filter(|_| with_widths).map(|&bits| at_width(&layer.treatment, bits));
+            into.extend(present.chain(widths).filter(|t| self.get(index, t).is_none()).map(|t| (index, t)));
+        }
+    }
+}
+
+/// A treatment with its weights at another width.
+#[must_use]
+pub fn at_width(treatment: &Treatment, bits: u8) -> Treatment {
+    Treatment { weights: treatment.weights.with_bits(bits), ..*treatment }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_the_error_changes_the_key() {
+        let base = Treatment { weights: Scheme::per_channel(4), ..Treatment::UNCHANGED };
+        let others = [
+            Treatment { weights: Scheme::per_channel(5), ..base },
+            Treatment { weights: Scheme::Integer { bits: 4, symmetric: false, granularity: Granularity::Channel }, ..base },
+            Treatment { weights: Scheme::Integer { bits: 4, symmetric: true, granularity: Granularity::Tensor }, ..base },
+            Treatment { weights: Scheme::Integer { bits: 4, symmetric: true, granularity: Granularity::Group(32) }, ..base },
+            Treatment { sparsity: Sparsity::Fraction(0.5), ..base },
+            Treatment { sparsity: Sparsity::Threshold(0.5), ..base },
+        ];
+        for other in others {
+            assert_ne!(Key::new(0, &base), Key::new(0, &other));
+        }
+        assert_ne!(Key::new(0, &base), Key::new(1, &base));
+    }
+}

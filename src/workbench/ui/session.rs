@@ -1,0 +1,146 @@
+//! What outlives a run but belongs to no project: layout, theme, recent projects.
+
+use super::layout::{Pane, Workspace, default_tree};
+use eframe::egui::ThemePreference;
+use egui_tiles::Tree;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+const RECENT: usize = 8;
+
+/// The quality that the trade-off chart shows over the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Axis {
+    Top1,
+    Kl,
+    WeightSqnr,
+}
+
+impl Axis {
+    pub const ALL: [Self; 3] = [Self::WeightSqnr, Self::Top1, Self::Kl];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Top1 => "Top-1 (%), measured",
+            Self::Kl => "KL to the original (nats), measured",
+            Self::WeightSqnr => "Weight SQNR (dB), predicted",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Column {
+    Order,
+    Name,
+    Op,
+    Params,
+    Bits,
+    Bytes,
+    Sqnr,
+}
+
+/// An error of layers that the comparison shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ErrorKind {
+    Weight,
+    Local,
+    Cumulative,
+}
+
+impl ErrorKind {
+    pub const ALL: [Self; 3] = [Self::Weight, Self::Local, Self::Cumulative];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Weight => "Weight error",
+            Self::Local => "Local output error",
+            Self::Cumulative => "Cumulative output error",
+        }
+    }
+
+    #[must_use]
+    pub fn explanation(self) -> &'static str {
+        match self {
+            Self::Weight => "Signal to noise of the weights alone, in dB",
+            Self::Local => "Signal to noise of the layer's output when only this layer is compressed, in dB",
+            Self::Cumulative => "Signal to noise of the layer's output when everything before it is compressed too, in dB",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Session {
+    pub workspace: Workspace,
+    pub layouts: BTreeMap<Workspace, Tree<Pane>>,
+    pub theme: ThemePreference,
+    pub recent: Vec<PathBuf>,
+    /// `None`: what there is most to say about.
+    pub axis: Option<Axis>,
+    pub sort: Column,
+    pub descending: bool,
+    pub error_kind: ErrorKind,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self {
+            workspace: Workspace::Configure,
+            layouts: Workspace::ALL.map(|w| (w, default_tree(w))).into(),
+            theme: ThemePreference::System,
+            recent: Vec::new(),
+            axis: None,
+            sort: Column::Order,
+            descending: false,
+            error_kind: ErrorKind::Weight,
+        }
+    }
+}
+
+impl Session {
+    /// Puts a project first among the recent ones.
+    pub fn remember(&mut self, path: &Path) {
+        self.recent.retain(|p| p != path);
+        self.recent.insert(0, path.to_path_buf());
+        self.recent.truncate(RECENT);
+    }
+
+    pub fn reset_layout(&mut self) {
+        self.layouts = Workspace::ALL.map(|w| (w, default_tree(w))).into();
+    }
+
+    /// # Errors
+    /// When RON cannot hold it.
+    pub fn to_text(&self) -> Result<String, ron::Error> {
+        ron::to_string(self)
+    }
+
+    /// The session of that text; the default where it cannot be read.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        ron::from_str(text).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn survives_its_file() {
+        let mut session = Session::default();
+        for i in 0..20 {
+            session.remember(Path::new(&format!("/p{i}")));
+        }
+        session.remember(Path::new("/p15"));
+        session.axis = Some(Axis::Kl);
+        let back = Session::from_text(&session.to_text().unwrap()).unwrap();
+        assert_eq!(back.recent, session.recent);
+        assert_eq!((back.recent.len(), back.recent[0].as_path()), (RECENT, Path::new("/p15")));
+        assert_eq!(back.axis, Some(Axis::Kl));
+        assert!(Session::from_text("nonsense").is_none());
+    }
+}

@@ -1,0 +1,117 @@
+//! Pictures of every workspace, made without a display.
+
+use super::UiError;
+use super::app::{App, Setup};
+use super::dialogs::TextPicker;
+use super::layout::Workspace;
+use super::offscreen::{Textures, draw};
+use super::session::Session;
+use super::theme::Tokens;
+use crate::engine::Ctx;
+use eframe::egui::{ColorImage, Context, Pos2, RawInput, Rect, Theme, ThemePreference, ViewportId, ViewportInfo, vec2};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Points.
+const SIZE: [f32; 2] = [1440.0, 900.0];
+const PIXELS_PER_POINT: f32 = 1.5;
+/// Opening, scoring and reading samples must be done by then.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Frames after the last job, for sizes and scroll areas to settle.
+const SETTLE: usize = 4;
+
+/// An application that is looked at without a screen.
+struct Stage {
+    ctx: Context,
+    app: App,
+    textures: Textures,
+    started: Instant,
+}
+
+impl Stage {
+    fn new(project: &Path, threads: usize) -> Result<Self, UiError> {
+        let ctx = Context::default();
+        let session = Session { theme: ThemePreference::Dark, ..Session::default() };
+        let setup = Setup { base: Ctx::new(threads)?, session, picker: Box::new(TextPicker), open: Some(project.to_path_buf()) };
+        let app = App::new(&ctx, setup);
+        Ok(Self { ctx, app, textures: Textures::default(), started: Instant::now() })
+    }
+
+    /// One frame; what it drew, if `keep`.
+    fn frame(&mut self, keep: bool) -> Option<ColorImage> {
+        let viewport = ViewportInfo { native_pixels_per_point: Some(PIXELS_PER_POINT), ..ViewportInfo::default() };
+        let input = RawInput {
+            viewports: std::iter::once((ViewportId::ROOT, viewport)).collect(),
+            screen_rect: Some(Rect::from_min_size(Pos2::ZERO, vec2(SIZE[0], SIZE[1]))),
+            time: Some(self.started.elapsed().as_secs_f64()),
+            max_texture_side: Some(8192),
+            ..RawInput::default()
+        };
+        let app = &mut self.app;
+        let mut output = self.ctx.run_ui(input, |ui| {
+            let ctx = ui.ctx().clone();
+            app.logic(&ctx);
+            app.draw(ui);
+        });
+        self.textures.apply(std::mem::take(&mut output.textures_delta));
+        let shapes = std::mem::take(&mut output.shapes);
+        if !keep {
+            return None;
+        }
+        let primitives = self.ctx.tessellate(shapes, output.pixels_per_point);
+        let size = SIZE.map(|s| (s * PIXELS_PER_POINT) as usize);
+        let ground = Tokens::of(self.ctx.theme()).background;
+        Some(draw(&primitives, &self.textures, size, output.pixels_per_point, ground))
+    }
+
+    /// Frames until no job runs.
+    fn settle(&mut self) -> Result<(), UiError> {
+        let start = Instant::now();
+        let mut quiet = 0;
+        while quiet < SETTLE {
+            self.frame(false);
+            quiet = if self.app.is_busy() { 0 } else { quiet + 1 };
+            if start.elapsed() > PATIENCE {
+                return Err(UiError::Open(format!("jobs were still running after {} s", PATIENCE.as_secs())));
+            }
+            std::thread::sleep(Duration::from_millis(if quiet == 0 { 5 } else { 0 }));
+        }
+        Ok(())
+    }
+
+    fn picture(&mut self) -> Result<ColorImage, UiError> {
+        self.settle()?;
+        self.app.clear_toasts();
+        self.frame(false);
+        self.frame(true).ok_or_else(|| UiError::Open("nothing was drawn".to_owned()))
+    }
+}
+
+/// Draws each workspace of a project (dark, and the main one light too) into `folder`; the files.
+///
+/// # Errors
+/// When the project cannot be opened or a picture cannot be written.
+pub fn screenshots(project: &Path, folder: &Path, threads: usize) -> Result<Vec<PathBuf>, UiError> {
+    let failed = |path: &Path, reason: String| UiError::Screenshot { path: path.to_path_buf(), reason };
+    std::fs::create_dir_all(folder).map_err(|e| failed(folder, e.to_string()))?;
+    let mut stage = Stage::new(project, threads)?;
+    stage.settle()?;
+    if stage.app.bench().is_none() {
+        let last = stage.app.log().last().map_or_else(String::new, |l| l.message.clone());
+        return Err(UiError::Open(last));
+    }
+    let mut files = Vec::new();
+    let looks = Workspace::ALL.map(|w| (w, Theme::Dark)).into_iter().chain([(Workspace::Configure, Theme::Light)]);
+    for (workspace, theme) in looks {
+        stage.app.session_mut().workspace = workspace;
+        stage.ctx.set_theme(theme);
+        let suffix = if theme == Theme::Light { "-light" } else { "" };
+        let path = folder.join(format!("{}{suffix}.png", workspace.name().to_lowercase()));
+        let image = stage.picture()?;
+        let [width, height] = image.size;
+        let bytes: Vec<u8> = image.pixels.iter().flat_map(|c| [c.r(), c.g(), c.b()]).collect();
+        image::save_buffer(&path, &bytes, width as u32, height as u32, image::ColorType::Rgb8).map_err(|e| failed(&path, e.to_string()))?;
+        files.push(path);
+    }
+    Ok(files)
+}

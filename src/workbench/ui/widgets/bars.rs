@@ -1,0 +1,34 @@
+//! Numbers with a bar behind them, and the legend of the error colors.
+
+use crate::workbench::ui::theme::{ERROR_SPAN_DB, Tokens};
+use eframe::egui::{Align2, Color32, FontId, Rect, Response, Role, Sense, Ui, WidgetInfo, pos2, vec2};
+
+/// A number, right-aligned over a bar that fills `share` of the cell.
+pub fn bar(ui: &mut Ui, share: f32, text: &str, ground: Color32, color: Color32) -> Response {
+    let size = vec2(ui.available_width(), ui.available_height().min(20.0));
+    let (rect, response) = ui.allocate_exact_size(size, Sense::hover());
+    response.widget_info(|| WidgetInfo::labeled(Role::Label, true, text));
+    let mut filled = rect.shrink2(vec2(0.0, 3.0));
+    filled.set_width(rect.width() * share.clamp(0.0, 1.0));
+    ui.painter().rect_filled(filled, 2.0, ground);
+    ui.painter().text(rect.right_center() - vec2(2.0, 0.0), Align2::RIGHT_CENTER, text, FontId::proportional(12.0), color);
+    response
+}
+
+/// The error colors with their dB.
+pub fn legend(ui: &mut Ui, tokens: &Tokens) {
+    let (rect, response) = ui.allocate_exact_size(vec2(190.0, 18.0), Sense::hover());
+    let text = "Colors of the weight error, from 45 dB or more (next to none) to 0 dB (as large as the weights)";
+    response.widget_info(|| WidgetInfo::labeled(Role::Image, true, text));
+    let small = FontId::proportional(11.0);
+    let left = ui.painter().text(rect.left_center(), Align2::LEFT_CENTER, format!("{:.0} dB", ERROR_SPAN_DB.0), small.clone(), tokens.muted);
+    let right = ui.painter().text(rect.right_center(), Align2::RIGHT_CENTER, format!("{:.0} dB", ERROR_SPAN_DB.1), small, tokens.muted);
+    let strip = Rect::from_min_max(pos2(left.right() + 6.0, rect.top() + 4.0), pos2(right.left() - 6.0, rect.bottom() - 4.0));
+    let steps = strip.width().max(1.0) as usize;
+    for step in 0..steps {
+        let x = strip.left() + step as f32;
+        let slice = Rect::from_min_max(pos2(x, strip.top()), pos2(x + 1.0, strip.bottom()));
+        ui.painter().rect_filled(slice, 0.0, tokens.error.at(step as f32 / steps as f32));
+    }
+    response.on_hover_text(text);
+}

@@ -1,0 +1,81 @@
+//! Small pieces that several panels draw with.
+
+mod bars;
+mod heat;
+mod icons;
+
+pub use bars::{bar, legend};
+pub use heat::{HeatCell, heat_cell, painting};
+pub use icons::{Icon, icon, icon_button};
+
+use super::act::Act;
+use super::commands::{Info, Situation};
+use super::theme::Tokens;
+use eframe::egui::{Align, Button, Color32, Layout, Response, RichText, Ui};
+
+/// A button that gives a command; where it cannot be given, the tooltip says why.
+pub fn command_button(ui: &mut Ui, info: &Info, text: &str, situation: &Situation, acts: &mut Vec<Act>) -> Response {
+    let response = ui.add_enabled(info.needs.met(situation), Button::new(text.to_owned()));
+    explain(ui, response, info, acts)
+}
+
+/// Tooltip and action of a command's button.
+pub fn explain(ui: &Ui, response: Response, info: &Info, acts: &mut Vec<Act>) -> Response {
+    let shortcut = info.shortcut.map(|s| format!(" ({})", ui.ctx().format_shortcut(&s))).unwrap_or_default();
+    let response = response.on_hover_text(format!("{}{shortcut}", info.tooltip));
+    let response = response.on_disabled_hover_text(format!("{}{shortcut}. {}", info.tooltip, info.needs.hint()));
+    if response.clicked() {
+        acts.push(Act::Command(info.command));
+    }
+    response
+}
+
+/// Words for an empty panel: what to do next.
+pub fn empty(ui: &mut Ui, tokens: &Tokens, title: &str, hint: &str) {
+    ui.vertical_centered(|ui| {
+        ui.add_space((ui.available_height() * 0.3).clamp(8.0, 120.0));
+        ui.label(RichText::new(title).color(tokens.text).size(15.0));
+        ui.add_space(4.0);
+        ui.label(RichText::new(hint).color(tokens.muted));
+    });
+}
+
+/// A name and a value on one line.
+pub fn fact(ui: &mut Ui, tokens: &Tokens, name: &str, value: impl Into<String>) {
+    let height = std::mem::replace(&mut ui.spacing_mut().interact_size.y, 18.0);
+    ui.horizontal(|ui| {
+        ui.allocate_ui_with_layout([120.0, 18.0].into(), Layout::left_to_right(Align::Center), |ui| {
+            ui.set_min_width(120.0);
+            ui.label(RichText::new(name).color(tokens.muted));
+        });
+        let value: String = value.into();
+        ui.add(eframe::egui::Label::new(RichText::new(value.clone()).color(tokens.text)).truncate()).on_hover_text(value);
+    });
+    ui.spacing_mut().interact_size.y = height;
+}
+
+/// A small heading within a panel.
+pub fn section(ui: &mut Ui, tokens: &Tokens, title: &str) {
+    ui.add_space(6.0);
+    heading(ui, tokens, title);
+}
+
+/// The words of a section's heading.
+pub fn heading(ui: &mut Ui, tokens: &Tokens, title: &str) {
+    ui.label(RichText::new(title).color(tokens.accent).size(13.0));
+}
+
+/// Muted small print.
+pub fn small(ui: &mut Ui, tokens: &Tokens, text: impl Into<String>) -> Response {
+    ui.label(RichText::new(text.into()).color(tokens.muted).size(11.5))
+}
+
+/// A word on a ground of its own.
+pub fn chip(ui: &mut Ui, text: &str, ground: Color32, color: Color32) -> Response {
+    eframe::egui::Frame::new()
+        .fill(ground)
+        .corner_radius(4)
+        .inner_margin(eframe::egui::Margin::symmetric(6, 1))
+        .show(ui, |ui| ui.label(RichText::new(text).color(color).size(11.5)))
+        .response
+}
