@@ -19,14 +19,22 @@ pub fn export_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
         ui.add(Label::new(RichText::new(&point.recipe.description).color(t.muted).size(12.0)).wrap());
         fact(ui, t, "Format", "ONNX with QuantizeLinear and DequantizeLinear nodes");
         if let Some(Ok(plan)) = &point.plan {
-            let text = format!("{} ({} of the original), {} bytes exactly", units::bytes(plan.bytes), percent(plan.bytes, plan.original_bytes), plan.bytes);
+            let text = format!(
+                "{} ({} of the original), {} bytes exactly",
+                units::bytes(plan.bytes),
+                percent(plan.bytes, plan.original_bytes),
+                plan.bytes
+            );
             fact(ui, t, "Size", text);
             fact(ui, t, "Bits per weight", format!("{:.2}, scales and zero points included", plan.bits_per_weight));
         }
         fact(ui, t, "Weight SQNR", point.sqnr_db.map_or_else(|| "being scored".to_owned(), decibels));
         let measured = match &point.measured {
             Some(m) if m.stale => "changed since it was measured".to_owned(),
-            Some(m) => m.report.metrics.map_or_else(|| format!("KL {:.5} nats", m.report.fidelity.kl_mean), |x| format!("{:.2} % on {} samples", x.top1.value, m.report.samples)),
+            Some(m) => m.report.metrics.map_or_else(
+                || format!("KL {:.5} nats", m.report.fidelity.kl_mean),
+                |x| format!("{:.2} % on {} samples", x.top1.value, m.report.samples),
+            ),
             None => "not measured; the export measures it".to_owned(),
         };
         fact(ui, t, "Top-1", measured);
@@ -94,7 +102,8 @@ pub fn checks_ui(ui: &mut Ui, view: &View<'_>) {
         section(ui, t, "Checks");
         for check in &exported.checks {
             ui.horizontal(|ui| {
-                let (shape, color, words) = if check.passed { (Icon::Check, t.good, "Passed") } else { (Icon::Cross, t.bad, "Failed") };
+                let (shape, color, words) =
+                    if check.passed { (Icon::Check, t.good, "Passed") } else { (Icon::Cross, t.bad, "Failed") };
                 icon(ui, shape, color, words);
                 ui.label(RichText::new(&check.name).color(t.text));
                 ui.add(Label::new(RichText::new(&check.value).color(t.muted).size(12.0)).truncate()).on_hover_text(&check.value);
