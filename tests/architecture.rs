@@ -28,7 +28,10 @@ const WALLS: &[(&str, &[&str])] = &[
     ("workbench::jobs", &["engine::context", "engine::Ctx", "engine::Warning", "engine::Cancelled", "workbench::jobs"]),
     ("workbench::work", &["engine", "pipeline", "workbench::project"]),
     ("workbench::sample", &["engine", "pipeline", "workbench::project", "workbench::sample"]),
-    ("workbench::cli", &["engine", "pipeline", "workbench::project", "workbench::work", "workbench::sample", "workbench::cli", "workbench::ui"]),
+    (
+        "workbench::cli",
+        &["engine", "pipeline", "workbench::project", "workbench::work", "workbench::sample", "workbench::cli", "workbench::ui"],
+    ),
     ("workbench::ui", &["engine", "pipeline", "workbench"]),
 ];
 
@@ -96,7 +99,10 @@ fn dependencies_point_down() {
     let mut breaches = Vec::new();
     for (name, text, file) in all() {
         let Some((_, allowed)) = WALLS.iter().filter(|(m, _)| lies_in(&name, m)).max_by_key(|(m, _)| m.len()) else {
-            assert!(["lib", "main", "engine", "pipeline", "workbench"].contains(&name.as_str()), "{name} has no wall: add it to WALLS");
+            assert!(
+                ["lib", "main", "engine", "pipeline", "workbench"].contains(&name.as_str()),
+                "{name} has no wall: add it to WALLS"
+            );
             continue;
         };
         for path in crate_paths(&text) {
@@ -116,7 +122,8 @@ fn each_library_has_its_keepers() {
     let mut breaches = Vec::new();
     for (name, text, file) in all() {
         for (library, keepers) in KEEPERS {
-            let names_it = text.lines().filter(|l| !l.trim_start().starts_with("//")).any(|l| l.contains(&format!("{library}::")));
+            let names_it =
+                text.lines().filter(|l| !l.trim_start().starts_with("//")).any(|l| l.contains(&format!("{library}::")));
             if names_it && !keepers.iter().any(|k| lies_in(&name, k)) {
                 breaches.push(format!("{}: {library} belongs to {}", file.display(), keepers.join(", ")));
             }
@@ -149,7 +156,18 @@ fn files_can_be_read_in_one_sitting() {
 fn the_top_level_is_as_agreed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let known = [
-        "Cargo.toml", "Cargo.lock", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "assets", "projects", "src", "tests", "target", "scratch",
+        "Cargo.toml",
+        "Cargo.lock",
+        "CHANGELOG.md",
+        "LICENSE-APACHE",
+        "LICENSE-MIT",
+        "README.md",
+        "assets",
+        "projects",
+        "src",
+        "tests",
+        "target",
+        "scratch",
     ];
     for entry in fs::read_dir(root).unwrap() {
         let name = entry.unwrap().file_name().to_string_lossy().into_owned();

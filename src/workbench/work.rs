@@ -85,7 +85,10 @@ pub fn open(path: &Path, ctx: &Ctx) -> Result<(Project, Opened), WorkError> {
     let (project, document) = Project::open(path)?;
     let subject = load_subject(&project.resolve(&document.model), ctx)?;
     if !document.model.hash.is_empty() && document.model.hash != subject.loaded.hash {
-        ctx.warn(document.model.path.clone(), "the model's file has changed since the project was made; older reports are about the old one");
+        ctx.warn(
+            document.model.path.clone(),
+            "the model's file has changed since the project was made; older reports are about the old one",
+        );
     }
     let root = project.root().to_path_buf();
     Ok((project, Opened { root, document: Arc::new(document), subject }))
@@ -169,7 +172,10 @@ impl Opened {
         let data = match (split, &self.document.calibrate) {
             (Split::Calibrate, Some(calibrate)) => {
                 if calibrate.path == evaluate.path {
-                    ctx.warn("data", "calibration and evaluation data are the same: the accuracy of calibrated recipes is flattered");
+                    ctx.warn(
+                        "data",
+                        "calibration and evaluation data are the same: the accuracy of calibrated recipes is flattered",
+                    );
                 }
                 self.read_data(&calibrate.path, ctx)?
             }
@@ -208,7 +214,8 @@ impl Opened {
         let statistics = calibrate::run(&self.subject.folded, wires, &data, ctx)?;
         // A cache that cannot be written costs time next time, nothing else.
         if let Ok(text) = ron::ser::to_string_pretty(&statistics, ron::ser::PrettyConfig::default()) {
-            let saved = std::fs::create_dir_all(self.root.join("cache")).and_then(|()| write_atomically(&path, text.as_bytes(), false));
+            let saved =
+                std::fs::create_dir_all(self.root.join("cache")).and_then(|()| write_atomically(&path, text.as_bytes(), false));
             if let Err(error) = saved {
                 ctx.warn("cache", format!("statistics could not be kept for the next run: {error}"));
             }
@@ -329,7 +336,11 @@ fn same_accuracy(ours: &Report, file: &Report) -> Check {
     match (ours.metrics, file.metrics) {
         (Some(a), Some(b)) => {
             let passed = (a.top1.value - b.top1.value).abs() <= ACCURACY_TOLERANCE;
-            Check::new(NAME, passed, format!("top-1 {:.2} % on {} samples, {:.2} % before writing", b.top1.value, file.samples, a.top1.value))
+            Check::new(
+                NAME,
+                passed,
+                format!("top-1 {:.2} % on {} samples, {:.2} % before writing", b.top1.value, file.samples, a.top1.value),
+            )
         }
         _ => {
             let (a, b) = (ours.fidelity.kl_mean, file.fidelity.kl_mean);

@@ -105,7 +105,12 @@ fn refuse_missing(nodes: &[&Node]) -> Result<(), ExecError> {
 type Constants = BTreeMap<Wire, Value>;
 
 /// Computes nodes that read constants alone; the rest become drafts.
-fn fold(model: &Model, nodes: Vec<&Node>, fed: &BTreeSet<Wire>, kept: &BTreeSet<Wire>) -> Result<(Constants, Vec<Draft>), ExecError> {
+fn fold(
+    model: &Model,
+    nodes: Vec<&Node>,
+    fed: &BTreeSet<Wire>,
+    kept: &BTreeSet<Wire>,
+) -> Result<(Constants, Vec<Draft>), ExecError> {
     let mut constants = Constants::new();
     let mut drafts: Vec<Draft> = Vec::new();
     let wanted = nodes.iter().flat_map(|n| reads(n)).chain(kept.iter().cloned()).filter(|w| !fed.contains(w));
@@ -167,7 +172,8 @@ fn fuse(drafts: Vec<Draft>, constants: &Constants, kept: &BTreeSet<Wire>) -> Res
 /// A convolution with constant weights gets them packed.
 fn pack(draft: Draft, constants: &Constants) -> Result<Draft, ExecError> {
     let constant = |i: usize| draft.node.input(i).and_then(|w| constants.get(w));
-    let whole = draft.node.op == "Conv" && draft.node.domain.is_empty() && draft.node.input(2).is_none_or(|w| constants.contains_key(w));
+    let whole =
+        draft.node.op == "Conv" && draft.node.domain.is_empty() && draft.node.input(2).is_none_or(|w| constants.contains_key(w));
     let Some(weight) = constant(1).filter(|_| whole) else { return Ok(draft) };
     let conv = PackedConv::new(&draft.node, weight, constant(2)).map_err(|e| ExecError::at(&draft.node, e))?;
     Ok(Draft { work: Work::Conv(Box::new(conv)), inputs: vec![draft.inputs.first().cloned().flatten()], ..draft })
@@ -175,7 +181,13 @@ fn pack(draft: Draft, constants: &Constants) -> Result<Draft, ExecError> {
 
 type Joined = Option<(usize, Draft)>;
 
-fn join_quantize(draft: &Draft, done: &[Option<Draft>], made: &BTreeMap<Wire, usize>, constants: &Constants, alone: &dyn Fn(&Wire) -> bool) -> Joined {
+fn join_quantize(
+    draft: &Draft,
+    done: &[Option<Draft>],
+    made: &BTreeMap<Wire, usize>,
+    constants: &Constants,
+    alone: &dyn Fn(&Wire) -> bool,
+) -> Joined {
     if draft.node.op != "DequantizeLinear" {
         return None;
     }
@@ -194,7 +206,13 @@ fn join_quantize(draft: &Draft, done: &[Option<Draft>], made: &BTreeMap<Wire, us
 }
 
 /// `Relu` or `Clip` after a convolution.
-fn join_limits(draft: &Draft, done: &mut [Option<Draft>], made: &BTreeMap<Wire, usize>, constants: &Constants, alone: &dyn Fn(&Wire) -> bool) -> Joined {
+fn join_limits(
+    draft: &Draft,
+    done: &mut [Option<Draft>],
+    made: &BTreeMap<Wire, usize>,
+    constants: &Constants,
+    alone: &dyn Fn(&Wire) -> bool,
+) -> Joined {
     let node = &draft.node;
     let constant = |i: usize| -> Option<Option<f32>> {
         match node.input(i) {
@@ -224,14 +242,23 @@ fn join_limits(draft: &Draft, done: &mut [Option<Draft>], made: &BTreeMap<Wire, 
 }
 
 /// `Add` of a convolution and something else of its shape (checked when it runs).
-fn join_add(draft: &Draft, done: &mut [Option<Draft>], made: &BTreeMap<Wire, usize>, constants: &Constants, alone: &dyn Fn(&Wire) -> bool) -> Joined {
+fn join_add(
+    draft: &Draft,
+    done: &mut [Option<Draft>],
+    made: &BTreeMap<Wire, usize>,
+    constants: &Constants,
+    alone: &dyn Fn(&Wire) -> bool,
+) -> Joined {
     if draft.node.op != "Add" {
         return None;
     }
     let (a, b) = (draft.node.input(0)?, draft.node.input(1)?);
     // The later of two convolutions takes the sum: its result is still near.
-    let mut choices: Vec<(usize, &Wire)> =
-        [(a, b), (b, a)].into_iter().filter(|(x, other)| alone(x) && !constants.contains_key(*other)).filter_map(|(x, other)| Some((*made.get(x)?, other))).collect();
+    let mut choices: Vec<(usize, &Wire)> = [(a, b), (b, a)]
+        .into_iter()
+        .filter(|(x, other)| alone(x) && !constants.contains_key(*other))
+        .filter_map(|(x, other)| Some((*made.get(x)?, other)))
+        .collect();
     choices.sort_by_key(|c| std::cmp::Reverse(c.0));
     let free = |index: usize| {
         matches!(&done[index], Some(Draft { work: Work::Conv(conv), inputs, .. })
@@ -245,7 +272,15 @@ fn join_add(draft: &Draft, done: &mut [Option<Draft>], made: &BTreeMap<Wire, usi
 }
 
 /// Gives out slots and notes when each is last read.
-fn lay_out(model: &Model, feeds: Vec<Wire>, outputs: Vec<Wire>, taps: &[Wire], constants: Constants, drafts: Vec<Draft>, separable: bool) -> Plan {
+fn lay_out(
+    model: &Model,
+    feeds: Vec<Wire>,
+    outputs: Vec<Wire>,
+    taps: &[Wire],
+    constants: Constants,
+    drafts: Vec<Draft>,
+    separable: bool,
+) -> Plan {
     let mut slots: BTreeMap<Wire, Slot> = BTreeMap::new();
     let mut slot = |wire: &Wire| {
         let next = slots.len();

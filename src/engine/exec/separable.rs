@@ -116,7 +116,8 @@ impl View<'_> {
 
     /// Each input counts samples, all in one rank, or is constant and the same for all.
     fn broadcasts(&self, node: &Node) -> bool {
-        let ranks: Option<Vec<usize>> = node.inputs.iter().flatten().filter(|w| self.rows.contains(*w)).map(|w| self.rank(w)).collect();
+        let ranks: Option<Vec<usize>> =
+            node.inputs.iter().flatten().filter(|w| self.rows.contains(*w)).map(|w| self.rank(w)).collect();
         let Some(ranks) = ranks.filter(|r| !r.is_empty()) else { return false };
         let rank = ranks[0];
         ranks.iter().all(|r| *r == rank)
@@ -137,7 +138,9 @@ impl View<'_> {
         let (Some(rank_a), Some(rank_b)) = (self.rank(a), self.rank(b)) else { return false };
         match (self.rows.contains(a), self.rows.contains(b)) {
             (true, true) => rank_a == rank_b && rank_a >= 3,
-            (true, false) => self.constants.contains_key(b) && rank_a >= 2 && (rank_b == 2 || rank_b < rank_a && self.repeats(Some(b), rank_a)),
+            (true, false) => {
+                self.constants.contains_key(b) && rank_a >= 2 && (rank_b == 2 || rank_b < rank_a && self.repeats(Some(b), rank_a))
+            }
             _ => false,
         }
     }
@@ -167,9 +170,52 @@ fn reshapes_rows(shape: &[i64]) -> bool {
 
 /// Operators that never mix samples, with their other inputs constant.
 const PER_SAMPLE: [&str; 48] = [
-    "Relu", "Clip", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "LeakyRelu", "Elu", "Selu", "Celu", "ThresholdedRelu",
-    "Softplus", "Softsign", "Mish", "Gelu", "Erf", "Exp", "Log", "Sqrt", "Reciprocal", "Floor", "Ceil", "Round", "Sin", "Cos",
-    "Tan", "Atan", "Neg", "Abs", "Sign", "Not", "IsNaN", "IsInf", "Identity", "Dropout", "Cast", "Conv", "ConvTranspose",
-    "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "BatchNormalization", "InstanceNormalization",
-    "GroupNormalization", "LRN", "DepthToSpace", "SpaceToDepth",
+    "Relu",
+    "Clip",
+    "Sigmoid",
+    "Tanh",
+    "HardSigmoid",
+    "HardSwish",
+    "LeakyRelu",
+    "Elu",
+    "Selu",
+    "Celu",
+    "ThresholdedRelu",
+    "Softplus",
+    "Softsign",
+    "Mish",
+    "Gelu",
+    "Erf",
+    "Exp",
+    "Log",
+    "Sqrt",
+    "Reciprocal",
+    "Floor",
+    "Ceil",
+    "Round",
+    "Sin",
+    "Cos",
+    "Tan",
+    "Atan",
+    "Neg",
+    "Abs",
+    "Sign",
+    "Not",
+    "IsNaN",
+    "IsInf",
+    "Identity",
+    "Dropout",
+    "Cast",
+    "Conv",
+    "ConvTranspose",
+    "MaxPool",
+    "AveragePool",
+    "GlobalAveragePool",
+    "GlobalMaxPool",
+    "BatchNormalization",
+    "InstanceNormalization",
+    "GroupNormalization",
+    "LRN",
+    "DepthToSpace",
+    "SpaceToDepth",
 ];

@@ -13,7 +13,9 @@ fn fail<T>(reason: impl Into<String>) -> Result<T> {
 pub enum Auto {
     Conv,
     /// Pooling; `ceil` rounds sizes up.
-    Window { ceil: bool },
+    Window {
+        ceil: bool,
+    },
 }
 
 /// Strides, dilations, pads and output sizes of a window over spatial axes.

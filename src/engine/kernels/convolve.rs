@@ -4,8 +4,8 @@
 //! and column). In that layout all outputs of a tap lie side by side, so that the inner loop of
 //! [`super::product`] runs over it with one offset per tap, without writing out patches.
 
-use super::product::{Columns, Rows, Target, multiply};
 use super::is_serial;
+use super::product::{Columns, Rows, Target, multiply};
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 use std::cell::RefCell;
@@ -278,11 +278,8 @@ impl Task<'_> {
         let start = group * self.weights.per_group;
         let bias = &self.weights.bias[start..start + self.weights.per_group];
         let columns = Columns { data, base, offsets: &self.layout.offsets, count: self.layout.span };
-        let limits = if self.finish.residual.is_some() {
-            (f32::NEG_INFINITY, f32::INFINITY)
-        } else {
-            (self.finish.low, self.finish.high)
-        };
+        let limits =
+            if self.finish.residual.is_some() { (f32::NEG_INFINITY, f32::INFINITY) } else { (self.finish.low, self.finish.high) };
         let plane = g.out_plane();
         let at = self.output_at + first * plane;
         if self.layout.span == plane {
@@ -364,10 +361,17 @@ mod tests {
     use super::*;
     use crate::engine::random::Random;
 
-    fn geometry(groups: usize, channels: (usize, usize), input: [usize; 3], kernel: [usize; 3], stride: [usize; 3], dilation: [usize; 3], pad: [isize; 3]) -> Geometry {
-        let output = std::array::from_fn(|a| {
-            (input[a] + 2 * pad[a] as usize - (kernel[a] - 1) * dilation[a] - 1) / stride[a] + 1
-        });
+    fn geometry(
+        groups: usize,
+        channels: (usize, usize),
+        input: [usize; 3],
+        kernel: [usize; 3],
+        stride: [usize; 3],
+        dilation: [usize; 3],
+        pad: [isize; 3],
+    ) -> Geometry {
+        let output =
+            std::array::from_fn(|a| (input[a] + 2 * pad[a] as usize - (kernel[a] - 1) * dilation[a] - 1) / stride[a] + 1);
         Geometry { groups, in_channels: channels.0, out_channels: channels.1, input, kernel, stride, dilation, pad, output }
     }
 

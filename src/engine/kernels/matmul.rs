@@ -1,7 +1,7 @@
 //! Matrix products: row-major `[m, k] · [k, n]`.
 
-use super::product::{Columns, Rows, Target, multiply};
 use super::is_serial;
+use super::product::{Columns, Rows, Target, multiply};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 

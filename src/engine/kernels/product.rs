@@ -130,7 +130,14 @@ pub struct Target<'a> {
 /// `clamp(init[row] + Σ_k row[k] · column[k], low, high)` for the rows `from..to`, which must start and
 /// end where blocks do (a block has up to 8 rows; multiples of 8 always fit). Row `from` goes to
 /// row 0 of the target.
-pub fn multiply(rows: &Rows, (from, to): (usize, usize), init: &[f32], columns: Columns<'_>, target: &mut Target<'_>, limits: (f32, f32)) {
+pub fn multiply(
+    rows: &Rows,
+    (from, to): (usize, usize),
+    init: &[f32],
+    columns: Columns<'_>,
+    target: &mut Target<'_>,
+    limits: (f32, f32),
+) {
     assert_eq!(columns.offsets.len(), rows.depth, "one offset per factor");
     assert!(target.room >= columns.count && target.stride >= target.room, "no room for a row of results");
     let reach = columns.offsets.iter().copied().max().unwrap_or(0);
@@ -158,7 +165,12 @@ pub fn multiply(rows: &Rows, (from, to): (usize, usize), init: &[f32], columns: 
                 (edge.results.as_mut_slice(), width)
             };
             let a = &rows.data[start..start + count * rows.depth];
-            run(rows.isa, &mut Tile { a, init: &init[row..row + count], offsets, reach, data, base, out, stride, limits }, count, vectors);
+            run(
+                rows.isa,
+                &mut Tile { a, init: &init[row..row + count], offsets, reach, data, base, out, stride, limits },
+                count,
+                vectors,
+            );
             if !fits {
                 let valid = columns.count - column;
                 for (r, line) in edge.results.chunks(width).enumerate() {
@@ -307,12 +319,30 @@ mod x86 {
     }
 
     kernel!(
-        tile_avx512, "avx512f", __m512, 16, _mm512_setzero_ps, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps,
-        _mm512_fmadd_ps, _mm512_max_ps, _mm512_min_ps
+        tile_avx512,
+        "avx512f",
+        __m512,
+        16,
+        _mm512_setzero_ps,
+        _mm512_set1_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_fmadd_ps,
+        _mm512_max_ps,
+        _mm512_min_ps
     );
     kernel!(
-        tile_avx2, "avx2,fma", __m256, 8, _mm256_setzero_ps, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps,
-        _mm256_fmadd_ps, _mm256_max_ps, _mm256_min_ps
+        tile_avx2,
+        "avx2,fma",
+        __m256,
+        8,
+        _mm256_setzero_ps,
+        _mm256_set1_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_fmadd_ps,
+        _mm256_max_ps,
+        _mm256_min_ps
     );
 
     macro_rules! choose {
@@ -327,15 +357,59 @@ mod x86 {
 
     pub(super) fn run_avx512(tile: &mut Tile<'_>, rows: usize, vectors: usize) {
         choose!(
-            tile_avx512, tile, rows, vectors, (8, 1), (8, 2), (8, 3), (4, 1), (4, 2), (4, 3), (4, 4), (4, 5), (4, 6), (2, 1),
-            (2, 2), (2, 3), (2, 4), (2, 5), (2, 6), (2, 7), (2, 8), (1, 1), (1, 2), (1, 3), (1, 4), (1, 5), (1, 6), (1, 7), (1, 8)
+            tile_avx512,
+            tile,
+            rows,
+            vectors,
+            (8, 1),
+            (8, 2),
+            (8, 3),
+            (4, 1),
+            (4, 2),
+            (4, 3),
+            (4, 4),
+            (4, 5),
+            (4, 6),
+            (2, 1),
+            (2, 2),
+            (2, 3),
+            (2, 4),
+            (2, 5),
+            (2, 6),
+            (2, 7),
+            (2, 8),
+            (1, 1),
+            (1, 2),
+            (1, 3),
+            (1, 4),
+            (1, 5),
+            (1, 6),
+            (1, 7),
+            (1, 8)
         );
     }
 
     pub(super) fn run_avx2(tile: &mut Tile<'_>, rows: usize, vectors: usize) {
         choose!(
-            tile_avx2, tile, rows, vectors, (4, 1), (4, 2), (4, 3), (2, 1), (2, 2), (2, 3), (2, 4), (1, 1), (1, 2), (1, 3),
-            (1, 4), (1, 5), (1, 6), (1, 7), (1, 8)
+            tile_avx2,
+            tile,
+            rows,
+            vectors,
+            (4, 1),
+            (4, 2),
+            (4, 3),
+            (2, 1),
+            (2, 2),
+            (2, 3),
+            (2, 4),
+            (1, 1),
+            (1, 2),
+            (1, 3),
+            (1, 4),
+            (1, 5),
+            (1, 6),
+            (1, 7),
+            (1, 8)
         );
     }
 }
@@ -376,8 +450,8 @@ mod tests {
                 multiply(&rows, (0, m), &init, columns, &mut Target { data: &mut out, stride: n, room: n }, (-1.0, 2.0));
                 for r in 0..m {
                     for j in 0..n {
-                        let exact: f64 = f64::from(init[r])
-                            + (0..k).map(|i| f64::from(a[r * k + i]) * f64::from(b[i * n + j])).sum::<f64>();
+                        let exact: f64 =
+                            f64::from(init[r]) + (0..k).map(|i| f64::from(a[r * k + i]) * f64::from(b[i * n + j])).sum::<f64>();
                         let expected = exact.clamp(-1.0, 2.0);
                         assert!((f64::from(out[r * n + j]) - expected).abs() < 1e-5, "{isa:?} {m}×{k}×{n} at {r},{j}");
                     }

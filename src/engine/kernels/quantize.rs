@@ -6,7 +6,13 @@
 pub fn quantize(x: f32, scale: f32, zero: i64, (low, high): (i64, i64)) -> i64 {
     // In f64 the zero point is added exactly, whatever the size of x / scale.
     let q = f64::from((x / scale).round_ties_even()) + zero as f64;
-    if q >= high as f64 { high } else if q >= low as f64 { q as i64 } else { low }
+    if q >= high as f64 {
+        high
+    } else if q >= low as f64 {
+        q as i64
+    } else {
+        low
+    }
 }
 
 /// `(q − zero)·scale` of one element.

@@ -63,8 +63,7 @@ pub(super) fn window(_: Option<PathBuf>, _: Option<PathBuf>, _: &Common) -> Resu
 fn recipe(opened: &Opened, name: &str) -> Result<Arc<Recipe>, CliError> {
     let path = Path::new(name);
     if path.extension().is_some_and(|e| e == "ron") {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| work::WorkError::Io { path: path.to_path_buf(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| work::WorkError::Io { path: path.to_path_buf(), source })?;
         return Ok(Arc::new(Recipe::from_ron(&text, name)?));
     }
     Ok(opened.document.recipe(name)?)

@@ -94,14 +94,21 @@ impl PackedConv {
     /// [`PackedConv::run`] with `other` added; of any shape that broadcasts.
     pub fn run_and_add(&self, x: &Value, other: &Value, pool: Option<&rayon::ThreadPool>) -> OpResult<Vec<Value>> {
         let fits = {
-            let axes = window_axes(&self.node, x.shape().get(2..).unwrap_or_default(), &self.shape[2..], Auto::Conv).map_err(OpError::Reason)?;
+            let axes = window_axes(&self.node, x.shape().get(2..).unwrap_or_default(), &self.shape[2..], Auto::Conv)
+                .map_err(OpError::Reason)?;
             let expected = x.shape().iter().take(1).chain(&self.shape[..1]).chain(&axes.output);
             expected.eq(other.shape())
         };
         if fits {
             return Ok(vec![self.run(x, Some(other), pool)?]);
         }
-        let bare = Self { low: f32::NEG_INFINITY, high: f32::INFINITY, weights: self.weights.clone(), node: self.node.clone(), shape: self.shape.clone() };
+        let bare = Self {
+            low: f32::NEG_INFINITY,
+            high: f32::INFINITY,
+            weights: self.weights.clone(),
+            node: self.node.clone(),
+            shape: self.shape.clone(),
+        };
         let sum = super::elementwise::add(&bare.run(x, None, pool)?, other, pool)?;
         let (low, high) = (self.low, self.high);
         let limited = with::<f32, _>(&sum, |s| {

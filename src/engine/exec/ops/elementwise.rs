@@ -70,7 +70,12 @@ fn broadcast_strides(shape: &[usize], out: &[usize]) -> Vec<usize> {
 }
 
 /// Applies `f` to every pair of elements.
-fn pairs<T, R>(a: &Value, b: &Value, f: impl Fn(T, T) -> R + Sync + Send, pool: Option<&rayon::ThreadPool>) -> OpResult<(Vec<R>, Vec<usize>)>
+fn pairs<T, R>(
+    a: &Value,
+    b: &Value,
+    f: impl Fn(T, T) -> R + Sync + Send,
+    pool: Option<&rayon::ThreadPool>,
+) -> OpResult<(Vec<R>, Vec<usize>)>
 where
     T: candle_core::WithDType,
     R: Send + Copy + Default,

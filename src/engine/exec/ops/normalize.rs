@@ -67,8 +67,7 @@ fn batch(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let [gamma, beta, mean, variance] = [1, 2, 3, 4].map(|i| c.input(i).and_then(floats));
     let (gamma, beta, mean, variance) = (gamma?, beta?, mean?, variance?);
     let epsilon = f64::from(c.float("epsilon", 1e-5));
-    let scale: Vec<f64> =
-        gamma.iter().zip(&variance).map(|(g, v)| f64::from(*g) / (f64::from(*v) + epsilon).sqrt()).collect();
+    let scale: Vec<f64> = gamma.iter().zip(&variance).map(|(g, v)| f64::from(*g) / (f64::from(*v) + epsilon).sqrt()).collect();
     let shift: Vec<f32> =
         beta.iter().zip(mean.iter().zip(&scale)).map(|(b, (m, s))| (f64::from(*b) - f64::from(*m) * s) as f32).collect();
     let scale: Vec<f32> = scale.iter().map(|s| *s as f32).collect();

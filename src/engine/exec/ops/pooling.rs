@@ -15,7 +15,9 @@ pub(super) fn find(op: &str) -> Option<Operator> {
             windows(c, if padded { Pooling::AveragePadded } else { Pooling::Average })
         },
         "GlobalAveragePool" => |c| global(c, |s| (s.iter().map(|v| f64::from(*v)).sum::<f64>() / s.len() as f64) as f32),
-        "GlobalMaxPool" => |c| global(c, |s| s.iter().copied().fold(f32::NEG_INFINITY, |a, b| if a.is_nan() || a > b { a } else { b })),
+        "GlobalMaxPool" => {
+            |c| global(c, |s| s.iter().copied().fold(f32::NEG_INFINITY, |a, b| if a.is_nan() || a > b { a } else { b }))
+        }
         _ => return None,
     })
 }
@@ -28,8 +30,8 @@ fn windows(c: &Call<'_>, kind: Pooling) -> OpResult<Vec<Value>> {
     let [batch, channels, spatial @ ..] = x.shape() else { return fail("a batch and a channel axis are needed") };
     let Some(kernel) = c.node.ints("kernel_shape") else { return fail("attribute \"kernel_shape\" is missing") };
     let kernel: Vec<usize> = kernel.iter().map(|&k| k.max(1) as usize).collect();
-    let axes = window_axes(c.node, spatial, &kernel, Auto::Window { ceil: c.int("ceil_mode", 0) != 0 })
-        .map_err(OpError::Reason)?;
+    let axes =
+        window_axes(c.node, spatial, &kernel, Auto::Window { ceil: c.int("ceil_mode", 0) != 0 }).map_err(OpError::Reason)?;
     let positive = |pads: &[isize]| pads.iter().map(|&p| p.max(0) as usize).collect::<Vec<_>>();
     let window = Window {
         input: spatial3(spatial, 1)?,

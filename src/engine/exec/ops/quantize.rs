@@ -27,9 +27,17 @@ struct Scales {
 enum Layout {
     Tensor,
     /// One scale per place along an axis of `length`, `inner` elements apart.
-    Axis { length: usize, inner: usize },
+    Axis {
+        length: usize,
+        inner: usize,
+    },
     /// One scale per block along the axis and per place everywhere else.
-    Block { length: usize, inner: usize, size: usize, blocks: usize },
+    Block {
+        length: usize,
+        inner: usize,
+        size: usize,
+        blocks: usize,
+    },
 }
 
 impl Scales {
@@ -54,7 +62,10 @@ impl Scales {
             let blocks = shape[axis].div_ceil(size);
             let expected = shape.iter().enumerate().map(|(i, &d)| if i == axis { blocks } else { d });
             if !expected.eq(scale.shape().iter().copied()) {
-                return fail(format!("scales of shape {:?} do not fit blocks of {size} along axis {axis} of {shape:?}", scale.shape()));
+                return fail(format!(
+                    "scales of shape {:?} do not fit blocks of {size} along axis {axis} of {shape:?}",
+                    scale.shape()
+                ));
             }
             Layout::Block { length: shape[axis], inner: shape[axis + 1..].iter().product(), size, blocks }
         };
@@ -116,11 +127,7 @@ fn dynamic(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let scale = if high == low { 1.0 } else { (high - low) / 255.0 };
     let zero = (-low / scale).round_ties_even().clamp(0.0, 255.0) as i64;
     let values: Vec<i64> = with::<f32, _>(x, |s| s.iter().map(|v| quantize(*v, scale, zero, (0, 255))).collect())?;
-    Ok(vec![
-        make(DType::U8, values, x.shape())?,
-        make(DType::F32, vec![scale], &[])?,
-        make(DType::U8, vec![zero], &[])?,
-    ])
+    Ok(vec![make(DType::U8, values, x.shape())?, make(DType::F32, vec![scale], &[])?, make(DType::U8, vec![zero], &[])?])
 }
 
 /// A `QuantizeLinear` → `DequantizeLinear` pair with one scale, as one step on f32.
@@ -135,7 +142,10 @@ impl FakeQuantize {
     pub fn of(pair: (&Node, &Node), quantize: [Option<&Value>; 2], dequantize: [Option<&Value>; 2]) -> Option<Self> {
         let read = |[scale, zero]: [Option<&Value>; 2]| -> Option<(f32, i64, DType)> {
             let scale_value = scale?;
-            if scale_value.dtype != DType::F32 || scale_value.shape().iter().product::<usize>() != 1 || scale_value.shape().len() > 1 {
+            if scale_value.dtype != DType::F32
+                || scale_value.shape().iter().product::<usize>() != 1
+                || scale_value.shape().len() > 1
+            {
                 return None;
             }
             let zero_point = zero.map_or(Some(0), |z| int_scalar(z).ok())?;

@@ -14,7 +14,9 @@ pub(super) fn find(op: &str) -> Option<Operator> {
         "ReduceProd" => |c| reduce(c, |s| s.iter().product()),
         "ReduceLogSum" => |c| reduce(c, |s| s.iter().sum::<f64>().ln()),
         "ReduceLogSumExp" => |c| reduce(c, log_sum_exp),
-        "ReduceMax" => |c| reduce(c, |s| s.iter().copied().fold(f64::NEG_INFINITY, |a, b| if a.is_nan() || a > b { a } else { b })),
+        "ReduceMax" => {
+            |c| reduce(c, |s| s.iter().copied().fold(f64::NEG_INFINITY, |a, b| if a.is_nan() || a > b { a } else { b }))
+        }
         "ReduceMin" => |c| reduce(c, |s| s.iter().copied().fold(f64::INFINITY, |a, b| if a.is_nan() || a < b { a } else { b })),
         "ArgMax" => |c| argument(c, |a, b| a > b),
         "ArgMin" => |c| argument(c, |a, b| a < b),

@@ -57,7 +57,18 @@ fn axes(c: &Call<'_>, x: &Value, scales: Option<&Value>, sizes: Option<&Value>) 
     let mut all: Vec<Axis> = x.shape().iter().map(|&n| Axis { from: n, to: n, scale: 1.0 }).collect();
     let given: Vec<f64> = match scales.map(floats).transpose()? {
         Some(v) if !v.is_empty() => v.into_iter().map(f64::from).collect(),
-        _ => c.node.attributes.get("scales").and_then(|a| if let crate::engine::graph::Attribute::Floats(v) = a { Some(v.iter().map(|s| f64::from(*s)).collect()) } else { None }).unwrap_or_default(),
+        _ => c
+            .node
+            .attributes
+            .get("scales")
+            .and_then(|a| {
+                if let crate::engine::graph::Attribute::Floats(v) = a {
+                    Some(v.iter().map(|s| f64::from(*s)).collect())
+                } else {
+                    None
+                }
+            })
+            .unwrap_or_default(),
     };
     if let Some(sizes) = sizes.map(ints).transpose()?.filter(|s| !s.is_empty()) {
         if sizes.len() != chosen.len() {

@@ -246,7 +246,8 @@ fn range(c: &Call<'_>) -> OpResult<Vec<Value>> {
     if d == 0 {
         return fail("a range with step 0 never ends");
     }
-    let values: Vec<i64> = std::iter::successors(Some(a), |v| v.checked_add(d)).take_while(|v| if d > 0 { *v < b } else { *v > b }).collect();
+    let values: Vec<i64> =
+        std::iter::successors(Some(a), |v| v.checked_add(d)).take_while(|v| if d > 0 { *v < b } else { *v > b }).collect();
     let count = values.len();
     Ok(vec![make(start.dtype, values, &[count])?])
 }

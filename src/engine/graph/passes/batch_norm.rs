@@ -70,7 +70,10 @@ struct Folded {
 /// The new weight and bias; `None` where the two do not fold.
 fn fold(model: &Model, layer: &Node, norm: &Node) -> Option<Folded> {
     let constant = |node: &Node, i: usize| model.constants.get(node.input(i)?);
-    if norm.int("training_mode").unwrap_or(0) != 0 || norm.int("is_test") == Some(0) || norm.outputs.iter().skip(1).any(Option::is_some) {
+    if norm.int("training_mode").unwrap_or(0) != 0
+        || norm.int("is_test") == Some(0)
+        || norm.outputs.iter().skip(1).any(Option::is_some)
+    {
         return None;
     }
     let weight = constant(layer, 1)?;

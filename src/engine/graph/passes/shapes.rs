@@ -112,7 +112,10 @@ fn dtype(node: &Node, known: &Known, output: usize) -> Option<DType> {
     let of = |i: usize| known.dtype(node.input(i)?);
     let named = |name: &str| node.int(name).filter(|v| *v != 0).map(|v| DType::from_onnx(v as i32));
     match (node.op.as_str(), output) {
-        ("Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "And" | "Or" | "Xor" | "Not" | "IsNaN" | "IsInf", _)
+        (
+            "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "And" | "Or" | "Xor" | "Not" | "IsNaN" | "IsInf",
+            _,
+        )
         | ("Dropout", 1) => Some(DType::Bool),
         ("Shape" | "Size" | "ArgMax" | "ArgMin" | "NonZero", _) | ("MaxPool" | "TopK", 1) => Some(DType::I64),
         ("Cast", _) => named("to"),
@@ -211,11 +214,53 @@ fn shapes(node: &Node, known: &Known) -> Option<Vec<Option<Shape>>> {
 
 /// Operators whose output has the shape of their first input.
 const KEEPING: [&str; 47] = [
-    "Relu", "Clip", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "LeakyRelu", "Elu", "Selu", "Celu", "ThresholdedRelu",
-    "Softplus", "Softsign", "Mish", "Gelu", "Erf", "Exp", "Log", "Sqrt", "Reciprocal", "Floor", "Ceil", "Round", "Sin", "Cos",
-    "Tan", "Atan", "Neg", "Abs", "Sign", "Not", "IsNaN", "IsInf", "Identity", "Cast", "CastLike", "Softmax", "LogSoftmax",
-    "InstanceNormalization", "GroupNormalization", "RMSNormalization", "LpNormalization", "LRN", "QuantizeLinear",
-    "DequantizeLinear", "CumSum", "Trilu",
+    "Relu",
+    "Clip",
+    "Sigmoid",
+    "Tanh",
+    "HardSigmoid",
+    "HardSwish",
+    "LeakyRelu",
+    "Elu",
+    "Selu",
+    "Celu",
+    "ThresholdedRelu",
+    "Softplus",
+    "Softsign",
+    "Mish",
+    "Gelu",
+    "Erf",
+    "Exp",
+    "Log",
+    "Sqrt",
+    "Reciprocal",
+    "Floor",
+    "Ceil",
+    "Round",
+    "Sin",
+    "Cos",
+    "Tan",
+    "Atan",
+    "Neg",
+    "Abs",
+    "Sign",
+    "Not",
+    "IsNaN",
+    "IsInf",
+    "Identity",
+    "Cast",
+    "CastLike",
+    "Softmax",
+    "LogSoftmax",
+    "InstanceNormalization",
+    "GroupNormalization",
+    "RMSNormalization",
+    "LpNormalization",
+    "LRN",
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "CumSum",
+    "Trilu",
 ];
 
 fn scaled(dim: &Dim, times: &Entry) -> Dim {

@@ -127,11 +127,8 @@ pub(super) fn split(node: &Node, known: &Known) -> Option<Vec<Option<Shape>>> {
 
 pub(super) fn slice(node: &Node, known: &Known) -> Option<Shape> {
     let mut shape = known.shape(node.input(0)?)?;
-    let axes: Option<Vec<i64>> = if node.input(3).is_some() || node.ints("axes").is_some() {
-        Some(known.ints(node, "axes", 3)?)
-    } else {
-        None
-    };
+    let axes: Option<Vec<i64>> =
+        if node.input(3).is_some() || node.ints("axes").is_some() { Some(known.ints(node, "axes", 3)?) } else { None };
     let (starts, ends) = (known.ints(node, "starts", 1), known.ints(node, "ends", 2));
     let count = starts.as_ref().or(ends.as_ref()).map(Vec::len).or(axes.as_ref().map(Vec::len))?;
     let axes = axes.unwrap_or_else(|| (0..count as i64).collect());
