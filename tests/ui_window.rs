@@ -1,5 +1,6 @@
 //! Drives the real window on the sample: what is clicked, typed and dropped does what it says.
 #![cfg(feature = "window-tests")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use eframe::egui::{self, Key, Modifiers, Theme};
 use egui_kittest::Harness;
@@ -90,7 +91,7 @@ fn wait(harness: &mut Harness<'static, App>) {
     while quiet < 4 {
         harness.step();
         quiet = if harness.state().is_busy() { 0 } else { quiet + 1 };
-        assert!(start.elapsed() < Duration::from_secs(120), "jobs never end");
+        assert!(start.elapsed() < Duration::from_mins(2), "jobs never end");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -274,5 +275,5 @@ fn a_dropped_model_asks_for_its_project() {
     window.harness.run_steps(3);
     window.harness.get_by_label("Make project");
     let folder = window.harness.get_by_label("Project folder").value().unwrap_or_default();
-    assert!(folder.is_empty() || folder.ends_with("net-project"), "{folder}");
+    assert!(folder.ends_with("net-project"), "{folder}");
 }

@@ -390,7 +390,7 @@ mod tests {
     #[test]
     fn one_of_a_kind_at_a_time() {
         let mut jobs = jobs();
-        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let (open, gate) = sync_channel::<()>(1);
         jobs.submit("a", "first", move |_, _| gate.recv().map(|()| 1).map_err(|e| e.to_string()));
         jobs.submit("a", "second", |_, _| Ok(2));
         jobs.submit("b", "other", |_, _| Ok(3));

@@ -5,10 +5,10 @@ mod events;
 mod work;
 
 use super::act::Act;
-use super::bench::Bench;
+use super::bench::{Bench, Selection};
 use super::commands::{ALL, Command, Situation};
 use super::dialogs::{FilePicker, Reply, ReplyTo};
-use super::layout::{Pane, default_tree, simplification};
+use super::layout::{Pane, Workspace, default_tree, simplification};
 use super::panels::{pane_ui, rail_ui, top_ui};
 use super::prompts::{Prompt, toasts_ui};
 use super::session::Session;
@@ -128,6 +128,20 @@ impl App {
         &self.log
     }
 
+    /// Selects the layer that its recipe hurts most: the one with most lost channels, else with the
+    /// largest weight error.
+    pub(super) fn inspect_worst(&mut self) {
+        let Some(bench) = &mut self.bench else { return };
+        let harm = |&layer: &usize| {
+            let score = bench.layer_plan(layer).and_then(|p| bench.scores.get(layer, &p.treatment));
+            score.map_or((0, 0), |s| (s.lost_channels, (s.noise * 1e9) as u64))
+        };
+        if let Some(worst) = (0..bench.layers().len()).max_by_key(harm) {
+            bench.selection = Selection::of(Some(worst));
+            bench.selection.reveal = true;
+        }
+    }
+
     pub(super) fn clear_toasts(&mut self) {
         self.toasts.clear();
     }
@@ -163,6 +177,7 @@ impl App {
     /// pass is drawn again when it changed the document.
     pub fn draw(&mut self, ui: &mut Ui) {
         self.frame_ui(ui);
+        self.revealed();
         self.prompt_ui(ui);
         toasts_ui(ui, &mut self.toasts);
         let before = self.bench.as_ref().map(|b| b.history.revision());
@@ -170,6 +185,13 @@ impl App {
         self.keep_up(ui.ctx());
         if self.bench.as_ref().map(|b| b.history.revision()) != before {
             ui.ctx().request_discard("an edit shows in the frame in which it was made");
+        }
+    }
+
+    /// The grid has scrolled to the layer it was to show.
+    fn revealed(&mut self) {
+        if let (Workspace::Configure, Some(bench)) = (self.session.workspace, &mut self.bench) {
+            bench.selection.reveal = false;
         }
     }
 

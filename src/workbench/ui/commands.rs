@@ -59,6 +59,7 @@ pub enum Needs {
 
 /// What there is, for [`Command::available`].
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each asked for by name")]
 pub struct Situation {
     pub project: bool,
     pub selection: bool,
@@ -84,6 +85,7 @@ const CTRL: Modifiers = Modifiers::COMMAND;
 const CTRL_SHIFT: Modifiers = Modifiers { shift: true, ..Modifiers::COMMAND };
 const ALT: Modifiers = Modifiers::ALT;
 
+#[expect(clippy::unnecessary_wraps, reason = "the table holds options")]
 const fn on(modifiers: Modifiers, key: Key) -> Option<KeyboardShortcut> {
     Some(KeyboardShortcut::new(modifiers, key))
 }

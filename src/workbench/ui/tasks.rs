@@ -193,13 +193,7 @@ fn pictures(data: &Dataset, places: &[usize], ctx: &Ctx) -> Result<Vec<SamplePic
         ctx.check().map_err(|e| e.to_string())?;
         let picture = data.picture(sample).map_err(|e| e.to_string())?;
         let label = data.labels.as_ref().and_then(|l| l.get(sample).copied());
-        found.push(SamplePicture {
-            sample,
-            label,
-            width: picture.width as usize,
-            height: picture.height as usize,
-            rgb: picture.rgb,
-        });
+        found.push(SamplePicture { sample, label, width: picture.width, height: picture.height, rgb: picture.rgb });
         ctx.advance(1);
     }
     Ok(found)

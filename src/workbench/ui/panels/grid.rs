@@ -6,7 +6,7 @@ use crate::workbench::project::{Change, Edit};
 use crate::workbench::ui::act::{Act, Pick};
 use crate::workbench::ui::bench::Bench;
 use crate::workbench::ui::commands::Command;
-use crate::workbench::ui::scores::{WIDTHS, at_width};
+use crate::workbench::ui::scores::{FEW_STEPS, WIDTHS, at_width};
 use crate::workbench::ui::session::Column as SortBy;
 use crate::workbench::ui::view::{View, decibels, shape_text};
 use crate::workbench::ui::widgets::{HeatCell, Icon, bar, empty, heat_cell, icon, legend, painting, small};
@@ -190,7 +190,7 @@ fn row_ui(row: &mut TableRow<'_, '_>, view: &View<'_>, bench: &Bench, scale: &Sc
     let Some(&index) = bench.rows.get(row.index()) else { return };
     let (Some(layer), plan) = (bench.layers().get(index), bench.layer_plan(index)) else { return };
     row.set_selected(bench.selection.contains(index));
-    row.col(|ui| name_ui(ui, view, &layer.name, plan));
+    row.col(|ui| name_ui(ui, view, bench, index, plan));
     if roomy {
         row.col(|ui| drop(small(ui, view.tokens, layer.kind.name())));
         row.col(|ui| drop(small(ui, view.tokens, shape_text(&layer.shape)).on_hover_text(macs_text(layer.macs))));
@@ -231,13 +231,20 @@ fn macs_text(macs: Option<u64>) -> String {
     )
 }
 
-fn name_ui(ui: &mut Ui, view: &View<'_>, name: &str, plan: Option<&LayerPlan>) {
-    if let Some(reason) = plan.and_then(|p| p.refusal.as_ref()) {
+fn name_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: Option<&LayerPlan>) {
+    let Some(layer) = bench.layers().get(index) else { return };
+    let lost = plan.and_then(|p| bench.scores.get(index, &p.treatment)).map_or(0, |s| s.lost_channels);
+    if lost > 0 {
+        let (all, color) =
+            (layer.out_channels(), if lost * 10 > layer.out_channels() { view.tokens.bad } else { view.tokens.warn });
+        let text = format!("{lost} of {all} channels span fewer than {FEW_STEPS:.0} steps of the scale that all share");
+        icon(ui, Icon::Warning, color, &text);
+    } else if let Some(reason) = plan.and_then(|p| p.refusal.as_ref()) {
         icon(ui, Icon::Warning, view.tokens.warn, reason);
     } else if let Some(note) = plan.and_then(|p| p.note.as_ref()) {
         icon(ui, Icon::Info, view.tokens.muted, note);
     }
-    ui.add(Label::new(RichText::new(name).color(view.tokens.text)).truncate().selectable(false));
+    ui.add(Label::new(RichText::new(&layer.name).color(view.tokens.text)).truncate().selectable(false));
 }
 
 fn bytes_ui(ui: &mut Ui, view: &View<'_>, plan: Option<&LayerPlan>, scale: &Scale) {

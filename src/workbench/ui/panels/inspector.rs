@@ -1,13 +1,14 @@
 //! The inspected layer: what its weights look like before and after, and what if.
 
+use crate::engine::kernels::summary::Spread;
 use crate::engine::units;
-use crate::pipeline::configure::{Granularity, LayerPlan, Scheme, Sparsity, Treatment};
+use crate::pipeline::configure::{LayerPlan, Scheme, Sparsity, Treatment};
 use crate::workbench::project::{Change, Edit};
 use crate::workbench::ui::act::Act;
 use crate::workbench::ui::bench::Bench;
-use crate::workbench::ui::inspect::{LayerFacts, Treated};
-use crate::workbench::ui::plots::{FEW_STEPS, channels_ui, histogram_ui, tick};
-use crate::workbench::ui::scores::{WIDTHS, at_width};
+use crate::workbench::ui::inspect::{LayerFacts, Treated, shared_scale};
+use crate::workbench::ui::plots::{channels_ui, histogram_ui, tick};
+use crate::workbench::ui::scores::{FEW_STEPS, WIDTHS, at_width};
 use crate::workbench::ui::view::{View, decibels, shape_text};
 use crate::workbench::ui::widgets::{Icon, bar, empty, heading, icon, ramp, section, small};
 use eframe::egui::{
@@ -102,27 +103,19 @@ fn numbers_ui(ui: &mut Ui, view: &View<'_>, plan: &LayerPlan, treated: Option<&T
     }
 }
 
-/// The one scale that all channels share, if they do.
-fn shared_scale(plan: &LayerPlan, treated: Option<&Treated>) -> Option<f32> {
-    match (plan.treatment.weights, treated?.scales.as_slice()) {
-        (Scheme::Integer { granularity: Granularity::Tensor, .. }, [scale]) => Some(*scale),
-        _ => None,
-    }
-}
-
 /// In words: why one scale for all channels breaks a layer.
 fn why_ui(ui: &mut Ui, view: &View<'_>, plan: &LayerPlan, facts: &LayerFacts, treated: Option<&Treated>) {
-    let Some(step) = shared_scale(plan, treated) else { return };
+    let Some(step) = treated.and_then(|t| shared_scale(&plan.treatment, &t.scales)) else { return };
     let (lost, all) = (facts.channels_below(FEW_STEPS, step), facts.spreads.len());
     let (shape, color) = if lost * 10 > all { (Icon::Warning, view.tokens.bad) } else { (Icon::Info, view.tokens.muted) };
-    let widest = facts.spreads.iter().map(|s| s.width()).fold(0.0, f32::max);
-    let narrowest = facts.spreads.iter().map(|s| s.width()).fold(f32::INFINITY, f32::min);
+    let widest = facts.spreads.iter().map(Spread::width).fold(0.0, f32::max);
+    let narrowest = facts.spreads.iter().map(Spread::width).fold(f32::INFINITY, f32::min);
     let mut text =
         format!("{lost} of {all} channels span fewer than {FEW_STEPS:.0} steps of the shared scale (step {}).", tick(step));
-    if narrowest > 0.0 && widest / narrowest > 4.0 {
+    if widest > 4.0 * narrowest {
+        let (most, least) = (widest / step, narrowest / step);
         text += &format!(
-            " The widest channel is {:.0} times the narrowest: the scale fits it and loses the others. One scale per channel mends this.",
-            widest / narrowest
+            " The widest channel has {most:.0} steps, the narrowest {least:.1}: one scale per channel would give each its own."
         );
     }
     ui.add_space(2.0);
@@ -141,7 +134,7 @@ fn charts_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, plan: &LayerPlan, fact
         key_ui(ui, view, t.after, "after");
     });
     histogram_ui(ui, t, facts, treated, 104.0);
-    let shared = shared_scale(plan, treated);
+    let shared = treated.and_then(|t| shared_scale(&plan.treatment, &t.scales));
     ui.add_space(4.0);
     ui.horizontal(|ui| {
         heading(ui, t, "Channel ranges");
@@ -278,6 +271,7 @@ fn cell_ui(ui: &mut Ui, width: f32, add: impl FnOnce(&mut Ui)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::configure::Granularity;
 
     #[test]
     fn counts_scales_and_zero_points() {

@@ -69,7 +69,9 @@ fn menus_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
                 if title == "File" {
                     recent_ui(ui, view, acts);
                 }
-                commands.iter().for_each(|c| menu_item_ui(ui, view, *c, acts));
+                for command in commands {
+                    menu_item_ui(ui, view, *command, acts);
+                }
             });
         }
     });

@@ -52,8 +52,10 @@ fn axis_ui(ui: &mut Ui, axis: Axis, acts: &mut Vec<Act>) {
 
 fn key_ui(ui: &mut Ui, view: &View<'_>, axis: Axis) {
     let t = view.tokens;
+    let guess = "guessed from weight SQNR";
+    let predicted = if axis == Axis::WeightSqnr { "predicted" } else { guess };
     let marks: [(&str, bool, eframe::egui::Color32); 3] =
-        [("measured", true, t.measured), ("predicted", false, t.predicted), ("stale", false, t.stale)];
+        [("measured", true, t.measured), (predicted, false, t.predicted), ("stale", false, t.stale)];
     for (text, filled, color) in marks {
         let (rect, _) = ui.allocate_exact_size(vec2(10.0, 10.0), Sense::hover());
         if filled {
@@ -61,12 +63,12 @@ fn key_ui(ui: &mut Ui, view: &View<'_>, axis: Axis) {
         } else {
             ui.painter().circle_stroke(rect.center(), 4.0, eframe::egui::Stroke::new(1.5, color));
         }
-        small(ui, t, text);
-    }
-    if axis == Axis::Top1 {
-        small(ui, t, "(a guess)").on_hover_text(
-            "A recipe that has not been measured stands where measured recipes of the same weight SQNR suggest: a guess, drawn hollow",
-        );
+        let response = small(ui, t, text);
+        if text == guess {
+            response.on_hover_text(
+                "Recipes that were not measured stand where measured ones of the same weight SQNR suggest: a guess, drawn hollow",
+            );
+        }
     }
 }
 

@@ -2,11 +2,9 @@
 
 use super::{frame, tick};
 use crate::workbench::ui::inspect::{LayerFacts, Treated};
+use crate::workbench::ui::scores::FEW_STEPS;
 use crate::workbench::ui::theme::Tokens;
 use eframe::egui::{Rect, Role, Sense, Stroke, Ui, WidgetInfo, vec2};
-
-/// A channel that spans fewer steps than this is as good as lost.
-pub const FEW_STEPS: f32 = 4.0;
 
 /// Range, quartiles and median of each channel. With one scale for all, `shared` is its step:
 /// a band of [`FEW_STEPS`] steps is drawn, and what is not wider than it stands out.

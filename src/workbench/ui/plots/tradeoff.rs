@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 
 /// One recipe on the chart.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts that are drawn differently")]
 pub struct Mark {
     pub name: String,
     pub bytes: f64,
@@ -34,7 +35,8 @@ pub fn tradeoff_plot(ui: &mut Ui, tokens: &Tokens, marks: &[Mark], y_label: &str
         .x_axis_label("Bytes on disk (log)")
         .y_axis_label(y_label)
         .y_axis_min_width(36.0)
-        .grid_spacing(26.0..=160.0)
+        .grid_spacing(4.0..=40.0)
+        .y_grid_spacer(even_grid)
         .grid_color(tokens.line)
         .x_grid_spacer(bytes_grid)
         .label_formatter(|_| None)
@@ -73,9 +75,10 @@ fn draw_names(ui: &Ui, tokens: &Tokens, marks: &[Mark], frame: Rect, place: &dyn
         let color = if mark.current { tokens.text } else { tokens.muted };
         let galley = painter.layout_no_wrap(mark.name.clone(), FontId::proportional(11.0), color);
         let (at, size) = (place(mark), galley.size());
+        let side = if mark.current { 14.0 } else { 9.0 };
         let corners = [
-            at + vec2(9.0, -size.y * 0.5),
-            at + vec2(-9.0 - size.x, -size.y * 0.5),
+            at + vec2(side, -size.y * 0.5),
+            at + vec2(-side - size.x, -size.y * 0.5),
             at + vec2(6.0, -size.y - 3.0),
             at + vec2(6.0, 3.0),
             at + vec2(-size.x * 0.5, -size.y - 8.0),
@@ -89,6 +92,7 @@ fn draw_names(ui: &Ui, tokens: &Tokens, marks: &[Mark], frame: Rect, place: &dyn
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the plot's interface")]
 /// Grid lines at 1, 2 and 5 times each power of ten.
 fn bytes_grid(input: egui_plot::GridInput) -> Vec<GridMark> {
     let (low, high) = input.bounds;
@@ -105,6 +109,20 @@ fn bytes_grid(input: egui_plot::GridInput) -> Vec<GridMark> {
         .flat_map(|d| [1.0, 2.0, 5.0].into_iter().filter(move |t| near || *t == 1.0).map(move |t| mark(d, t)))
         .filter(|m| (low..=high).contains(&m.value))
         .collect()
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the plot's interface")]
+/// About six grid lines at round numbers.
+fn even_grid(input: egui_plot::GridInput) -> Vec<GridMark> {
+    let (low, high) = input.bounds;
+    let raw = (high - low) / 6.0;
+    if !(raw > 0.0 && raw.is_finite()) {
+        return Vec::new();
+    }
+    let decade = 10_f64.powf(raw.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * decade).into_iter().find(|s| *s >= raw).unwrap_or(raw);
+    let first = (low / step).ceil() as i64;
+    (first..first + 12).map(|i| i as f64 * step).filter(|v| *v <= high).map(|value| GridMark { value, step_size: step }).collect()
 }
 
 fn frontier_line(plot_ui: &mut egui_plot::PlotUi<'_>, tokens: &Tokens, marks: &[Mark]) {

@@ -109,8 +109,8 @@ impl Tokens {
             measured: color(&file.measured)?,
             predicted: color(&file.predicted)?,
             variants: colors(&file.variants)?,
-            error: Ramp::new(colors(&file.error)?)?,
-            difference: Ramp::new(colors(&file.difference)?)?,
+            error: Ramp::new(&colors(&file.error)?)?,
+            difference: Ramp::new(&colors(&file.difference)?)?,
         })
     }
 
