@@ -34,6 +34,7 @@ fn compare(label: &str, model: &Model, vectors: &[(String, candle_core::Tensor)]
     let feeds = named(vectors, "in:");
     let outputs = executor.run(&feeds, ctx, &mut |_, _| {}).unwrap_or_else(|e| panic!("{label}: {e}"));
     let golden = named(vectors, "out:");
+    same_bytes(label, model, &feeds, &outputs);
     assert_eq!(outputs.len(), golden.len(), "{label}");
     for (wire, expected) in &golden {
         let ours = outputs.iter().find(|(w, _)| w == wire).map(|(_, v)| v).unwrap();
@@ -42,6 +43,28 @@ fn compare(label: &str, model: &Model, vectors: &[(String, candle_core::Tensor)]
         assert!(difference <= 1e-4, "{label}, output {wire}: off by {difference}");
         for (fact, have) in model.facts.get(wire).and_then(|f| f.shape.as_ref()).into_iter().flatten().zip(ours.shape()) {
             assert!(fact.known().is_none_or(|n| n == *have), "{label}: inferred shape of {wire}");
+        }
+    }
+}
+
+/// The same bytes at any thread count, and whether the batch runs as a whole (as it does with taps)
+/// or in parts.
+fn same_bytes(label: &str, model: &Model, feeds: &[(Wire, Value)], expected: &[(Wire, Value)]) {
+    let taps: Vec<Wire> = model.nodes.iter().flat_map(|n| n.outputs.iter().flatten().cloned()).collect();
+    for (threads, taps) in [(1, Vec::new()), (3, Vec::new()), (2, taps)] {
+        let executor = Executor::new(model, &Request { taps: taps.clone(), ..Request::default() }).unwrap();
+        let mut seen = Vec::new();
+        let outputs = executor.run(feeds, &Ctx::new(threads).unwrap(), &mut |wire, _| seen.push(wire.clone())).unwrap();
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), taps.len(), "{label}: taps");
+        for ((wire, a), (_, b)) in outputs.iter().zip(expected) {
+            // With taps nothing is fused: sums may round differently, but only there.
+            if taps.is_empty() {
+                assert_eq!(a.to_f32().unwrap(), b.to_f32().unwrap(), "{label}, output {wire}: {threads} threads");
+            } else {
+                assert!(worst(a, b) <= 1e-5, "{label}, output {wire}: taps change it");
+            }
         }
     }
 }

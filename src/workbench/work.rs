@@ -129,6 +129,7 @@ pub fn init(root: &Path, new: &NewProject, ctx: &Ctx) -> Result<(Project, Opened
             let data = load::dataset(path, &new.preprocess, port, ctx)?;
             // One sample through the preprocessing shows whether data and model fit.
             data.batch(&[0], ctx)?;
+            check_labels(&data, &subject)?;
             checked.push(data.len());
         }
     }
@@ -144,6 +145,16 @@ pub fn init(root: &Path, new: &NewProject, ctx: &Ctx) -> Result<(Project, Opened
     let project = Project::create(root, &document)?;
     let root = project.root().to_path_buf();
     Ok((project, Opened { root, document: Arc::new(document), subject }))
+}
+
+/// The first label that is none of the classes which the model's output tells apart.
+fn check_labels(data: &Dataset, subject: &Subject) -> Result<(), WorkError> {
+    let classes = subject.original.outputs.first().and_then(|p| p.fact.shape.as_ref()?.last()?.known());
+    let (Some(labels), Some(classes @ 1..)) = (&data.labels, classes) else { return Ok(()) };
+    match labels.iter().position(|label| *label >= classes) {
+        Some(sample) => Err(EvaluateError::Label { sample, label: labels[sample], classes }.into()),
+        None => Ok(()),
+    }
 }
 
 impl Opened {

@@ -5,7 +5,7 @@ use super::ops::{FakeQuantize, Operator, PackedConv, find};
 use super::separable::is_separable;
 use super::{ExecError, MissingOperator, Request, evaluate_node};
 use crate::engine::graph::{Fact, Model, Node, Wire, reads, topological};
-use crate::engine::tensor::Value;
+use crate::engine::tensor::{TensorError, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a value lies while a plan runs.
@@ -42,8 +42,8 @@ pub(super) struct Plan {
     pub steps: Vec<Step>,
     pub outputs: Vec<(Wire, Slot)>,
     pub taps: BTreeMap<Slot, Wire>,
-    /// Whether samples of a batch can run apart: first axes all count samples.
-    pub separable: bool,
+    /// Where samples of a batch can run apart: bytes that the widest step touches for one of them.
+    pub separable: Option<usize>,
 }
 
 /// A step before slots are given out.
@@ -68,9 +68,12 @@ pub(super) fn make(model: &Model, request: &Request) -> Result<Plan, ExecError> 
     refuse_missing(&nodes)?;
     let fed: BTreeSet<Wire> = feeds.iter().cloned().collect();
     let (constants, drafts) = fold(model, nodes, &fed, &kept)?;
+    let mut constants = constants;
+    let drafts = drafts.into_iter().map(|d| turn_weight(d, &mut constants)).collect::<Result<Vec<Draft>, ExecError>>()?;
     let drafts = fuse(drafts, &constants, &kept)?;
+    let sample_bytes = sample_bytes(&drafts, model);
     let separable = request.taps.is_empty() && is_separable(&drafts, &feeds, &outputs, &constants, model);
-    Ok(lay_out(model, feeds, outputs, &request.taps, constants, drafts, separable))
+    Ok(lay_out(model, feeds, outputs, &request.taps, constants, drafts, separable.then_some(sample_bytes)))
 }
 
 /// The nodes between what is fed and what is wanted, in running order.
@@ -138,6 +141,34 @@ fn fold(
         drafts.push(Draft { work: Work::Node(operator), node: node.clone(), inputs: node.inputs.clone(), outputs });
     }
     Ok((constants, drafts))
+}
+
+/// A constant weight that `Gemm` would turn around at every run is turned once.
+fn turn_weight(mut draft: Draft, constants: &mut Constants) -> Result<Draft, ExecError> {
+    let node = &draft.node;
+    let weight = node.input(1).and_then(|w| Some((w.clone(), constants.get(w)?.clone())));
+    let Some((name, value)) = weight.filter(|_| node.op == "Gemm" && node.int("transB").unwrap_or(0) != 0) else {
+        return Ok(draft);
+    };
+    if value.shape().len() != 2 {
+        return Ok(draft);
+    }
+    let data = value.data.t().and_then(|t| t.contiguous()).map_err(TensorError::from)?;
+    let turned = Wire::from(format!("{name}\u{0}turned"));
+    constants.insert(turned.clone(), Value { dtype: value.dtype, data });
+    draft.node.inputs[1] = Some(turned.clone());
+    draft.inputs[1] = Some(turned);
+    draft.node.attributes.remove("transB");
+    Ok(draft)
+}
+
+/// Bytes of f32 that the widest step reads and writes for one sample, as far as shapes are known.
+fn sample_bytes(drafts: &[Draft], model: &Model) -> usize {
+    let size = |wire: &Wire| -> usize {
+        let shape = model.facts.get(wire).and_then(|f| f.shape.as_ref());
+        shape.map_or(0, |s| s.iter().skip(1).map(|d| d.known().unwrap_or(1)).product::<usize>() * 4)
+    };
+    drafts.iter().map(|d| d.inputs.iter().chain(&d.outputs).flatten().map(size).sum()).max().unwrap_or(0)
 }
 
 /// Joins steps whose values in between nobody sees.
@@ -279,7 +310,7 @@ fn lay_out(
     taps: &[Wire],
     constants: Constants,
     drafts: Vec<Draft>,
-    separable: bool,
+    separable: Option<usize>,
 ) -> Plan {
     let mut slots: BTreeMap<Wire, Slot> = BTreeMap::new();
     let mut slot = |wire: &Wire| {

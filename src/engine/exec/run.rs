@@ -36,9 +36,10 @@ impl Executor {
     }
 }
 
-/// Samples that run together. Few, so that what they hold stays in the cache; not one, so that
-/// matrix products have rows to share a pass over the weights.
-const TOGETHER: usize = 4;
+/// What samples that run together may hold at once: half of a common second-level cache.
+const TOGETHER_BYTES: usize = 768 << 10;
+/// More than this many samples together gain nothing.
+const TOGETHER: usize = 16;
 
 impl Plan {
     /// How to cut the batch (start, length), if it is worth it.
@@ -46,10 +47,8 @@ impl Plan {
         let batch = values.first()?.shape().first().copied()?;
         let same = values.iter().all(|v| v.shape().len() >= 2 && v.shape()[0] == batch);
         // Fewer samples than threads share the work within each step instead.
-        if !self.separable || !same || batch < 2 * threads {
-            return None;
-        }
-        let size = TOGETHER.min(batch.div_ceil(2 * threads));
+        let bytes = self.separable.filter(|_| same && batch >= 2 * threads)?;
+        let size = (TOGETHER_BYTES / bytes.max(1)).clamp(1, TOGETHER).min(batch.div_ceil(2 * threads));
         Some((0..batch).step_by(size).map(|from| (from, size.min(batch - from))).collect())
     }
 

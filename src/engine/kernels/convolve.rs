@@ -99,14 +99,22 @@ struct Layout {
     offsets: Vec<usize>,
     /// Columns from the first output to the last.
     span: usize,
+    /// For narrow rows, which are too short to copy one by one: where each place of a channel's phases
+    /// comes from ([`EMPTY`]: a zero), and where each output is found among the columns.
+    tables: Option<(Vec<u32>, Vec<u32>)>,
 }
+
+/// No source: a zero.
+const EMPTY: u32 = u32::MAX;
+/// Rows up to this width go element by element.
+const NARROW: usize = 20;
 
 impl Layout {
     fn new(g: &Geometry) -> Self {
         if g.is_pointwise() {
             let plane = g.in_plane();
             let offsets = (0..g.in_group()).map(|c| c * plane).collect();
-            return Self { dims: g.output, phases: Vec::new(), offsets, span: plane };
+            return Self { dims: g.output, phases: Vec::new(), offsets, span: plane, tables: None };
         }
         let mut dims = [0; 3];
         for a in 0..3 {
@@ -132,7 +140,28 @@ impl Layout {
         let channel = phases.len() * plane;
         let offsets = (0..g.in_group()).flat_map(|c| taps.iter().map(move |t| c * channel + t)).collect();
         let span = ((g.output[0] - 1) * dims[1] + g.output[1] - 1) * dims[2] + g.output[2];
-        Self { dims, phases, offsets, span }
+        let mut layout = Self { dims, phases, offsets, span, tables: None };
+        if dims[2] <= NARROW && g.in_plane() < EMPTY as usize && channel < EMPTY as usize {
+            layout.tables = Some(layout.tables(g));
+        }
+        layout
+    }
+
+    fn tables(&self, g: &Geometry) -> (Vec<u32>, Vec<u32>) {
+        let [depth, height, width] = self.dims;
+        let mut sources = Vec::with_capacity(self.phases.len() * self.plane());
+        for phase in &self.phases {
+            for at in (0..depth).flat_map(|d| (0..height).flat_map(move |h| (0..width).map(move |w| [d, h, w]))) {
+                let from: [isize; 3] = std::array::from_fn(|a| (at[a] * g.stride[a] + phase[a]) as isize - g.pad[a]);
+                let inside = (0..3).all(|a| (0..g.input[a] as isize).contains(&from[a]));
+                let flat = (from[0] * g.input[1] as isize + from[1]) * g.input[2] as isize + from[2];
+                sources.push(if inside { flat as u32 } else { EMPTY });
+            }
+        }
+        let [d, h, w] = g.output;
+        let place = |d: usize, h: usize, w: usize| ((d * height + h) * width + w) as u32;
+        let places = (0..d).flat_map(|d| (0..h).flat_map(move |h| (0..w).map(move |w| place(d, h, w)))).collect();
+        (sources, places)
     }
 
     fn plane(&self) -> usize {
@@ -141,6 +170,14 @@ impl Layout {
 
     /// Lays out the channels of one group.
     fn fill(&self, g: &Geometry, channels: &[f32], to: &mut [f32]) {
+        if let Some((sources, _)) = &self.tables {
+            for (to, channel) in to.chunks_mut(sources.len()).zip(channels.chunks(g.in_plane())) {
+                for (to, from) in to.iter_mut().zip(sources) {
+                    *to = channel.get(*from as usize).copied().unwrap_or(0.0);
+                }
+            }
+            return;
+        }
         let mut planes = to.chunks_mut(self.plane());
         for channel in channels.chunks(g.in_plane()) {
             for phase in &self.phases {
@@ -312,6 +349,12 @@ impl Task<'_> {
 
     /// Drops the columns between the rows of one channel.
     fn pack(&self, from: &[f32], to: &mut [f32]) {
+        if let Some((_, places)) = &self.layout.tables {
+            for (to, place) in to.iter_mut().zip(places) {
+                *to = from[*place as usize];
+            }
+            return;
+        }
         let ([_, height, width], [_, rows, columns]) = (self.layout.dims, self.g.output);
         for (index, line) in to.chunks_mut(columns).enumerate() {
             let start = (index / rows * height + index % rows) * width;

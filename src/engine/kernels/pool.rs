@@ -112,9 +112,8 @@ fn row_taps(window: &Window, kind: Pooling, line: &[f32], row: &mut [f32]) {
         if kind == Pooling::Max {
             // A NaN wins, as everywhere else.
             for (v, x) in row[first..last].iter_mut().zip(taps) {
-                if *x > *v || x.is_nan() {
-                    *v = *x;
-                }
+                // Written so that it compiles to a selection, not a branch.
+                *v = if *x > *v || x.is_nan() { *x } else { *v };
             }
         } else {
             for (v, x) in row[first..last].iter_mut().zip(taps) {

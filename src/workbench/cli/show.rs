@@ -105,6 +105,13 @@ pub(super) fn model(subject: &Subject, warnings: &[Warning]) -> Document {
             let _ = writeln!(text, "{kind} {} {}", port.wire, shape(port));
         }
     }
+    if model.nodes.is_empty() {
+        // Weights without a graph: there are no layers, only tensors.
+        let mut rows = vec![["tensor", "type", "shape"].map(str::to_owned).to_vec()];
+        rows.extend(model.constants.iter().map(|(wire, t)| vec![wire.to_string(), t.dtype().to_string(), format!("{:?}", t.shape())]));
+        text += &columns(&rows);
+        return Document { json, text };
+    }
     let mut rows = vec![["layer", "op", "shape", "parameters", "MACs"].map(str::to_owned).to_vec()];
     rows.extend(subject.layers.iter().map(|l| {
         let dims = l.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("×");

@@ -3,7 +3,7 @@
 use super::{Call, Operator};
 use crate::engine::exec::data::{Held, OpResult, axis_of, fail, floats, held, like, make, with};
 use crate::engine::kernels::softmax::{log_softmax, softmax};
-use crate::engine::tensor::Value;
+use crate::engine::tensor::{DType, Value};
 
 pub(super) fn find(op: &str) -> Option<Operator> {
     Some(match op {
@@ -92,14 +92,18 @@ fn layer(c: &Call<'_>) -> OpResult<Vec<Value>> {
         return fail(format!("rows of {length} do not fit a scale of {} and a bias of {}", scale.len(), bias.len()));
     }
     let epsilon = f64::from(c.float("epsilon", 1e-5));
+    let (mut means, mut factors) = (Vec::new(), Vec::new());
     let mut out = floats(x)?;
     for row in out.chunks_mut(length.max(1)) {
         let (mean, factor) = moments(row, epsilon);
+        means.push(mean as f32);
+        factors.push(factor as f32);
         for (v, (s, b)) in row.iter_mut().zip(scale.iter().zip(&bias)) {
             *v = ((f64::from(*v) - mean) * factor) as f32 * s + b;
         }
     }
-    Ok(vec![make(x.dtype, out, x.shape())?])
+    let rows: Vec<usize> = x.shape().iter().enumerate().map(|(i, &d)| if i < axis { d } else { 1 }).collect();
+    Ok(vec![make(x.dtype, out, x.shape())?, make(DType::F32, means, &rows)?, make(DType::F32, factors, &rows)?])
 }
 
 fn root_mean_square(c: &Call<'_>) -> OpResult<Vec<Value>> {

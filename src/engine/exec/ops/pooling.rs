@@ -1,11 +1,12 @@
 //! Pooling operators.
 
 use super::convolution::spatial3;
+use super::unary::cast_to;
 use super::{Call, Operator};
 use crate::engine::exec::data::{OpError, OpResult, fail, make, with};
 use crate::engine::graph::{Auto, window_axes};
 use crate::engine::kernels::pool::{Pooling, Window, pool};
-use crate::engine::tensor::Value;
+use crate::engine::tensor::{DType, Value};
 
 pub(super) fn find(op: &str) -> Option<Operator> {
     Some(match op {
@@ -26,7 +27,9 @@ fn windows(c: &Call<'_>, kind: Pooling) -> OpResult<Vec<Value>> {
     if c.node.outputs.len() > 1 && c.node.outputs[1].is_some() {
         return fail("the output of indices is not supported");
     }
-    let x = c.input(0)?;
+    let given = c.input(0)?;
+    // Maxima of narrow integers are exact in f32.
+    let x = &if given.dtype.is_float() { given.clone() } else { cast_to(given, DType::F32)? };
     let [batch, channels, spatial @ ..] = x.shape() else { return fail("a batch and a channel axis are needed") };
     let Some(kernel) = c.node.ints("kernel_shape") else { return fail("attribute \"kernel_shape\" is missing") };
     let kernel: Vec<usize> = kernel.iter().map(|&k| k.max(1) as usize).collect();
@@ -45,7 +48,7 @@ fn windows(c: &Call<'_>, kind: Pooling) -> OpResult<Vec<Value>> {
     let shape: Vec<usize> = [*batch, *channels].iter().chain(&axes.output).copied().collect();
     let mut out = vec![0.0_f32; shape.iter().product()];
     with::<f32, _>(x, |s| c.install(|| pool(&window, kind, s, &mut out)))?;
-    Ok(vec![make(x.dtype, out, &shape)?])
+    Ok(vec![cast_to(&make(x.dtype, out, &shape)?, given.dtype)?])
 }
 
 fn global(c: &Call<'_>, f: impl Fn(&[f32]) -> f32) -> OpResult<Vec<Value>> {

@@ -38,8 +38,11 @@ pub(super) fn find(op: &str) -> Option<Operator> {
         "Abs" => |c| number(c, f32::abs, f64::abs, i64::wrapping_abs),
         "Sign" => |c| number(c, sign32, sign64, i64::signum),
         "Not" => not,
-        "IsNaN" => |c| test(c, |x| x.is_nan()),
-        "IsInf" => |c| test(c, |x| x.is_infinite()),
+        "IsNaN" => |c| test(c, f64::is_nan),
+        "IsInf" => |c| {
+            let (up, down) = (c.int("detect_positive", 1) != 0, c.int("detect_negative", 1) != 0);
+            test(c, |x| (up && x == f64::INFINITY) || (down && x == f64::NEG_INFINITY))
+        },
         "Identity" | "Dropout" => identity,
         "Cast" => cast,
         "CastLike" => |c| Ok(vec![cast_to(c.input(0)?, c.input(1)?.dtype)?]),

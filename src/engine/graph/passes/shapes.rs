@@ -131,6 +131,7 @@ fn dtype(node: &Node, known: &Known, output: usize) -> Option<DType> {
             Some(Attribute::Tensor(t)) => Some(t.dtype()),
             _ => Some(DType::F32),
         },
+        ("LayerNormalization", 1 | 2) => Some(DType::F32),
         ("QuantizeLinear", _) => of(2).or_else(|| named("output_dtype")).or(Some(DType::U8)),
         ("DequantizeLinear", _) => named("output_dtype").or_else(|| of(1)),
         ("DynamicQuantizeLinear", 1) => Some(DType::F32),
@@ -206,7 +207,13 @@ fn shapes(node: &Node, known: &Known) -> Option<Vec<Option<Shape>>> {
         }
         "Dropout" => Some(vec![of(0), of(0)]),
         "DynamicQuantizeLinear" => Some(vec![of(0), Some(Vec::new()), Some(Vec::new())]),
-        "LayerNormalization" | "BatchNormalization" => one(of(0)),
+        "LayerNormalization" => {
+            let shape = of(0)?;
+            let from = axis(node.int("axis").unwrap_or(-1), shape.len())?;
+            let rows: Shape = shape.iter().enumerate().map(|(i, d)| if i < from { d.clone() } else { Dim::Known(1) }).collect();
+            Some(vec![Some(shape), Some(rows.clone()), Some(rows)])
+        }
+        "BatchNormalization" => one(of(0)),
         op if KEEPING.contains(&op) => one(of(0)),
         _ => None,
     }

@@ -111,6 +111,8 @@ pub(super) fn split(node: &Node, known: &Known) -> Option<Vec<Option<Shape>>> {
             .map(|i| {
                 let size = match (&given, &shape[along]) {
                     (Some(sizes), _) => sizes.get(i).and_then(|n| usize::try_from(*n).ok()).map(Dim::Known),
+                    // Sizes that are computed are not known; absent ones are equal.
+                    (None, _) if node.input(1).is_some() => None,
                     (None, Dim::Known(n)) => {
                         let part = n.div_ceil(count);
                         Some(Dim::Known(n.saturating_sub(i * part).min(part)))
