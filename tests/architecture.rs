@@ -78,6 +78,10 @@ fn crate_paths(text: &str) -> Vec<String> {
             if line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$') {
                 continue;
             }
+            // `pub(in crate::engine)` says who may look in, not what is used.
+            if line[..at].ends_with("(in ") {
+                continue;
+            }
             let rest = &line[at + "crate::".len()..];
             let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(rest.len());
             found.push(format!("{}{}", &rest[..end], if rest[end..].starts_with('{') { "{" } else { "" }));
