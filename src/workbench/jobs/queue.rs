@@ -1,7 +1,6 @@
 //! The queue of jobs and what comes out of it.
 
-use crate::engine::context::ProgressView;
-use crate::engine::context::{Ctx, Warning};
+use crate::engine::context::{Ctx, ProgressView, Warning};
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};

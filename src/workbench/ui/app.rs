@@ -128,13 +128,14 @@ impl App {
         &self.log
     }
 
-    /// Selects the layer that its recipe hurts most: the one with most lost channels, else with the
+    /// Selects the layer that its recipe hurts most: the one with the largest share of lost channels, else with the
     /// largest weight error.
     pub(super) fn inspect_worst(&mut self) {
         let Some(bench) = &mut self.bench else { return };
         let harm = |&layer: &usize| {
             let score = bench.layer_plan(layer).and_then(|p| bench.scores.get(layer, &p.treatment));
-            score.map_or((0, 0), |s| (s.lost_channels, (s.noise * 1e9) as u64))
+            let channels = bench.layers().get(layer).map_or(1, |l| l.out_channels().max(1));
+            score.map_or((0, 0), |s| (s.lost_channels * 1000 / channels, (s.noise * 1e9) as u64))
         };
         if let Some(worst) = (0..bench.layers().len()).max_by_key(harm) {
             bench.selection = Selection::of(Some(worst));

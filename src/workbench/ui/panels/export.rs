@@ -1,12 +1,14 @@
 //! Writing the active recipe's model as a file, and what was checked of it.
 
 use crate::engine::units;
+use crate::pipeline::configure::Sparsity;
 use crate::workbench::ui::act::Act;
 use crate::workbench::ui::bench::Bench;
 use crate::workbench::ui::tasks;
 use crate::workbench::ui::view::{View, decibels, percent};
 use crate::workbench::ui::widgets::{Icon, empty, fact, icon, icon_button, section, small};
 use eframe::egui::{Label, RichText, ScrollArea, TextEdit, Ui};
+use std::collections::BTreeMap;
 
 pub fn export_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let Some((bench, point)) = view.bench.and_then(|b| Some((b, b.active()?))) else {
@@ -38,6 +40,7 @@ pub fn export_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
             None => "not measured; the export measures it".to_owned(),
         };
         fact(ui, t, "Top-1", measured);
+        written_ui(ui, view, bench);
         skipped_ui(ui, view, bench, acts);
         section(ui, t, "Where");
         ui.horizontal(|ui| {
@@ -59,6 +62,30 @@ pub fn export_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
         }
         small(ui, t, "The file is opened again, compared and measured before it gets its name.");
     });
+}
+
+/// How the weights are stored, and in how many bytes.
+fn written_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench) {
+    let Some(plan) = bench.plan() else { return };
+    let mut kinds: BTreeMap<String, (usize, usize, u64)> = BTreeMap::new();
+    for layer in &plan.layers {
+        let treatment = &layer.treatment;
+        let sparsity = if treatment.sparsity == Sparsity::Dense { String::new() } else { format!(", {}", treatment.sparsity) };
+        let entry = kinds.entry(format!("{}{sparsity}", treatment.weights)).or_default();
+        *entry = (entry.0 + 1, entry.1 + layer.layer.parameters(), entry.2 + layer.bytes);
+    }
+    section(ui, view.tokens, "Weights");
+    for (name, (layers, weights, bytes)) in &kinds {
+        let text = format!("{layers} layers, {} weights in {}", units::count(*weights as u64), units::bytes(*bytes));
+        fact(ui, view.tokens, name, text);
+    }
+    let stored: u64 = plan.layers.iter().map(|l| l.bytes).sum();
+    fact(
+        ui,
+        view.tokens,
+        "All else",
+        format!("{}: biases, ranges, the graph itself", units::bytes(plan.bytes.saturating_sub(stored))),
+    );
 }
 
 /// Layers that the recipe cannot do as asked.

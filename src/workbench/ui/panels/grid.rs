@@ -109,6 +109,7 @@ fn table_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
         .id_salt(("layers", roomy))
         .striped(true)
         .sense(Sense::click())
+        .animate_scrolling(false)
         .drag_to_scroll(eframe::egui::scroll_area::DragScroll::Never)
         .cell_layout(eframe::egui::Layout::left_to_right(eframe::egui::Align::Center))
         .column(Column::exact((width - fixed).max(80.0)).clip(true));

@@ -15,6 +15,9 @@ use eframe::egui::{
     Align2, FontId, Grid, Image, Label, Rect, RichText, ScrollArea, Sense, Slider, Stroke, StrokeKind, Ui, Vec2, pos2, vec2,
 };
 
+/// Below this signal-to-noise ratio a channel's weights are more noise than is good for it.
+const DROWNED_DB: f32 = 20.0;
+
 pub fn inspector_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let selected = view.bench.and_then(|b| Some((b, b.selection.primary()?)));
     let Some((bench, index)) = selected else {
@@ -117,6 +120,10 @@ fn why_ui(ui: &mut Ui, view: &View<'_>, plan: &LayerPlan, facts: &LayerFacts, tr
         text += &format!(
             " The widest channel has {most:.0} steps, the narrowest {least:.1}: one scale per channel would give each its own."
         );
+    }
+    let drowned = treated.map_or(0, |t| t.channels_db.iter().filter(|db| **db < DROWNED_DB).count());
+    if drowned > 0 {
+        text += &format!(" {drowned} keep less than {DROWNED_DB:.0} dB.");
     }
     ui.add_space(2.0);
     ui.horizontal_top(|ui| {
