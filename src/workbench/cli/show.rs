@@ -108,7 +108,9 @@ pub(super) fn model(subject: &Subject, warnings: &[Warning]) -> Document {
     if model.nodes.is_empty() {
         // Weights without a graph: there are no layers, only tensors.
         let mut rows = vec![["tensor", "type", "shape"].map(str::to_owned).to_vec()];
-        rows.extend(model.constants.iter().map(|(wire, t)| vec![wire.to_string(), t.dtype().to_string(), format!("{:?}", t.shape())]));
+        rows.extend(
+            model.constants.iter().map(|(wire, t)| vec![wire.to_string(), t.dtype().to_string(), format!("{:?}", t.shape())]),
+        );
         text += &columns(&rows);
         return Document { json, text };
     }
