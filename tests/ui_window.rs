@@ -1,9 +1,10 @@
 //! Drives the real window on the sample: what is clicked, typed and dropped does what it says.
 #![cfg(feature = "window-tests")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use eframe::egui::{self, Key, Modifiers, Theme};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
-use eframe::egui::{self, Key, Modifiers, Theme};
 use lapidary::engine::Ctx;
 use lapidary::workbench::sample;
 use lapidary::workbench::ui::act::Act;
@@ -79,10 +80,9 @@ impl Window {
 }
 
 fn harness(picker: Box<dyn FilePicker>, open: Option<PathBuf>) -> Harness<'static, App> {
-    Harness::builder()
-        .with_size([1440.0, 900.0])
-        .with_theme(Theme::Dark)
-        .build_eframe(move |cc| App::new(&cc.egui_ctx, Setup { base: Ctx::new(2).unwrap(), session: Session::default(), picker, open }))
+    Harness::builder().with_size([1440.0, 900.0]).with_theme(Theme::Dark).build_eframe(move |cc| {
+        App::new(&cc.egui_ctx, Setup { base: Ctx::new(2).unwrap(), session: Session::default(), picker, open })
+    })
 }
 
 fn wait(harness: &mut Harness<'static, App>) {
@@ -91,7 +91,7 @@ fn wait(harness: &mut Harness<'static, App>) {
     while quiet < 4 {
         harness.step();
         quiet = if harness.state().is_busy() { 0 } else { quiet + 1 };
-        assert!(start.elapsed() < Duration::from_secs(120), "jobs never end");
+        assert!(start.elapsed() < Duration::from_mins(2), "jobs never end");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -163,7 +163,12 @@ fn the_filter_filters() {
     window.harness.run_steps(3);
     let bench = window.harness.state().bench().unwrap();
     assert!(!bench.rows.is_empty() && bench.rows.len() < all);
-    assert!(bench.rows.iter().all(|&r| bench.layers()[r].kind.name() == "Depthwise conv" || bench.layers()[r].name.contains("depthwise")));
+    assert!(
+        bench
+            .rows
+            .iter()
+            .all(|&r| bench.layers()[r].kind.name() == "Depthwise conv" || bench.layers()[r].name.contains("depthwise"))
+    );
     // Digits typed into the box are text, not widths.
     window.harness.get_by_label("Filter layers").type_text("2");
     window.harness.run_steps(2);
@@ -185,9 +190,12 @@ fn the_palette_finds_and_gives_commands() {
 #[test]
 fn every_workspace_and_every_command_can_be_reached() {
     let mut window = Window::open();
-    for (command, workspace) in
-        [(Command::GoLoad, Workspace::Load), (Command::GoCompare, Workspace::Compare), (Command::GoExport, Workspace::Export), (Command::GoConfigure, Workspace::Configure)]
-    {
+    for (command, workspace) in [
+        (Command::GoLoad, Workspace::Load),
+        (Command::GoCompare, Workspace::Compare),
+        (Command::GoExport, Workspace::Export),
+        (Command::GoConfigure, Workspace::Configure),
+    ] {
         window.command(command);
         window.wait();
         assert_eq!(window.harness.state().session().workspace, workspace);
@@ -267,5 +275,5 @@ fn a_dropped_model_asks_for_its_project() {
     window.harness.run_steps(3);
     window.harness.get_by_label("Make project");
     let folder = window.harness.get_by_label("Project folder").value().unwrap_or_default();
-    assert!(folder.is_empty() || folder.ends_with("net-project"), "{folder}");
+    assert!(folder.ends_with("net-project"), "{folder}");
 }

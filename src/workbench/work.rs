@@ -85,7 +85,10 @@ pub fn open(path: &Path, ctx: &Ctx) -> Result<(Project, Opened), WorkError> {
     let (project, document) = Project::open(path)?;
     let subject = load_subject(&project.resolve(&document.model), ctx)?;
     if !document.model.hash.is_empty() && document.model.hash != subject.loaded.hash {
-        ctx.warn(document.model.path.clone(), "the model's file has changed since the project was made; older reports are about the old one");
+        ctx.warn(
+            document.model.path.clone(),
+            "the model's file has changed since the project was made; older reports are about the old one",
+        );
     }
     let root = project.root().to_path_buf();
     Ok((project, Opened { root, document: Arc::new(document), subject }))
@@ -126,6 +129,7 @@ pub fn init(root: &Path, new: &NewProject, ctx: &Ctx) -> Result<(Project, Opened
             let data = load::dataset(path, &new.preprocess, port, ctx)?;
             // One sample through the preprocessing shows whether data and model fit.
             data.batch(&[0], ctx)?;
+            check_labels(&data, &subject)?;
             checked.push(data.len());
         }
     }
@@ -141,6 +145,16 @@ pub fn init(root: &Path, new: &NewProject, ctx: &Ctx) -> Result<(Project, Opened
     let project = Project::create(root, &document)?;
     let root = project.root().to_path_buf();
     Ok((project, Opened { root, document: Arc::new(document), subject }))
+}
+
+/// The first label that is none of the classes which the model's output tells apart.
+fn check_labels(data: &Dataset, subject: &Subject) -> Result<(), WorkError> {
+    let classes = subject.original.outputs.first().and_then(|p| p.fact.shape.as_ref()?.last()?.known());
+    let (Some(labels), Some(classes @ 1..)) = (&data.labels, classes) else { return Ok(()) };
+    match labels.iter().position(|label| *label >= classes) {
+        Some(sample) => Err(EvaluateError::Label { sample, label: labels[sample], classes }.into()),
+        None => Ok(()),
+    }
 }
 
 impl Opened {
@@ -169,7 +183,10 @@ impl Opened {
         let data = match (split, &self.document.calibrate) {
             (Split::Calibrate, Some(calibrate)) => {
                 if calibrate.path == evaluate.path {
-                    ctx.warn("data", "calibration and evaluation data are the same: the accuracy of calibrated recipes is flattered");
+                    ctx.warn(
+                        "data",
+                        "calibration and evaluation data are the same: the accuracy of calibrated recipes is flattered",
+                    );
                 }
                 self.read_data(&calibrate.path, ctx)?
             }
@@ -208,7 +225,8 @@ impl Opened {
         let statistics = calibrate::run(&self.subject.folded, wires, &data, ctx)?;
         // A cache that cannot be written costs time next time, nothing else.
         if let Ok(text) = ron::ser::to_string_pretty(&statistics, ron::ser::PrettyConfig::default()) {
-            let saved = std::fs::create_dir_all(self.root.join("cache")).and_then(|()| write_atomically(&path, text.as_bytes(), false));
+            let saved =
+                std::fs::create_dir_all(self.root.join("cache")).and_then(|()| write_atomically(&path, text.as_bytes(), false));
             if let Err(error) = saved {
                 ctx.warn("cache", format!("statistics could not be kept for the next run: {error}"));
             }
@@ -329,7 +347,11 @@ fn same_accuracy(ours: &Report, file: &Report) -> Check {
     match (ours.metrics, file.metrics) {
         (Some(a), Some(b)) => {
             let passed = (a.top1.value - b.top1.value).abs() <= ACCURACY_TOLERANCE;
-            Check::new(NAME, passed, format!("top-1 {:.2} % on {} samples, {:.2} % before writing", b.top1.value, file.samples, a.top1.value))
+            Check::new(
+                NAME,
+                passed,
+                format!("top-1 {:.2} % on {} samples, {:.2} % before writing", b.top1.value, file.samples, a.top1.value),
+            )
         }
         _ => {
             let (a, b) = (ours.fidelity.kl_mean, file.fidelity.kl_mean);

@@ -13,7 +13,9 @@ pub enum ScaleLayout {
     Tensor,
     Axis(usize),
     /// The weight is stored as [out, in] and the scales as [out, ceil(in / size)].
-    Blocked { size: usize },
+    Blocked {
+        size: usize,
+    },
 }
 
 /// A layer's weight as it is stored.
@@ -22,7 +24,12 @@ pub enum StoredWeight {
     /// Still f32 (pruned, say).
     Float32(Tensor),
     Float16(Tensor),
-    Integer { codes: Tensor, scales: Tensor, zero_points: Option<Tensor>, layout: ScaleLayout },
+    Integer {
+        codes: Tensor,
+        scales: Tensor,
+        zero_points: Option<Tensor>,
+        layout: ScaleLayout,
+    },
 }
 
 impl StoredWeight {

@@ -5,8 +5,8 @@ mod layers;
 mod lower;
 mod order;
 pub mod passes;
-mod window;
 mod patch;
+mod window;
 
 pub use layers::{Layer, LayerKind, layers};
 pub use lower::{LoweredLayer, RoundedInput, ScaleLayout, StoredWeight, lower};

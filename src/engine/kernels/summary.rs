@@ -57,7 +57,7 @@ pub fn spread(values: &[f32]) -> Spread {
 pub fn rows_along(values: &[f32], shape: &[usize], axis: usize) -> Vec<f32> {
     let rows = shape.get(axis).copied().unwrap_or(1).max(1);
     let inner: usize = shape.iter().skip(axis + 1).product::<usize>().max(1);
-    if axis == 0 || values.len() % (rows * inner) != 0 {
+    if axis == 0 || !values.len().is_multiple_of(rows * inner) {
         return values.to_vec();
     }
     let outer = values.len() / (rows * inner);

@@ -6,12 +6,12 @@ mod statistics;
 
 pub use statistics::{RangeStatistics, Statistics};
 
+use crate::engine::Ctx;
 use crate::engine::context::Cancelled;
 use crate::engine::exec::{ExecError, Executor, Request};
 use crate::engine::graph::{Model, Wire};
 use crate::engine::hash::Hasher;
 use crate::engine::tensor::TensorError;
-use crate::engine::Ctx;
 use crate::pipeline::load::{Dataset, LoadError};
 use std::collections::BTreeSet;
 
@@ -29,7 +29,9 @@ pub enum CalibrateError {
     NoInput,
     #[error("there are no calibration samples; give --calibrate DATA, or recipes without static activations")]
     Empty,
-    #[error("the data on \"{wire}\" is not finite (NaN or infinite) for {count} of {values} values; check the preprocessing and the weights")]
+    #[error(
+        "the data on \"{wire}\" is not finite (NaN or infinite) for {count} of {values} values; check the preprocessing and the weights"
+    )]
     NotFinite { wire: Wire, count: u64, values: u64 },
 }
 
@@ -81,7 +83,11 @@ pub fn run(model: &Model, wires: &BTreeSet<Wire>, data: &Dataset, ctx: &Ctx) -> 
     }
     for (wire, range) in &statistics.ranges {
         if range.not_finite > 0 {
-            return Err(CalibrateError::NotFinite { wire: Wire::from(wire.as_str()), count: range.not_finite, values: range.count });
+            return Err(CalibrateError::NotFinite {
+                wire: Wire::from(wire.as_str()),
+                count: range.not_finite,
+                values: range.count,
+            });
         }
     }
     Ok(statistics)

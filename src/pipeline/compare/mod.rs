@@ -111,7 +111,12 @@ pub fn changed_samples(reports: &[&Report]) -> Vec<ChangedSample> {
         .filter_map(|sample| {
             let found: Vec<_> = reports.iter().map(|r| r.changed.iter().find(|c| c.sample == sample)).collect();
             let first = found.iter().flatten().next()?;
-            Some(ChangedSample { sample, label: first.label, before: first.before, after: found.iter().map(|c| c.map(|c| c.after)).collect() })
+            Some(ChangedSample {
+                sample,
+                label: first.label,
+                before: first.before,
+                after: found.iter().map(|c| c.map(|c| c.after)).collect(),
+            })
         })
         .collect()
 }

@@ -24,7 +24,9 @@ use crate::pipeline::calibrate::CalibrateError;
 pub enum CompressError {
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
-    #[error("layer \"{layer}\": {count} of its {total} weights are NaN or infinite; mend the model, or leave the layer out of the recipe")]
+    #[error(
+        "layer \"{layer}\": {count} of its {total} weights are NaN or infinite; mend the model, or leave the layer out of the recipe"
+    )]
     NotFinite { layer: String, count: usize, total: usize },
     #[error("layer \"{layer}\": no range was calibrated for its input \"{wire}\"")]
     NoRange { layer: String, wire: String },
@@ -34,6 +36,8 @@ pub enum CompressError {
     Graph(#[from] GraphError),
     #[error(transparent)]
     Calibrate(#[from] CalibrateError),
-    #[error("recipe \"{recipe}\" rounds activations with calibrated ranges, and the project has no calibration data; add some, or use dynamic activations")]
+    #[error(
+        "recipe \"{recipe}\" rounds activations with calibrated ranges, and the project has no calibration data; add some, or use dynamic activations"
+    )]
     NoData { recipe: String },
 }

@@ -1,9 +1,9 @@
 //! Alternates collecting and applying: asks every technique what it must know, has it collected in
 //! one pass, applies the techniques layer by layer, and writes the result into the graph.
 
+use super::CompressError;
 use super::technique::{LayerWork, registry};
 use super::variant::{CompressedLayer, Variant};
-use super::CompressError;
 use crate::engine::Ctx;
 use crate::engine::graph::{LoweredLayer, StoredWeight, Wire, lower};
 use crate::engine::kernels::affine::ErrorSums;
@@ -40,9 +40,9 @@ pub fn run(plan: &Plan, subject: &Subject, statistics: StatisticsSource<'_>, ctx
         statistics(&wanted, ctx)?.ok_or_else(|| CompressError::NoData { recipe: plan.recipe.clone() })?
     };
     ctx.start(format!("Compressing with {}", plan.recipe), plan.layers.len());
-    let done: Vec<(LoweredLayer, CompressedLayer)> = ctx
-        .pool()
-        .install(|| plan.layers.par_iter().map(|layer| compress_layer(layer, subject, &statistics, ctx)).collect::<Result<_, _>>())?;
+    let done: Vec<(LoweredLayer, CompressedLayer)> = ctx.pool().install(|| {
+        plan.layers.par_iter().map(|layer| compress_layer(layer, subject, &statistics, ctx)).collect::<Result<_, _>>()
+    })?;
     let (lowered, layers): (Vec<_>, Vec<_>) = done.into_iter().unzip();
     let model = lower(&subject.folded, &lowered)?;
     Ok(Variant { recipe: plan.recipe.clone(), model: Arc::new(model), layers, unchanged: false })

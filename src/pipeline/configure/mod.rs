@@ -7,8 +7,8 @@ pub mod presets;
 mod recipe;
 mod scheme;
 
-pub use plan::{LayerPlan, Plan, plan, resolve};
 pub(crate) use plan::stored_shapes;
+pub use plan::{LayerPlan, Plan, plan, resolve};
 pub use recipe::{Override, RECIPE_FORMAT, RECIPE_VERSION, Recipe, Treatment};
 pub use scheme::{Activations, FloatFormat, Granularity, Scheme, Sparsity};
 

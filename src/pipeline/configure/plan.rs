@@ -140,10 +140,15 @@ fn layer_plan(layer: &Layer, wanted: Treatment, model: &Model) -> LayerPlan {
         if let Granularity::Group(size) = granularity {
             if row < size {
                 treatment.weights = Scheme::Integer { bits, symmetric, granularity: Granularity::Channel };
-                refusal = Some(format!("a channel has only {row} weights, fewer than a group of {size}: one scale per channel instead"));
+                refusal = Some(format!(
+                    "a channel has only {row} weights, fewer than a group of {size}: one scale per channel instead"
+                ));
             } else if layer.shape.len() > 2 && layer.out_axis != 0 {
                 treatment.weights = Scheme::Integer { bits, symmetric, granularity: Granularity::Channel };
-                refusal = Some("groups need output channels first, which a transposed convolution has not: one scale per channel instead".to_owned());
+                refusal = Some(
+                    "groups need output channels first, which a transposed convolution has not: one scale per channel instead"
+                        .to_owned(),
+                );
             }
         }
         let held = treatment.weights.storage().bits();
@@ -208,8 +213,7 @@ fn placeholder_weight(plan: &LayerPlan) -> Result<Option<StoredWeight>, TensorEr
         Scheme::Float(FloatFormat::F16) => Some(StoredWeight::Float16(Tensor::zeros(DType::F16, shape)?)),
         scheme @ Scheme::Integer { symmetric, .. } => {
             let (code_shape, scale_shape) = stored_shapes(&plan.layer, plan.layout);
-            let zero_points =
-                if symmetric { None } else { Some(Tensor::zeros(scheme.storage(), scale_shape.clone())?) };
+            let zero_points = if symmetric { None } else { Some(Tensor::zeros(scheme.storage(), scale_shape.clone())?) };
             Some(StoredWeight::Integer {
                 codes: Tensor::zeros(scheme.storage(), code_shape)?,
                 scales: Tensor::zeros(DType::F32, scale_shape)?,

@@ -1,7 +1,7 @@
 //! The recipes that always exist.
 
-use super::recipe::Recipe;
 use super::ConfigureError;
+use super::recipe::Recipe;
 
 macro_rules! presets {
     ($($name:literal),+ $(,)?) => {
@@ -11,7 +11,19 @@ macro_rules! presets {
 
 /// Name and text of every preset, in the order in which they are offered.
 const PRESETS: [(&str, &str); 13] = presets![
-    "fp32", "fp16", "w8", "w6", "w4", "w3", "w2", "w4-g32", "int8", "int8-per-tensor", "int8-dynamic", "prune50", "prune50-w8",
+    "fp32",
+    "fp16",
+    "w8",
+    "w6",
+    "w4",
+    "w3",
+    "w2",
+    "w4-g32",
+    "int8",
+    "int8-per-tensor",
+    "int8-dynamic",
+    "prune50",
+    "prune50-w8",
 ];
 
 #[must_use]

@@ -152,7 +152,11 @@ mod tests {
     #[test]
     fn survives_ron() {
         let mut recipe = Recipe::new("mine", Treatment { weights: Scheme::per_channel(4), ..Treatment::UNCHANGED });
-        recipe.overrides.push(Override { weights: Some(Scheme::F32), sparsity: Some(Sparsity::Fraction(0.5)), ..Override::new("layer1.*") });
+        recipe.overrides.push(Override {
+            weights: Some(Scheme::F32),
+            sparsity: Some(Sparsity::Fraction(0.5)),
+            ..Override::new("layer1.*")
+        });
         let text = recipe.to_ron().unwrap();
         assert_eq!(Recipe::from_ron(&text, "test").unwrap(), recipe);
     }

@@ -27,7 +27,11 @@ pub enum Granularity {
 pub enum Scheme {
     Float(FloatFormat),
     /// Affine integers of 2 to 8 bits: `w ≈ (q − z)·s`, `z = 0` where symmetric.
-    Integer { bits: u8, symmetric: bool, granularity: Granularity },
+    Integer {
+        bits: u8,
+        symmetric: bool,
+        granularity: Granularity,
+    },
 }
 
 impl Scheme {

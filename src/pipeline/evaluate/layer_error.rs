@@ -27,7 +27,8 @@ pub(super) fn layer_errors(
     let alone = layers
         .iter()
         .map(|l| {
-            let request = Request { inputs: Some(vec![l.input.clone()]), outputs: Some(vec![l.output.clone()]), taps: Vec::new() };
+            let request =
+                Request { inputs: Some(vec![l.input.clone()]), outputs: Some(vec![l.output.clone()]), taps: Vec::new() };
             executor("compressed", subjects.variant, &request)
         })
         .collect::<Result<Vec<_>, _>>()?;

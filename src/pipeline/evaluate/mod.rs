@@ -6,9 +6,7 @@ pub mod outputs;
 mod report;
 mod run;
 
-pub use report::{
-    ChangedPrediction, Fidelity, LayerError, Percentage, REPORT_FORMAT, REPORT_VERSION, Report, TaskMetrics,
-};
+pub use report::{ChangedPrediction, Fidelity, LayerError, Percentage, REPORT_FORMAT, REPORT_VERSION, Report, TaskMetrics};
 pub use run::{Settings, Subjects, run};
 
 use crate::engine::context::Cancelled;
@@ -35,7 +33,9 @@ pub enum EvaluateError {
         last = classes - 1
     )]
     Label { sample: usize, label: usize, classes: usize },
-    #[error("{labels} labels for {rows} rows of output in a batch of {samples} samples: the model is no classifier of single samples; evaluate it without labels")]
+    #[error(
+        "{labels} labels for {rows} rows of output in a batch of {samples} samples: the model is no classifier of single samples; evaluate it without labels"
+    )]
     Rows { labels: usize, rows: usize, samples: usize },
     #[error("the {which} model gives NaN or infinity for sample {sample}; check the weights and the preprocessing")]
     NotFinite { which: &'static str, sample: usize },

@@ -1,9 +1,9 @@
 //! The pass over the data, and what is made of the outputs.
 
+use super::EvaluateError;
 use super::layer_error::layer_errors;
 use super::outputs::{OutputKind, cosine, in_top5, kl, top1};
 use super::report::{ChangedPrediction, Fidelity, Percentage, REPORT_FORMAT, REPORT_VERSION, Report, TaskMetrics};
-use super::EvaluateError;
 use crate::engine::Ctx;
 use crate::engine::exec::{Executor, Request};
 use crate::engine::graph::{Layer, Model, Wire};

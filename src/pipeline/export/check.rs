@@ -2,11 +2,11 @@
 
 use super::ExportError;
 use crate::engine::Ctx;
+use crate::engine::exec::ExecError;
 use crate::engine::exec::{Executor, Request};
 use crate::engine::graph::{Dim, Model, Wire};
 use crate::engine::random::Random;
 use crate::engine::tensor::{TensorError, Value};
-use crate::engine::exec::ExecError;
 use crate::pipeline::compress::Variant;
 use crate::pipeline::configure::Plan;
 use crate::pipeline::load::LoadedModel;
@@ -41,7 +41,11 @@ pub(super) fn all(
         let close = bytes.abs_diff(plan.bytes) * 100 <= plan.bytes;
         Check::new("size as planned", close, format!("{bytes} bytes, {} planned", plan.bytes))
     };
-    let tensors = if variant.unchanged { Check::new("tensors equal", true, "the file is the original") } else { same_tensors(&variant.model, &reopened.model) };
+    let tensors = if variant.unchanged {
+        Check::new("tensors equal", true, "the file is the original")
+    } else {
+        same_tensors(&variant.model, &reopened.model)
+    };
     Ok(vec![Check::new("opens again", true, "by our own reader"), size, tensors, same_outputs(variant, &reopened.model, ctx)?])
 }
 
@@ -72,7 +76,11 @@ fn same_outputs(variant: &Variant, reopened: &Model, ctx: &Ctx) -> Result<Check,
     let mut worst = 0.0_f32;
     for ((_, a), (_, b)) in ours.iter().zip(&theirs) {
         let (a, b) = (a.to_f32().map_err(ExecError::from)?, b.to_f32().map_err(ExecError::from)?);
-        worst = a.iter().zip(&b).filter(|(x, y)| x.to_bits() != y.to_bits()).fold(worst, |w, (x, y)| w.max((x - y).abs()).max(f32::MIN_POSITIVE));
+        worst = a
+            .iter()
+            .zip(&b)
+            .filter(|(x, y)| x.to_bits() != y.to_bits())
+            .fold(worst, |w, (x, y)| w.max((x - y).abs()).max(f32::MIN_POSITIVE));
     }
     Ok(if worst == 0.0 {
         Check::new(NAME, true, "bit for bit on a random sample")

@@ -67,7 +67,14 @@ pub struct Exported {
 
 /// # Errors
 /// When `out` is the source, the disk is full, or a check fails; nothing is left behind then.
-pub fn run(format: Format, variant: &Variant, plan: &Plan, subject: &Subject, out: &Path, ctx: &Ctx) -> Result<Draft, ExportError> {
+pub fn run(
+    format: Format,
+    variant: &Variant,
+    plan: &Plan,
+    subject: &Subject,
+    out: &Path,
+    ctx: &Ctx,
+) -> Result<Draft, ExportError> {
     let Format::Onnx = format;
     if out.is_dir() {
         return Err(ExportError::Folder { path: out.to_path_buf() });
@@ -90,7 +97,8 @@ pub fn run(format: Format, variant: &Variant, plan: &Plan, subject: &Subject, ou
     let reopened = load::model(file.path(), &ctx.fresh())?;
     ctx.advance(1);
     let checks = check::all(variant, plan, &reopened, bytes.len() as u64, ctx)?;
-    let draft = Draft { file, out: out.to_path_buf(), bytes: bytes.len() as u64, sha256: hash::of_bytes(&bytes), checks, reopened };
+    let draft =
+        Draft { file, out: out.to_path_buf(), bytes: bytes.len() as u64, sha256: hash::of_bytes(&bytes), checks, reopened };
     ctx.advance(1);
     Ok(draft)
 }

@@ -1,8 +1,8 @@
 //! Drives several stages many times. Today: the weight error of every layer at every width.
 
+use crate::engine::Ctx;
 use crate::engine::context::Cancelled;
 use crate::engine::kernels::affine::ErrorSums;
-use crate::engine::Ctx;
 use crate::pipeline::compress::preview;
 use crate::pipeline::configure::Treatment;
 use crate::pipeline::load::Subject;
@@ -28,7 +28,6 @@ pub fn weight_errors(subject: &Subject, layer: usize, treatment: &Treatment, wid
     let at = |bits: u8| Treatment { weights: treatment.weights.with_bits(bits), ..*treatment };
     WeightErrors { layer, sums: widths.iter().map(|&b| (b, preview(&weights, found, &at(b)).sums)).collect() }
 }
-
 
 /// The whole map, row by row as it comes.
 ///

@@ -28,9 +28,9 @@ pub(super) struct Common {
     /// Threads for the heavy work; 0: one per core
     #[arg(long, global = true, default_value_t = 0)]
     pub(super) threads: usize,
-    /// Where randomness starts
-    #[arg(long, global = true, default_value_t = 0)]
-    pub(super) seed: u64,
+    /// Where randomness starts [default: 0]
+    #[arg(long, global = true)]
+    pub(super) seed: Option<u64>,
 }
 
 #[derive(Debug, Subcommand)]

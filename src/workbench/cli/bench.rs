@@ -53,9 +53,10 @@ fn feeds(model: &Model, batch: usize, seed: u64) -> Result<Vec<(Wire, Value)>, E
         let count = shape.iter().product();
         let value = match port.fact.dtype {
             Some(dtype) if !dtype.is_float() => Value { dtype, ..Value::from_i64(vec![0; count], &shape)? },
-            dtype => {
-                Value { dtype: dtype.unwrap_or(DType::F32), ..Value::from_f32((0..count).map(|_| random.normal()).collect(), &shape)? }
-            }
+            dtype => Value {
+                dtype: dtype.unwrap_or(DType::F32),
+                ..Value::from_f32((0..count).map(|_| random.normal()).collect(), &shape)?
+            },
         };
         feeds.push((port.wire.clone(), value));
     }

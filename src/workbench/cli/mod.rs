@@ -57,7 +57,7 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
         return verbs::window(project, screenshots, &common);
     }
     let mut ctx = Ctx::new(common.threads).map_err(|e| CliError::Failed(format!("threads cannot be started: {e}")))?;
-    ctx.seed = common.seed;
+    ctx.seed = common.seed.unwrap_or(0);
     let on_interrupt = ctx.clone();
     // A second Ctrl+C is left to the system where the handler cannot be set.
     let _ = ctrlc::set_handler(move || on_interrupt.cancel());

@@ -2,9 +2,9 @@
 
 use super::bench::ForwardSpeed;
 use super::output::Document;
-use crate::engine::units;
 use crate::engine::Warning;
 use crate::engine::graph::Port;
+use crate::engine::units;
 use crate::pipeline::calibrate::Statistics;
 use crate::pipeline::compare;
 use crate::pipeline::compress::Variant;
@@ -105,10 +105,25 @@ pub(super) fn model(subject: &Subject, warnings: &[Warning]) -> Document {
             let _ = writeln!(text, "{kind} {} {}", port.wire, shape(port));
         }
     }
+    if model.nodes.is_empty() {
+        // Weights without a graph: there are no layers, only tensors.
+        let mut rows = vec![["tensor", "type", "shape"].map(str::to_owned).to_vec()];
+        rows.extend(
+            model.constants.iter().map(|(wire, t)| vec![wire.to_string(), t.dtype().to_string(), format!("{:?}", t.shape())]),
+        );
+        text += &columns(&rows);
+        return Document { json, text };
+    }
     let mut rows = vec![["layer", "op", "shape", "parameters", "MACs"].map(str::to_owned).to_vec()];
     rows.extend(subject.layers.iter().map(|l| {
         let dims = l.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("×");
-        vec![l.name.clone(), l.kind.name().to_owned(), dims, units::count(l.parameters() as u64), l.macs.map_or_else(|| "?".to_owned(), units::count)]
+        vec![
+            l.name.clone(),
+            l.kind.name().to_owned(),
+            dims,
+            units::count(l.parameters() as u64),
+            l.macs.map_or_else(|| "?".to_owned(), units::count),
+        ]
     }));
     text += &columns(&rows);
     for line in warning_lines(warnings) {
@@ -149,7 +164,14 @@ pub(super) fn plan(plan: &Plan) -> Document {
     rows.extend(plan.layers.iter().map(|l| {
         let t = &l.treatment;
         let why = l.refusal.as_ref().or(l.note.as_ref()).cloned().unwrap_or_default();
-        vec![l.layer.name.clone(), t.weights.to_string(), t.sparsity.to_string(), t.activations.to_string(), l.bytes.to_string(), why]
+        vec![
+            l.layer.name.clone(),
+            t.weights.to_string(),
+            t.sparsity.to_string(),
+            t.activations.to_string(),
+            l.bytes.to_string(),
+            why,
+        ]
     }));
     let text = format!(
         "{}: {} of {} ({:.1} %), {:.2} bits per weight\n{}",
@@ -256,9 +278,12 @@ pub(super) fn report(report: &Report) -> Document {
     );
     if !report.layers.is_empty() {
         let mut rows = vec![["layer (SQNR in dB)", "weights", "output, alone", "output, cumulative"].map(str::to_owned).to_vec()];
-        rows.extend(report.layers.iter().map(|l| {
-            vec![l.name.clone(), db(l.weight_sqnr_db), db(l.local_sqnr_db), db(l.cumulative_sqnr_db)]
-        }));
+        rows.extend(
+            report
+                .layers
+                .iter()
+                .map(|l| vec![l.name.clone(), db(l.weight_sqnr_db), db(l.local_sqnr_db), db(l.cumulative_sqnr_db)]),
+        );
         text += &columns(&rows);
     }
     Document { json: report_json(report), text }

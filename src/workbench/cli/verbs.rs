@@ -30,7 +30,7 @@ pub(super) fn run(verb: Verb, common: &Common, ctx: &Ctx) -> Answer {
         Verb::Verify(verify) => verify_file(&verify, ctx),
         Verb::Run { project, again } => run_project(project, again, ctx),
         Verb::Bench(Bench::Forward { file, batch, seconds }) => forward(&file, batch, seconds, ctx),
-        Verb::Sample { out } => train_sample(&out, common.seed, ctx),
+        Verb::Sample { out } => train_sample(&out, common.seed.unwrap_or(sample::SEED), ctx),
     }
 }
 
@@ -63,8 +63,7 @@ pub(super) fn window(_: Option<PathBuf>, _: Option<PathBuf>, _: &Common) -> Resu
 fn recipe(opened: &Opened, name: &str) -> Result<Arc<Recipe>, CliError> {
     let path = Path::new(name);
     if path.extension().is_some_and(|e| e == "ron") {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| work::WorkError::Io { path: path.to_path_buf(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| work::WorkError::Io { path: path.to_path_buf(), source })?;
         return Ok(Arc::new(Recipe::from_ron(&text, name)?));
     }
     Ok(opened.document.recipe(name)?)
@@ -192,5 +191,12 @@ fn forward(file: &Path, batch: usize, seconds: f64, ctx: &Ctx) -> Answer {
 
 fn train_sample(out: &Path, seed: u64, ctx: &Ctx) -> Answer {
     let summary = sample::train(seed, out, ctx).map_err(|e| CliError::Failed(e.to_string()))?;
-    Ok(Document { text: format!("{summary:?}\n"), json: serde_json::json!({ "summary": format!("{summary:?}") }) })
+    let text = format!(
+        "{} parameters, {} bytes, trained on {} images: {:.1} % of the evaluation images named rightly\n",
+        summary.parameters,
+        summary.model_bytes,
+        summary.images,
+        100.0 * summary.accuracy
+    );
+    Ok(Document { text, json: serde_json::json!(summary) })
 }

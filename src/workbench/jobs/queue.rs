@@ -1,7 +1,6 @@
 //! The queue of jobs and what comes out of it.
 
-use crate::engine::context::ProgressView;
-use crate::engine::{Ctx, Warning};
+use crate::engine::context::{Ctx, ProgressView, Warning};
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,15 +21,27 @@ pub enum Outcome<T> {
     Done(T),
     /// Stopped by the person: no fault.
     Cancelled,
-    Failed { message: String },
+    Failed {
+        message: String,
+    },
 }
 
 /// What [`Jobs::drain`] reports.
 #[derive(Debug)]
 pub enum Event<T> {
     /// A part of a result, while the job goes on.
-    Part { id: JobId, part: T },
-    Ended { id: JobId, kind: &'static str, title: String, outcome: Outcome<T>, warnings: Vec<Warning>, seconds: f64 },
+    Part {
+        id: JobId,
+        part: T,
+    },
+    Ended {
+        id: JobId,
+        kind: &'static str,
+        title: String,
+        outcome: Outcome<T>,
+        warnings: Vec<Warning>,
+        seconds: f64,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,7 +167,15 @@ impl<T: Send + 'static> Jobs<T> {
         match spawned {
             Ok(thread) => {
                 let now = Instant::now();
-                self.running.push(Running { id, kind, title, ctx, started: now, stage: (String::new(), now), thread: Some(thread) });
+                self.running.push(Running {
+                    id,
+                    kind,
+                    title,
+                    ctx,
+                    started: now,
+                    stage: (String::new(), now),
+                    thread: Some(thread),
+                });
             }
             Err(error) => {
                 let outcome = Outcome::Failed { message: format!("the system refused to start a thread: {error}") };
@@ -315,7 +334,10 @@ mod tests {
     }
 
     fn outcomes(events: &[Event<u32>]) -> Vec<(JobId, Outcome<u32>)> {
-        events.iter().filter_map(|e| if let Event::Ended { id, outcome, .. } = e { Some((*id, outcome.clone())) } else { None }).collect()
+        events
+            .iter()
+            .filter_map(|e| if let Event::Ended { id, outcome, .. } = e { Some((*id, outcome.clone())) } else { None })
+            .collect()
     }
 
     #[test]
@@ -367,7 +389,7 @@ mod tests {
     #[test]
     fn one_of_a_kind_at_a_time() {
         let mut jobs = jobs();
-        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let (open, gate) = sync_channel::<()>(1);
         jobs.submit("a", "first", move |_, _| gate.recv().map(|()| 1).map_err(|e| e.to_string()));
         jobs.submit("a", "second", |_, _| Ok(2));
         jobs.submit("b", "other", |_, _| Ok(3));

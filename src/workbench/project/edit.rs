@@ -16,14 +16,25 @@ pub struct Change {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Edit {
     /// Sets layers, by exact name, in the active recipe. A preset is forked first.
-    Treat { layers: Vec<String>, change: Change },
+    Treat {
+        layers: Vec<String>,
+        change: Change,
+    },
     /// Removes the exact-name overrides of these layers from the active recipe.
-    Reset { layers: Vec<String> },
+    Reset {
+        layers: Vec<String>,
+    },
     SetDefault(Treatment),
     SelectRecipe(String),
     /// Copies a recipe or preset under a new name and makes it active.
-    ForkRecipe { from: String, to: String },
-    RenameRecipe { from: String, to: String },
+    ForkRecipe {
+        from: String,
+        to: String,
+    },
+    RenameRecipe {
+        from: String,
+        to: String,
+    },
     DeleteRecipe(String),
     /// Replaces the active recipe by one written as text.
     ReplaceRecipe(Recipe),

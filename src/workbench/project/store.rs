@@ -130,7 +130,8 @@ impl Project {
     /// When the folder holds no project, or one that is damaged or newer than this program.
     pub fn open(path: &Path) -> Result<(Self, Document), ProjectError> {
         // The file itself is as good as its folder.
-        let root = if path.file_name().is_some_and(|n| n == "project.ron") { path.parent().unwrap_or(Path::new(".")) } else { path };
+        let root =
+            if path.file_name().is_some_and(|n| n == "project.ron") { path.parent().unwrap_or(Path::new(".")) } else { path };
         let file = root.join("project.ron");
         if !file.exists() {
             return Err(ProjectError::NotAProject { path: root.to_path_buf() });

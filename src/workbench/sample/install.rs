@@ -11,7 +11,13 @@ use std::path::{Path, PathBuf};
 /// How the sample's pixels become what its network takes.
 #[must_use]
 pub fn preprocess() -> Preprocess {
-    Preprocess { channels: Some(Channels::Gray), scale: Some(255.0), mean: vec![MEAN], std: vec![DEVIATION], ..Preprocess::default() }
+    Preprocess {
+        channels: Some(Channels::Gray),
+        scale: Some(255.0),
+        mean: vec![MEAN],
+        std: vec![DEVIATION],
+        ..Preprocess::default()
+    }
 }
 
 /// The sample's folder as a project, in `folder` or where the person's data live. What is there is

@@ -19,6 +19,9 @@ pub(super) const STEPS: usize = 1800;
 const WARM_UP: usize = 60;
 const PEAK_RATE: f32 = 4e-3;
 const DECAY: f32 = 0.02;
+/// How hard weights are pulled to zero, in parts of their layer's average: weights that matter
+/// little end up small, so that pruning has something to find.
+const SPARSITY: f32 = 0.8;
 /// Labels keep this much doubt, so that logits stay moderate.
 const SMOOTHING: f32 = 0.02;
 
@@ -91,7 +94,8 @@ fn cross_entropy(logits: &Tensor, labels: &[u8]) -> candle_core::Result<Tensor> 
     (shifted.broadcast_sub(&total)? * target)?.sum_all()? * (-1.0 / labels.len() as f64)
 }
 
-/// Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+/// Adam with decoupled weight decay (Loshchilov and Hutter 2019), and a soft threshold in the same
+/// manner: a proximal step for the sum of absolute values.
 struct Adam {
     /// First and second moment of every parameter.
     moments: Vec<(Vec<f32>, Vec<f32>)>,
@@ -113,12 +117,18 @@ impl Adam {
             let Some(gradient) = gradients.get(var) else { continue };
             let gradient = gradient.flatten_all()?.to_vec1::<f32>()?;
             let mut values = var.flatten_all()?.to_vec1::<f32>()?;
-            // Scales and shifts (one row) do not decay.
-            let keep = if var.dim(0)? > 1 { 1.0 - rate * DECAY } else { 1.0 };
+            // Scales and shifts (one row) neither decay nor shrink.
+            let (keep, pull) = if var.dim(0)? > 1 {
+                let total = values.iter().map(|v| v.abs()).sum::<f32>();
+                (1.0 - rate * DECAY, rate * SPARSITY * total / values.len() as f32)
+            } else {
+                (1.0, 0.0)
+            };
             for (((v, g), m), s) in values.iter_mut().zip(gradient).zip(first).zip(second) {
                 *m += (1.0 - FIRST) * (g - *m);
                 *s += (1.0 - SECOND) * (g * g - *s);
-                *v = *v * keep - rate * (*m / bias1) / ((*s / bias2).sqrt() + 1e-8);
+                let moved = *v * keep - rate * (*m / bias1) / ((*s / bias2).sqrt() + 1e-8);
+                *v = moved.signum() * (moved.abs() - pull).max(0.0);
             }
             var.set(&Tensor::from_vec(values, var.shape(), &Device::Cpu)?)?;
         }

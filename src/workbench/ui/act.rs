@@ -14,7 +14,10 @@ pub enum Act {
     Edit(Edit),
     /// Part of a drag: one step of undo together with the others until the pointer is released.
     Drag(Edit),
-    Select { layer: usize, how: Pick },
+    Select {
+        layer: usize,
+        how: Pick,
+    },
     /// Selects a layer by name and shows it.
     Jump(String),
     Filter(String),

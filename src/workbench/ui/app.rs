@@ -5,10 +5,10 @@ mod events;
 mod work;
 
 use super::act::Act;
-use super::bench::Bench;
+use super::bench::{Bench, Selection};
 use super::commands::{ALL, Command, Situation};
 use super::dialogs::{FilePicker, Reply, ReplyTo};
-use super::layout::{Pane, default_tree, simplification};
+use super::layout::{Pane, Workspace, default_tree, simplification};
 use super::panels::{pane_ui, rail_ui, top_ui};
 use super::prompts::{Prompt, toasts_ui};
 use super::session::Session;
@@ -128,6 +128,21 @@ impl App {
         &self.log
     }
 
+    /// Selects the layer that its recipe hurts most: the one with the largest share of lost channels, else with the
+    /// largest weight error.
+    pub(super) fn inspect_worst(&mut self) {
+        let Some(bench) = &mut self.bench else { return };
+        let harm = |&layer: &usize| {
+            let score = bench.layer_plan(layer).and_then(|p| bench.scores.get(layer, &p.treatment));
+            let channels = bench.layers().get(layer).map_or(1, |l| l.out_channels().max(1));
+            score.map_or((0, 0), |s| (s.lost_channels * 1000 / channels, (s.noise * 1e9) as u64))
+        };
+        if let Some(worst) = (0..bench.layers().len()).max_by_key(harm) {
+            bench.selection = Selection::of(Some(worst));
+            bench.selection.reveal = true;
+        }
+    }
+
     pub(super) fn clear_toasts(&mut self) {
         self.toasts.clear();
     }
@@ -163,6 +178,7 @@ impl App {
     /// pass is drawn again when it changed the document.
     pub fn draw(&mut self, ui: &mut Ui) {
         self.frame_ui(ui);
+        self.revealed();
         self.prompt_ui(ui);
         toasts_ui(ui, &mut self.toasts);
         let before = self.bench.as_ref().map(|b| b.history.revision());
@@ -170,6 +186,13 @@ impl App {
         self.keep_up(ui.ctx());
         if self.bench.as_ref().map(|b| b.history.revision()) != before {
             ui.ctx().request_discard("an edit shows in the frame in which it was made");
+        }
+    }
+
+    /// The grid has scrolled to the layer it was to show.
+    fn revealed(&mut self) {
+        if let (Workspace::Configure, Some(bench)) = (self.session.workspace, &mut self.bench) {
+            bench.selection.reveal = false;
         }
     }
 
@@ -202,7 +225,9 @@ impl App {
             situation: self.situation(),
             export_path: &export_path,
         };
-        let bar = |margin: i8| Frame::new().fill(tokens.panel).inner_margin(Margin { left: 10, right: 10, top: margin, bottom: margin });
+        let bar = |margin: i8| {
+            Frame::new().fill(tokens.panel).inner_margin(Margin { left: 10, right: 10, top: margin, bottom: margin })
+        };
         Panel::top("top").frame(bar(5)).show(ui, |ui| top_ui(ui, &view, &mut acts));
         Panel::top("rail").frame(bar(4)).show(ui, |ui| rail_ui(ui, &view, &mut acts));
         CentralPanel::no_frame().frame(Frame::new().fill(tokens.background).inner_margin(4)).show(ui, |ui| {
@@ -220,11 +245,15 @@ impl App {
         let situation = self.situation();
         // What needs more keys is looked for first: Ctrl+Z fits where Ctrl+Shift+Z was meant.
         let mut table: Vec<_> = ALL.iter().filter_map(|i| Some((i, i.shortcut?))).collect();
-        table.sort_by_key(|(_, s)| std::cmp::Reverse(u8::from(s.modifiers.shift) + u8::from(s.modifiers.alt) + u8::from(s.modifiers.command)));
+        table.sort_by_key(|(_, s)| {
+            std::cmp::Reverse(u8::from(s.modifiers.shift) + u8::from(s.modifiers.alt) + u8::from(s.modifiers.command))
+        });
         for (info, shortcut) in table {
             let plain = shortcut.modifiers == Modifiers::NONE;
-            let function = format!("{:?}", shortcut.logical_key).len() > 1 && format!("{:?}", shortcut.logical_key).starts_with('F');
-            let allowed = if plain && !function { !typing && !blocked } else { !typing || info.command == Command::Palette || function };
+            let function =
+                format!("{:?}", shortcut.logical_key).len() > 1 && format!("{:?}", shortcut.logical_key).starts_with('F');
+            let allowed =
+                if plain && !function { !typing && !blocked } else { !typing || info.command == Command::Palette || function };
             if allowed && info.needs.met(&situation) && ctx.input_mut(|i| i.consume_shortcut(&shortcut)) {
                 self.acts.push(Act::Command(info.command));
             }
@@ -252,7 +281,8 @@ impl App {
     }
 
     pub(super) fn note(&mut self, level: Level, subject: impl Into<String>, message: impl Into<String>) {
-        let line = LogLine { level, subject: subject.into(), message: message.into(), seconds: self.started.elapsed().as_secs_f64() };
+        let line =
+            LogLine { level, subject: subject.into(), message: message.into(), seconds: self.started.elapsed().as_secs_f64() };
         self.log.push(line);
     }
 

@@ -59,6 +59,7 @@ pub enum Needs {
 
 /// What there is, for [`Command::available`].
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each asked for by name")]
 pub struct Situation {
     pub project: bool,
     pub selection: bool,
@@ -84,6 +85,7 @@ const CTRL: Modifiers = Modifiers::COMMAND;
 const CTRL_SHIFT: Modifiers = Modifiers { shift: true, ..Modifiers::COMMAND };
 const ALT: Modifiers = Modifiers::ALT;
 
+#[expect(clippy::unnecessary_wraps, reason = "the table holds options")]
 const fn on(modifiers: Modifiers, key: Key) -> Option<KeyboardShortcut> {
     Some(KeyboardShortcut::new(modifiers, key))
 }
@@ -100,10 +102,22 @@ const fn info(
 
 /// Every command, in the order of the palette.
 pub static ALL: &[Info] = &[
-    info(Command::NewProject, "New project…", "Choose a model and data, and make a project of them", on(CTRL, Key::N), Needs::Nothing),
+    info(
+        Command::NewProject,
+        "New project…",
+        "Choose a model and data, and make a project of them",
+        on(CTRL, Key::N),
+        Needs::Nothing,
+    ),
     info(Command::OpenProject, "Open project…", "Open a project's folder", on(CTRL, Key::O), Needs::Nothing),
     info(Command::OpenSample, "Open the sample", "Open the sample project that comes with Lapidary", None, Needs::Nothing),
-    info(Command::Save, "Save", "Write the project to disk now; it is also saved after every edit", on(CTRL, Key::S), Needs::Project),
+    info(
+        Command::Save,
+        "Save",
+        "Write the project to disk now; it is also saved after every edit",
+        on(CTRL, Key::S),
+        Needs::Project,
+    ),
     info(Command::Export, "Export…", "Write the active recipe's model as a file", on(CTRL, Key::E), Needs::Project),
     info(Command::Quit, "Quit", "Close the window", on(CTRL, Key::Q), Needs::Nothing),
     info(Command::Undo, "Undo", "Take the last edit back", on(CTRL, Key::Z), Needs::Undo),
@@ -113,8 +127,20 @@ pub static ALL: &[Info] = &[
     info(Command::SelectNext, "Next layer", "Select the layer below", on(PLAIN, Key::ArrowDown), Needs::Project),
     info(Command::SelectPrevious, "Previous layer", "Select the layer above", on(PLAIN, Key::ArrowUp), Needs::Project),
     info(Command::FindLayer, "Filter layers", "Write in the filter box", on(CTRL, Key::F), Needs::Project),
-    info(Command::Narrower, "Narrower", "Take a step down in width for the selected layers", on(PLAIN, Key::ArrowLeft), Needs::Selection),
-    info(Command::Wider, "Wider", "Take a step up in width for the selected layers", on(PLAIN, Key::ArrowRight), Needs::Selection),
+    info(
+        Command::Narrower,
+        "Narrower",
+        "Take a step down in width for the selected layers",
+        on(PLAIN, Key::ArrowLeft),
+        Needs::Selection,
+    ),
+    info(
+        Command::Wider,
+        "Wider",
+        "Take a step up in width for the selected layers",
+        on(PLAIN, Key::ArrowRight),
+        Needs::Selection,
+    ),
     info(Command::Bits(2), "Set to 2 bits", "Store the selected layers in 2 bits", on(PLAIN, Key::Num2), Needs::Selection),
     info(Command::Bits(3), "Set to 3 bits", "Store the selected layers in 3 bits", on(PLAIN, Key::Num3), Needs::Selection),
     info(Command::Bits(4), "Set to 4 bits", "Store the selected layers in 4 bits", on(PLAIN, Key::Num4), Needs::Selection),
@@ -123,14 +149,44 @@ pub static ALL: &[Info] = &[
     info(Command::Bits(7), "Set to 7 bits", "Store the selected layers in 7 bits", on(PLAIN, Key::Num7), Needs::Selection),
     info(Command::Bits(8), "Set to 8 bits", "Store the selected layers in 8 bits", on(PLAIN, Key::Num8), Needs::Selection),
     info(Command::Bits(16), "Set to fp16", "Store the selected layers as half floats", on(PLAIN, Key::Num9), Needs::Selection),
-    info(Command::Bits(32), "Set to fp32", "Leave the selected layers' weights as they are", on(PLAIN, Key::Num0), Needs::Selection),
-    info(Command::ResetLayers, "Reset layers", "Back to the recipe's default for the selected layers", on(PLAIN, Key::Delete), Needs::Selection),
+    info(
+        Command::Bits(32),
+        "Set to fp32",
+        "Leave the selected layers' weights as they are",
+        on(PLAIN, Key::Num0),
+        Needs::Selection,
+    ),
+    info(
+        Command::ResetLayers,
+        "Reset layers",
+        "Back to the recipe's default for the selected layers",
+        on(PLAIN, Key::Delete),
+        Needs::Selection,
+    ),
     info(Command::ForkRecipe, "Fork recipe…", "Copy the active recipe under a new name", on(CTRL, Key::D), Needs::Project),
     info(Command::RenameRecipe, "Rename recipe…", "Give the active recipe another name", on(PLAIN, Key::F2), Needs::OwnRecipe),
     info(Command::DeleteRecipe, "Delete recipe", "Remove the active recipe; undo brings it back", None, Needs::OwnRecipe),
-    info(Command::ToggleRun, "Add to or take from the run", "Whether Evaluate all evaluates the active recipe", None, Needs::Project),
-    info(Command::Evaluate, "Evaluate", "Measure the active recipe on the evaluation data", on(PLAIN, Key::F5), Needs::Evaluation),
-    info(Command::EvaluateAll, "Evaluate all", "Measure every recipe of the run", on(Modifiers::SHIFT, Key::F5), Needs::Evaluation),
+    info(
+        Command::ToggleRun,
+        "Add to or take from the run",
+        "Whether Evaluate all evaluates the active recipe",
+        None,
+        Needs::Project,
+    ),
+    info(
+        Command::Evaluate,
+        "Evaluate",
+        "Measure the active recipe on the evaluation data",
+        on(PLAIN, Key::F5),
+        Needs::Evaluation,
+    ),
+    info(
+        Command::EvaluateAll,
+        "Evaluate all",
+        "Measure every recipe of the run",
+        on(Modifiers::SHIFT, Key::F5),
+        Needs::Evaluation,
+    ),
     info(Command::Stop, "Stop", "Cancel everything that runs", on(CTRL, Key::Period), Needs::Jobs),
     info(Command::GoLoad, "Go to Load", "The model and its data", on(ALT, Key::Num1), Needs::Nothing),
     info(Command::GoConfigure, "Go to Configure", "Layers, settings and what they cost", on(ALT, Key::Num2), Needs::Nothing),

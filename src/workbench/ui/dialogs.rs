@@ -1,6 +1,7 @@
 //! Choosing files and folders without stopping the window.
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::mpsc::SyncSender;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -64,6 +65,9 @@ pub trait FilePicker {
 #[derive(Default)]
 pub struct SystemPicker;
 
+/// What a dialog will have been answered.
+type Answer = Pin<Box<dyn Future<Output = Option<rfd::FileHandle>> + Send>>;
+
 /// A dialog that is gone sooner than a person can react never was there.
 const TOO_SOON: Duration = Duration::from_millis(120);
 
@@ -83,7 +87,6 @@ impl FilePicker for SystemPicker {
             dialog = dialog.add_filter("ONNX", &["onnx"]);
         }
         let asked = Instant::now();
-        type Answer = std::pin::Pin<Box<dyn Future<Output = Option<rfd::FileHandle>> + Send>>;
         let answer: Answer = match purpose {
             Purpose::Model => Box::pin(dialog.pick_file()),
             Purpose::ExportFile => Box::pin(dialog.save_file()),

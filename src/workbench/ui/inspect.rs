@@ -1,11 +1,11 @@
 //! What the inspector shows of one layer: worked out once per layer and once per treatment.
 
-use super::scores::Score;
+use super::scores::{FEW_STEPS, Score};
 use crate::engine::graph::{Layer, Model};
-use crate::engine::kernels::affine::ErrorSums;
+use crate::engine::kernels::affine::{ErrorSums, min_max};
 use crate::engine::kernels::summary::{Spread, histogram, rows_along, spread};
 use crate::pipeline::compress::{Preview, preview};
-use crate::pipeline::configure::Treatment;
+use crate::pipeline::configure::{Granularity, Scheme, Treatment};
 use std::sync::Arc;
 
 pub const BINS: usize = 96;
@@ -44,7 +44,8 @@ pub struct Treated {
 /// # Errors
 /// When the model holds no such weight or it is no tensor of numbers.
 pub fn weights_of(model: &Model, layer: &Layer) -> Result<Vec<f32>, String> {
-    let tensor = model.constants.get(&layer.weight).ok_or_else(|| format!("{}: the weight is not part of the model", layer.name))?;
+    let tensor =
+        model.constants.get(&layer.weight).ok_or_else(|| format!("{}: the weight is not part of the model", layer.name))?;
     tensor.to_f32().map_err(|e| format!("{}: {e}", layer.name))
 }
 
@@ -74,7 +75,11 @@ impl LayerFacts {
         });
         Treated {
             treatment: *treatment,
-            score: score(&sums, zero_fraction),
+            score: score(
+                &sums,
+                zero_fraction,
+                shared_scale(treatment, &scales).map_or(0, |step| self.channels_below(FEW_STEPS, step)),
+            ),
             histogram: histogram(&approximate, self.low, self.high, BINS),
             rms_error: (sums.error / self.weights.len().max(1) as f64).sqrt() as f32,
             channels_db: channels_db.collect(),
@@ -88,12 +93,29 @@ impl LayerFacts {
 #[must_use]
 pub fn score_of(weights: &[f32], layer: &Layer, treatment: &Treatment) -> Score {
     let found = preview(weights, layer, treatment);
-    score(&found.sums, found.zero_fraction)
+    let lost = shared_scale(treatment, &found.scales).map_or(0, |step| {
+        let columns = (weights.len() / layer.out_channels().max(1)).max(1);
+        let spans = |row: &[f32]| {
+            let (low, high) = min_max(row);
+            high - low
+        };
+        rows_along(weights, &layer.shape, layer.out_axis).chunks(columns).filter(|row| spans(row) < FEW_STEPS * step).count()
+    });
+    score(&found.sums, found.zero_fraction, lost)
 }
 
-fn score(sums: &ErrorSums, zero_fraction: f32) -> Score {
+/// The one scale that all channels share, if they do.
+#[must_use]
+pub fn shared_scale(treatment: &Treatment, scales: &[f32]) -> Option<f32> {
+    match (treatment.weights, scales) {
+        (Scheme::Integer { granularity: Granularity::Tensor, .. }, [scale]) => Some(*scale),
+        _ => None,
+    }
+}
+
+fn score(sums: &ErrorSums, zero_fraction: f32, lost_channels: usize) -> Score {
     let noise = if sums.error == 0.0 { 0.0 } else { sums.error / sums.signal.max(f64::MIN_POSITIVE) };
-    Score { sqnr_db: sums.sqnr_db(), noise, zero_fraction }
+    Score { sqnr_db: sums.sqnr_db(), noise, zero_fraction, lost_channels }
 }
 
 impl LayerFacts {

@@ -37,7 +37,9 @@ const SESSION_KEY: &str = "session";
 
 #[derive(Debug, thiserror::Error)]
 pub enum UiError {
-    #[error("the window cannot be opened: {0}; without a display, `lapidary run` does the same work and `lapidary --help` lists the rest")]
+    #[error(
+        "the window cannot be opened: {0}; without a display, `lapidary run` does the same work and `lapidary --help` lists the rest"
+    )]
     Window(#[from] eframe::Error),
     #[error("threads cannot be started: {0}")]
     Threads(#[from] rayon::ThreadPoolBuildError),
@@ -59,7 +61,8 @@ pub fn run(open: Option<PathBuf>, threads: usize) -> Result<(), UiError> {
         .with_inner_size([1440.0, 900.0])
         .with_min_inner_size([960.0, 600.0])
         .with_drag_and_drop(true);
-    let options = eframe::NativeOptions { viewport, renderer: eframe::Renderer::Glow, persist_window: true, ..Default::default() };
+    let options =
+        eframe::NativeOptions { viewport, renderer: eframe::Renderer::Glow, persist_window: true, ..Default::default() };
     let make: eframe::AppCreator<'_> = Box::new(move |cc| {
         let stored = cc.storage.and_then(|s| s.get_string(SESSION_KEY)).and_then(|t| Session::from_text(&t));
         let session = stored.unwrap_or_default();

@@ -68,7 +68,13 @@ impl Texture {
 
 /// Draws a frame's meshes on a ground. `size` is in pixels.
 #[must_use]
-pub fn draw(primitives: &[ClippedPrimitive], textures: &Textures, size: [usize; 2], pixels_per_point: f32, ground: Color32) -> ColorImage {
+pub fn draw(
+    primitives: &[ClippedPrimitive],
+    textures: &Textures,
+    size: [usize; 2],
+    pixels_per_point: f32,
+    ground: Color32,
+) -> ColorImage {
     let mut image = ColorImage::filled(size, ground);
     for ClippedPrimitive { clip_rect, primitive } in primitives {
         if let Primitive::Mesh(mesh) = primitive {
@@ -122,9 +128,8 @@ fn draw_triangle(image: &mut ColorImage, corners: [Vertex; 3], texture: &Texture
             let color = solid.unwrap_or_else(|| {
                 let weights = weights.map(|w| w / area);
                 let uv = (0..3).fold(Pos2::ZERO, |sum, i| sum + corners[i].uv.to_vec2() * weights[i]);
-                let tint = std::array::from_fn(|k| {
-                    (0..3).map(|i| f32::from(corners[i].color.to_array()[k]) * weights[i]).sum::<f32>()
-                });
+                let tint =
+                    std::array::from_fn(|k| (0..3).map(|i| f32::from(corners[i].color.to_array()[k]) * weights[i]).sum::<f32>());
                 shade(texture.sample(uv), tint)
             });
             blend(&mut image.pixels[y as usize * image.size[0] + x as usize], color);
@@ -164,12 +169,12 @@ mod tests {
     use super::*;
     use eframe::egui::{Context, RawInput, Shape, vec2};
 
-    fn frame(shapes: Vec<Shape>) -> ColorImage {
+    fn frame(shapes: &[Shape]) -> ColorImage {
         let ctx = Context::default();
         let screen = Rect::from_min_size(Pos2::ZERO, vec2(32.0, 32.0));
         let mut textures = Textures::default();
         let mut output = ctx.run_ui(RawInput { screen_rect: Some(screen), ..RawInput::default() }, |ui| {
-            ui.painter().extend(shapes.clone());
+            ui.painter().extend(shapes.to_vec());
         });
         textures.apply(std::mem::take(&mut output.textures_delta));
         let primitives = ctx.tessellate(std::mem::take(&mut output.shapes), 1.0);
@@ -181,7 +186,7 @@ mod tests {
         let rect = Rect::from_min_max(Pos2::new(4.0, 4.0), Pos2::new(20.0, 12.0));
         let mut mesh = Mesh::default();
         mesh.add_colored_rect(rect, Color32::from_rgba_premultiplied(100, 0, 0, 128));
-        let image = frame(vec![Shape::mesh(mesh)]);
+        let image = frame(&[Shape::mesh(mesh)]);
         let lit: Vec<&Color32> = image.pixels.iter().filter(|c| c.r() > 0).collect();
         assert_eq!(lit.len(), 16 * 8);
         assert!(lit.iter().all(|c| c.r() == 100), "a diagonal blended twice would be brighter");

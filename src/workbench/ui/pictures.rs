@@ -56,7 +56,11 @@ impl ErrorPicture {
         }
         let tokens = Tokens::of(theme);
         let color = |&error: &f32| {
-            if error.is_nan() { tokens.background } else { tokens.difference.at(0.5 + 0.5 * error / self.range.max(f32::MIN_POSITIVE)) }
+            if error.is_nan() {
+                tokens.background
+            } else {
+                tokens.difference.at(0.5 + 0.5 * error / self.range.max(f32::MIN_POSITIVE))
+            }
         };
         let pixels: Vec<Color32> = self.cells.iter().map(color).collect();
         let image = ColorImage::new([self.columns, self.rows], pixels);

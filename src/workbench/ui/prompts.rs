@@ -101,14 +101,24 @@ impl App {
     }
 
     fn palette_ui(&mut self, ui: &mut Ui, tokens: &Tokens, query: &mut String, at: &mut usize) -> Next {
-        let edit = ui.add(TextEdit::singleline(query).hint_text("Type a command").desired_width(f32::INFINITY)).accessible_name("Command");
+        let edit = ui
+            .add(TextEdit::singleline(query).hint_text("Type a command").desired_width(f32::INFINITY))
+            .accessible_name("Command");
         edit.request_focus();
         if edit.changed() {
             *at = 0;
         }
         let found = matching(query);
-        let (up, down, enter) = ui.input(|i| (i.key_pressed(Key::ArrowUp), i.key_pressed(Key::ArrowDown), i.key_pressed(Key::Enter)));
-        *at = if down { *at + 1 } else if up { at.saturating_sub(1) } else { *at }.min(found.len().saturating_sub(1));
+        let (up, down, enter) =
+            ui.input(|i| (i.key_pressed(Key::ArrowUp), i.key_pressed(Key::ArrowDown), i.key_pressed(Key::Enter)));
+        *at = if down {
+            *at + 1
+        } else if up {
+            at.saturating_sub(1)
+        } else {
+            *at
+        }
+        .min(found.len().saturating_sub(1));
         let situation = self.situation();
         let mut next = Next::Stay;
         ui.add_space(4.0);
@@ -117,7 +127,8 @@ impl App {
                 let available = info.needs.met(&situation);
                 let shortcut = info.shortcut.map_or(String::new(), |s| ui.ctx().format_shortcut(&s));
                 let color = if available { tokens.text } else { tokens.muted };
-                let mut button = eframe::egui::Button::selectable(i == *at, RichText::new(info.name).color(color)).shortcut_text(shortcut);
+                let mut button =
+                    eframe::egui::Button::selectable(i == *at, RichText::new(info.name).color(color)).shortcut_text(shortcut);
                 button = button.min_size([ui.available_width(), 24.0].into());
                 let response = ui.add(button).on_hover_text(if available { info.tooltip } else { info.needs.hint() });
                 if i == *at && (up || down) {
@@ -137,7 +148,8 @@ impl App {
 
     fn name_ui(&mut self, ui: &mut Ui, tokens: &Tokens, form: &mut NameForm) -> Next {
         ui.heading(if form.is_fork { format!("Fork {}", form.from) } else { format!("Rename {}", form.from) });
-        let edit = ui.add(TextEdit::singleline(&mut form.text).desired_width(f32::INFINITY)).accessible_name("Name of the recipe");
+        let edit =
+            ui.add(TextEdit::singleline(&mut form.text).desired_width(f32::INFINITY)).accessible_name("Name of the recipe");
         if std::mem::take(&mut form.fresh) {
             edit.request_focus();
         }
@@ -236,7 +248,9 @@ fn help_ui(ui: &mut Ui, tokens: &Tokens) -> Next {
         Grid::new("help").num_columns(3).spacing([16.0, 4.0]).striped(true).show(ui, |ui| {
             for info in ALL {
                 ui.label(info.name);
-                ui.label(RichText::new(info.shortcut.map_or(String::new(), |s| ui.ctx().format_shortcut(&s))).color(tokens.accent));
+                ui.label(
+                    RichText::new(info.shortcut.map_or(String::new(), |s| ui.ctx().format_shortcut(&s))).color(tokens.accent),
+                );
                 small(ui, tokens, info.tooltip);
                 ui.end_row();
             }
@@ -262,16 +276,21 @@ pub(super) fn toasts_ui(ui: &mut Ui, toasts: &mut Vec<Toast>) {
                 Level::Warning => (Icon::Warning, tokens.warn, "Warning"),
                 Level::Bad => (Icon::Cross, tokens.bad, "Failed"),
             };
-            Frame::new().fill(tokens.raised).stroke(Stroke::new(1.0, color)).corner_radius(6).inner_margin(Margin::symmetric(10, 6)).show(ui, |ui| {
-                ui.horizontal(|ui| {
-                    ui.set_max_width(460.0);
-                    icon(ui, shape, color, words);
-                    ui.add(Label::new(RichText::new(&toast.text).color(tokens.text)).wrap());
-                    if ui.small_button("OK").clicked() {
-                        dismissed = Some(i);
-                    }
+            Frame::new()
+                .fill(tokens.raised)
+                .stroke(Stroke::new(1.0, color))
+                .corner_radius(6)
+                .inner_margin(Margin::symmetric(10, 6))
+                .show(ui, |ui| {
+                    ui.horizontal(|ui| {
+                        ui.set_max_width(460.0);
+                        icon(ui, shape, color, words);
+                        ui.add(Label::new(RichText::new(&toast.text).color(tokens.text)).wrap());
+                        if ui.small_button("OK").clicked() {
+                            dismissed = Some(i);
+                        }
+                    });
                 });
-            });
             ui.add_space(4.0);
         }
     });

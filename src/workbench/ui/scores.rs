@@ -47,7 +47,12 @@ pub struct Score {
     pub noise: f64,
     /// Share of zeros, 0 to 1.
     pub zero_fraction: f32,
+    /// Where one scale serves all channels: how many span fewer than [`FEW_STEPS`] steps of it.
+    pub lost_channels: usize,
 }
+
+/// A channel that spans fewer steps than this is as good as lost.
+pub const FEW_STEPS: f32 = 4.0;
 
 #[derive(Debug, Default)]
 pub struct Scores {

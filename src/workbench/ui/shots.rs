@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 const SIZE: [f32; 2] = [1440.0, 900.0];
 const PIXELS_PER_POINT: f32 = 1.5;
 /// Opening, scoring and reading samples must be done by then.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 /// Frames after the last job, for sizes and scroll areas to settle.
 const SETTLE: usize = 4;
 
@@ -100,6 +100,7 @@ pub fn screenshots(project: &Path, folder: &Path, threads: usize) -> Result<Vec<
         let last = stage.app.log().last().map_or_else(String::new, |l| l.message.clone());
         return Err(UiError::Open(last));
     }
+    stage.app.inspect_worst();
     let mut files = Vec::new();
     let looks = Workspace::ALL.map(|w| (w, Theme::Dark)).into_iter().chain([(Workspace::Configure, Theme::Light)]);
     for (workspace, theme) in looks {
@@ -110,7 +111,8 @@ pub fn screenshots(project: &Path, folder: &Path, threads: usize) -> Result<Vec<
         let image = stage.picture()?;
         let [width, height] = image.size;
         let bytes: Vec<u8> = image.pixels.iter().flat_map(|c| [c.r(), c.g(), c.b()]).collect();
-        image::save_buffer(&path, &bytes, width as u32, height as u32, image::ColorType::Rgb8).map_err(|e| failed(&path, e.to_string()))?;
+        image::save_buffer(&path, &bytes, width as u32, height as u32, image::ColorType::Rgb8)
+            .map_err(|e| failed(&path, e.to_string()))?;
         files.push(path);
     }
     Ok(files)

@@ -124,7 +124,8 @@ pub fn picture(jobs: &mut Jobs<Found>, bench: &Bench) -> Option<ErrorPicture> {
     let layer = bench.layers().get(facts.index)?.clone();
     let (rows, columns) = (layer.out_channels().max(1), (facts.weights.len() / layer.out_channels().max(1)).max(1));
     let (tall, wide) = (rows.div_ceil(MOST_CELLS), columns.div_ceil(MOST_CELLS));
-    let empty = ErrorPicture::new(facts.index, treated.treatment, rows.div_ceil(tall), columns.div_ceil(wide), 3.0 * treated.rms_error);
+    let empty =
+        ErrorPicture::new(facts.index, treated.treatment, rows.div_ceil(tall), columns.div_ceil(wide), 3.0 * treated.rms_error);
     jobs.submit(PICTURE, format!("Weight error of {}", layer.name), move |ctx, post| {
         let error: Vec<f32> = facts.weights.iter().zip(treated.approximate.iter()).map(|(w, a)| w - a).collect();
         let error = rows_along(&error, &layer.shape, layer.out_axis);
@@ -192,7 +193,7 @@ fn pictures(data: &Dataset, places: &[usize], ctx: &Ctx) -> Result<Vec<SamplePic
         ctx.check().map_err(|e| e.to_string())?;
         let picture = data.picture(sample).map_err(|e| e.to_string())?;
         let label = data.labels.as_ref().and_then(|l| l.get(sample).copied());
-        found.push(SamplePicture { sample, label, width: picture.width as usize, height: picture.height as usize, rgb: picture.rgb });
+        found.push(SamplePicture { sample, label, width: picture.width, height: picture.height, rgb: picture.rgb });
         ctx.advance(1);
     }
     Ok(found)

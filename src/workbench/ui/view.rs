@@ -43,7 +43,8 @@ impl View<'_> {
     #[must_use]
     pub fn axis(&self) -> Axis {
         self.session.axis.unwrap_or_else(|| {
-            let measured = self.bench.map_or(0, |b| b.points.iter().filter(|p| p.fresh().is_some_and(|r| r.metrics.is_some())).count());
+            let measured =
+                self.bench.map_or(0, |b| b.points.iter().filter(|p| p.fresh().is_some_and(|r| r.metrics.is_some())).count());
             if measured >= 2 { Axis::Top1 } else { Axis::WeightSqnr }
         })
     }
@@ -51,7 +52,7 @@ impl View<'_> {
     /// A button for a command, with its tooltip and shortcut.
     pub fn button(&self, ui: &mut Ui, command: Command, acts: &mut Vec<Act>) -> Option<Response> {
         let info = command.info()?;
-        Some(widgets::command_button(ui, info, info.name, &self.situation, acts))
+        Some(widgets::command_button(ui, info, info.name, self.situation, acts))
     }
 
     #[must_use]

@@ -7,5 +7,5 @@ mod apply;
 #[cfg(test)]
 mod tests;
 
-pub(in crate::pipeline::compress) use apply::{Grid, quantize, round_to_half};
 pub(super) use apply::RoundToNearest;
+pub(in crate::pipeline::compress) use apply::{Grid, quantize, round_to_half};

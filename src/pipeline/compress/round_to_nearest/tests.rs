@@ -63,7 +63,8 @@ fn one_scale_breaks_channels_of_different_range() {
     let weights: Vec<f32> = (0..64_i32).map(|i| random.normal() * 10_f32.powf(-((i % 8) as f32) / 2.0)).collect();
     let small_column_error = |layout| {
         let quantized = quantize(&weights, &layer, layout, Grid { bits: 8, symmetric: true });
-        (0..8).map(|r| (weights[r * 8 + 7] - quantized.approximate[r * 8 + 7]).abs() / weights[r * 8 + 7].abs()).sum::<f32>() / 8.0
+        (0..8).map(|r| (weights[r * 8 + 7] - quantized.approximate[r * 8 + 7]).abs() / weights[r * 8 + 7].abs()).sum::<f32>()
+            / 8.0
     };
     assert!(small_column_error(ScaleLayout::Tensor) > 0.5);
     assert!(small_column_error(ScaleLayout::Axis(1)) < 0.05);

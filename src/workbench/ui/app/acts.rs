@@ -100,12 +100,11 @@ impl App {
                     self.tell(Level::Good, "Saved");
                 }
             }
-            Command::Export => self.session.workspace = Workspace::Export,
             Command::Quit => ctx.send_viewport_cmd(ViewportCommand::Close),
             Command::GoLoad => self.session.workspace = Workspace::Load,
             Command::GoConfigure => self.session.workspace = Workspace::Configure,
             Command::GoCompare => self.session.workspace = Workspace::Compare,
-            Command::GoExport => self.session.workspace = Workspace::Export,
+            Command::Export | Command::GoExport => self.session.workspace = Workspace::Export,
             Command::ResetLayout => self.session.reset_layout(),
             Command::ThemeSystem => self.set_theme(ctx, ThemePreference::System),
             Command::ThemeLight => self.set_theme(ctx, ThemePreference::Light),

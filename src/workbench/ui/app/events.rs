@@ -178,7 +178,8 @@ impl App {
             self.prompt = Prompt::New(form);
             return;
         }
-        let folder = if path.file_name().is_some_and(|n| n == "project.ron") { path.parent().map(Path::to_path_buf) } else { None };
+        let folder =
+            if path.file_name().is_some_and(|n| n == "project.ron") { path.parent().map(Path::to_path_buf) } else { None };
         self.leave_project();
         self.first_job = Some(tasks::open(&mut self.jobs, folder.unwrap_or(path)));
     }

@@ -93,7 +93,8 @@ impl App {
             Workspace::Load if bench.gallery.is_none() => tasks::samples(&mut self.jobs, bench),
             Workspace::Compare if bench.changed.problem.is_none() => {
                 let there = &bench.changed.pictures;
-                let missing: Vec<usize> = shown_changes(bench).0.iter().map(|c| c.sample).filter(|s| !there.contains_key(s)).collect();
+                let missing: Vec<usize> =
+                    shown_changes(bench).0.iter().map(|c| c.sample).filter(|s| !there.contains_key(s)).collect();
                 if !missing.is_empty() {
                     let samples = comparable(bench).first().map(|(_, r)| r.samples);
                     tasks::changed(&mut self.jobs, bench, missing, samples);

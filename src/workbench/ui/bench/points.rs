@@ -63,7 +63,7 @@ impl Bench {
         for name in document.recipe_names() {
             let Some(recipe) = self.recipe(&name) else { continue };
             let known = old.iter().position(|p| p.name == name && Arc::ptr_eq(&p.recipe, &recipe));
-            let mut point = known.map(|at| old.swap_remove(at)).unwrap_or_else(|| Point {
+            let fresh = || Point {
                 is_preset: !document.recipes.contains_key(&name),
                 key: self.opened.recipe_key(&recipe),
                 name: name.clone(),
@@ -72,7 +72,8 @@ impl Bench {
                 sqnr_db: None,
                 measured: None,
                 scored_at: u64::MAX,
-            });
+            };
+            let mut point = known.map_or_else(fresh, |at| old.swap_remove(at));
             if point.plan.is_none() {
                 if name == document.active || start.elapsed() < PATIENCE {
                     let plan = self.opened.plan(&point.recipe);

@@ -21,7 +21,11 @@ pub(super) struct Key {
 enum Term {
     /// In the name or the operator.
     Word(String),
-    Number { what: Quantity, above: bool, bound: f64 },
+    Number {
+        what: Quantity,
+        above: bool,
+        bound: f64,
+    },
 }
 
 enum Quantity {
@@ -66,9 +70,8 @@ impl Bench {
             return;
         }
         let terms: Vec<Term> = key.filter.split_whitespace().map(parse).collect();
-        let mut rows: Vec<usize> = (0..self.layers().len())
-            .filter(|&i| terms.iter().all(|term| self.fits(term, i, plan.as_deref())))
-            .collect();
+        let mut rows: Vec<usize> =
+            (0..self.layers().len()).filter(|&i| terms.iter().all(|term| self.fits(term, i, plan.as_deref()))).collect();
         rows.sort_by(|&a, &b| {
             let order = self.order(session.sort, a, b, plan.as_deref());
             if session.descending { order.reverse() } else { order }
@@ -84,7 +87,9 @@ impl Bench {
             Term::Number { what, above, bound } => {
                 let value = match what {
                     Quantity::Size => layer.parameters() as f64,
-                    Quantity::Bits => plan.and_then(|p| p.layers.get(index)).map_or(32.0, |l| f64::from(l.treatment.weights.bits())),
+                    Quantity::Bits => {
+                        plan.and_then(|p| p.layers.get(index)).map_or(32.0, |l| f64::from(l.treatment.weights.bits()))
+                    }
                     Quantity::Sqnr => self.sqnr(index, plan),
                 };
                 if *above { value > *bound } else { value < *bound }

@@ -29,6 +29,20 @@ pub fn measured(bench: &Bench) -> Vec<(&Point, &Arc<Report>)> {
     bench.points.iter().filter_map(|p| Some((p, &p.measured.as_ref()?.report))).collect()
 }
 
+/// Columns of the table and what they mean.
+const TITLES: [(&str, &str); 10] = [
+    ("Recipe", "On the frontier: no other has fewer bytes and at least its quality"),
+    ("Bytes", "Bytes of the exported file"),
+    ("Ratio", "Bytes of the original over bytes of the file"),
+    ("Top-1 (%)", "Share of samples whose label comes first, with the 95 % Wilson interval"),
+    ("Change", "Points of top-1 against the original on the same samples, with the 95 % half-width of the paired difference"),
+    ("Top-5", "Share of samples whose label is among the first five, in percent"),
+    ("KL mean", "KL(original ‖ compressed) in nats, mean over samples"),
+    ("KL p99", "KL(original ‖ compressed) in nats, 99th percentile"),
+    ("Flips", "Samples whose first class changed: to wrong / to right / in all"),
+    ("Samples", "Samples measured on"),
+];
+
 pub fn recipes_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let Some(bench) = view.bench else {
         return empty(ui, view.tokens, "No project is open", "Measured recipes are compared here.");
@@ -39,18 +53,6 @@ pub fn recipes_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     }
     let reports: Vec<&Report> = found.iter().map(|(_, r)| &***r).collect();
     let rows = table(&reports);
-    const TITLES: [(&str, &str); 10] = [
-        ("Recipe", "On the frontier: no other has fewer bytes and at least its quality"),
-        ("Bytes", "Bytes of the exported file"),
-        ("Ratio", "Bytes of the original over bytes of the file"),
-        ("Top-1 (%)", "Share of samples whose label comes first, with the 95 % Wilson interval"),
-        ("Change", "Points of top-1 against the original on the same samples, with the 95 % half-width of the paired difference"),
-        ("Top-5", "Share of samples whose label is among the first five, in percent"),
-        ("KL mean", "KL(original ‖ compressed) in nats, mean over samples"),
-        ("KL p99", "KL(original ‖ compressed) in nats, 99th percentile"),
-        ("Flips", "Samples whose first class changed: to wrong / to right / in all"),
-        ("Samples", "Samples measured on"),
-    ];
     ScrollArea::horizontal().auto_shrink([false, false]).show(ui, |ui| {
         TableBuilder::new(ui)
             .id_salt("compare recipes")
@@ -120,7 +122,8 @@ pub fn layers_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     choices_ui(ui, view, bench, &columns, acts);
     let kind = view.session.error_kind;
     let base = bench.base.as_ref().and_then(|b| columns.iter().position(|(p, _)| p.name == *b));
-    let width = ((ui.available_width() - 150.0) / columns.len() as f32).clamp(46.0, 96.0);
+    let gap = ui.spacing().item_spacing.x;
+    let width = ((ui.available_width() - 150.0) / columns.len() as f32 - gap).clamp(46.0, 96.0);
     ScrollArea::horizontal().auto_shrink([false, false]).show(ui, |ui| {
         TableBuilder::new(ui)
             .id_salt("compare layers")
@@ -132,7 +135,9 @@ pub fn layers_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
             .header(20.0, |mut header| {
                 header.col(|ui| drop(small(ui, view.tokens, "Layer")));
                 for (point, _) in &columns {
-                    header.col(|ui| drop(ui.add(Label::new(RichText::new(&point.name).color(view.tokens.muted).size(11.5)).truncate())));
+                    header.col(|ui| {
+                        drop(ui.add(Label::new(RichText::new(&point.name).color(view.tokens.muted).size(11.5)).truncate()));
+                    });
                 }
             })
             .body(|body| {
@@ -141,7 +146,8 @@ pub fn layers_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
                     row.set_selected(bench.selection.contains(row.index()));
                     row.col(|ui| drop(ui.add(Label::new(RichText::new(&layer.name).size(12.0)).selectable(false).truncate())));
                     let values: Vec<Option<f64>> = columns.iter().map(|(_, r)| error_of(r, &layer.name, kind)).collect();
-                    let against = base.map(|b| values[b]);
+                    // NaN: the recipe to hold against has no value for this layer.
+                    let against = base.map(|b| values[b].unwrap_or(f64::NAN));
                     for value in &values {
                         row.col(|ui| cell_ui(ui, view, *value, against));
                     }
@@ -197,13 +203,13 @@ fn error_of(report: &Report, layer: &str, kind: ErrorKind) -> Option<f64> {
 /// Difference at the ends of the color map, in dB.
 const DELTA_SPAN: f64 = 24.0;
 
-fn cell_ui(ui: &mut Ui, view: &View<'_>, value: Option<f64>, against: Option<Option<f64>>) {
+fn cell_ui(ui: &mut Ui, view: &View<'_>, value: Option<f64>, against: Option<f64>) {
     let t = view.tokens;
     let Some(value) = value else { return drop(small(ui, t, "–")) };
     let (ground, text) = match against {
         None => (t.error_at(value), if value.is_finite() { format!("{value:.1}") } else { "exact".to_owned() }),
         Some(base) => {
-            let (value, base) = (value.min(99.0), base.unwrap_or(f64::NAN).min(99.0));
+            let (value, base) = (value.min(99.0), if base.is_nan() { base } else { base.min(99.0) });
             let delta = value - base;
             if delta.is_nan() {
                 return drop(small(ui, t, "–"));
@@ -247,7 +253,12 @@ pub fn changed_ui(ui: &mut Ui, view: &View<'_>) {
     let found = comparable(bench);
     let (changes, all) = shown_changes(bench);
     if changes.is_empty() {
-        return empty(ui, view.tokens, "No prediction changed", "Samples on which a measured recipe decides otherwise than the original are shown here.");
+        return empty(
+            ui,
+            view.tokens,
+            "No prediction changed",
+            "Samples on which a measured recipe decides otherwise than the original are shown here.",
+        );
     }
     let t = view.tokens;
     small(ui, t, format!("{} of {all} samples on which a recipe decides otherwise than the original", changes.len()));
@@ -258,10 +269,21 @@ pub fn changed_ui(ui: &mut Ui, view: &View<'_>) {
                 let Some((_, texture)) = bench.changed.pictures.get(&change.sample) else { continue };
                 let class = |c: usize| bench.changed.class(c);
                 let right = |c: usize| change.label.is_none_or(|l| l == c);
-                let shade = |c: usize| if change.label.is_none() { t.text } else if right(c) { t.good } else { t.bad };
+                let shade = |c: usize| {
+                    if change.label.is_none() {
+                        t.text
+                    } else if right(c) {
+                        t.good
+                    } else {
+                        t.bad
+                    }
+                };
                 let after: Vec<usize> = change.after.iter().flatten().copied().collect();
                 let first = after.first().copied().unwrap_or(change.before);
-                let lines = [(format!("was {}", class(change.before)), shade(change.before)), (format!("now {}", class(first)), shade(first))];
+                let lines = [
+                    (format!("was {}", class(change.before)), shade(change.before)),
+                    (format!("now {}", class(first)), shade(first)),
+                ];
                 let mut tip = format!("Sample {}", change.sample);
                 if let Some(label) = change.label {
                     tip += &format!("\nLabel: {}", class(label));

@@ -1,12 +1,14 @@
 //! Writing the active recipe's model as a file, and what was checked of it.
 
 use crate::engine::units;
+use crate::pipeline::configure::Sparsity;
 use crate::workbench::ui::act::Act;
 use crate::workbench::ui::bench::Bench;
 use crate::workbench::ui::tasks;
 use crate::workbench::ui::view::{View, decibels, percent};
 use crate::workbench::ui::widgets::{Icon, empty, fact, icon, icon_button, section, small};
 use eframe::egui::{Label, RichText, ScrollArea, TextEdit, Ui};
+use std::collections::BTreeMap;
 
 pub fn export_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let Some((bench, point)) = view.bench.and_then(|b| Some((b, b.active()?))) else {
@@ -19,17 +21,26 @@ pub fn export_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
         ui.add(Label::new(RichText::new(&point.recipe.description).color(t.muted).size(12.0)).wrap());
         fact(ui, t, "Format", "ONNX with QuantizeLinear and DequantizeLinear nodes");
         if let Some(Ok(plan)) = &point.plan {
-            let text = format!("{} ({} of the original), {} bytes exactly", units::bytes(plan.bytes), percent(plan.bytes, plan.original_bytes), plan.bytes);
+            let text = format!(
+                "{} ({} of the original), {} bytes exactly",
+                units::bytes(plan.bytes),
+                percent(plan.bytes, plan.original_bytes),
+                plan.bytes
+            );
             fact(ui, t, "Size", text);
             fact(ui, t, "Bits per weight", format!("{:.2}, scales and zero points included", plan.bits_per_weight));
         }
         fact(ui, t, "Weight SQNR", point.sqnr_db.map_or_else(|| "being scored".to_owned(), decibels));
         let measured = match &point.measured {
             Some(m) if m.stale => "changed since it was measured".to_owned(),
-            Some(m) => m.report.metrics.map_or_else(|| format!("KL {:.5} nats", m.report.fidelity.kl_mean), |x| format!("{:.2} % on {} samples", x.top1.value, m.report.samples)),
+            Some(m) => m.report.metrics.map_or_else(
+                || format!("KL {:.5} nats", m.report.fidelity.kl_mean),
+                |x| format!("{:.2} % on {} samples", x.top1.value, m.report.samples),
+            ),
             None => "not measured; the export measures it".to_owned(),
         };
         fact(ui, t, "Top-1", measured);
+        written_ui(ui, view, bench);
         skipped_ui(ui, view, bench, acts);
         section(ui, t, "Where");
         ui.horizontal(|ui| {
@@ -51,6 +62,30 @@ pub fn export_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
         }
         small(ui, t, "The file is opened again, compared and measured before it gets its name.");
     });
+}
+
+/// How the weights are stored, and in how many bytes.
+fn written_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench) {
+    let Some(plan) = bench.plan() else { return };
+    let mut kinds: BTreeMap<String, (usize, usize, u64)> = BTreeMap::new();
+    for layer in &plan.layers {
+        let treatment = &layer.treatment;
+        let sparsity = if treatment.sparsity == Sparsity::Dense { String::new() } else { format!(", {}", treatment.sparsity) };
+        let entry = kinds.entry(format!("{}{sparsity}", treatment.weights)).or_default();
+        *entry = (entry.0 + 1, entry.1 + layer.layer.parameters(), entry.2 + layer.bytes);
+    }
+    section(ui, view.tokens, "Weights");
+    for (name, (layers, weights, bytes)) in &kinds {
+        let text = format!("{layers} layers, {} weights in {}", units::count(*weights as u64), units::bytes(*bytes));
+        fact(ui, view.tokens, name, text);
+    }
+    let stored: u64 = plan.layers.iter().map(|l| l.bytes).sum();
+    fact(
+        ui,
+        view.tokens,
+        "All else",
+        format!("{}: biases, ranges, the graph itself", units::bytes(plan.bytes.saturating_sub(stored))),
+    );
 }
 
 /// Layers that the recipe cannot do as asked.
@@ -94,7 +129,8 @@ pub fn checks_ui(ui: &mut Ui, view: &View<'_>) {
         section(ui, t, "Checks");
         for check in &exported.checks {
             ui.horizontal(|ui| {
-                let (shape, color, words) = if check.passed { (Icon::Check, t.good, "Passed") } else { (Icon::Cross, t.bad, "Failed") };
+                let (shape, color, words) =
+                    if check.passed { (Icon::Check, t.good, "Passed") } else { (Icon::Cross, t.bad, "Failed") };
                 icon(ui, shape, color, words);
                 ui.label(RichText::new(&check.name).color(t.text));
                 ui.add(Label::new(RichText::new(&check.value).color(t.muted).size(12.0)).truncate()).on_hover_text(&check.value);

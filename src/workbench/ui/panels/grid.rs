@@ -6,7 +6,7 @@ use crate::workbench::project::{Change, Edit};
 use crate::workbench::ui::act::{Act, Pick};
 use crate::workbench::ui::bench::Bench;
 use crate::workbench::ui::commands::Command;
-use crate::workbench::ui::scores::{WIDTHS, at_width};
+use crate::workbench::ui::scores::{FEW_STEPS, WIDTHS, at_width};
 use crate::workbench::ui::session::Column as SortBy;
 use crate::workbench::ui::view::{View, decibels, shape_text};
 use crate::workbench::ui::widgets::{HeatCell, Icon, bar, empty, heat_cell, icon, legend, painting, small};
@@ -26,11 +26,21 @@ struct Scale {
 
 pub fn grid_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let Some(bench) = view.bench else {
-        return empty(ui, view.tokens, "No project is open", "Open one with Ctrl+O, or drop a project's folder or an ONNX file on this window.");
+        return empty(
+            ui,
+            view.tokens,
+            "No project is open",
+            "Open one with Ctrl+O, or drop a project's folder or an ONNX file on this window.",
+        );
     };
     bar_ui(ui, view, bench, acts);
     if bench.layers().is_empty() {
-        return empty(ui, view.tokens, "This model has no layer that can be compressed", "Layers are convolutions and matrix products with constant weights.");
+        return empty(
+            ui,
+            view.tokens,
+            "This model has no layer that can be compressed",
+            "Layers are convolutions and matrix products with constant weights.",
+        );
     }
     if bench.rows.is_empty() {
         return empty(ui, view.tokens, "No layer fits the filter", "Clear the filter box to see all layers.");
@@ -50,7 +60,8 @@ pub fn filter_id() -> Id {
 fn bar_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
     ui.horizontal(|ui| {
         let mut filter = bench.filter.clone();
-        let edit = TextEdit::singleline(&mut filter).id(filter_id()).desired_width(190.0).hint_text("Name, op, size>10k, sqnr<20");
+        let edit =
+            TextEdit::singleline(&mut filter).id(filter_id()).desired_width(190.0).hint_text("Name, op, size>10k, sqnr<20");
         let response = ui.add(edit).accessible_name("Filter layers");
         if response.changed() {
             acts.push(Act::Filter(filter.clone()));
@@ -98,6 +109,7 @@ fn table_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
         .id_salt(("layers", roomy))
         .striped(true)
         .sense(Sense::click())
+        .animate_scrolling(false)
         .drag_to_scroll(eframe::egui::scroll_area::DragScroll::Never)
         .cell_layout(eframe::egui::Layout::left_to_right(eframe::egui::Align::Center))
         .column(Column::exact((width - fixed).max(80.0)).clip(true));
@@ -142,7 +154,11 @@ fn header_ui(header: &mut TableRow<'_, '_>, view: &View<'_>, roomy: bool, acts: 
 }
 
 fn title_ui(ui: &mut Ui, view: &View<'_>, text: &str, sort: Option<SortBy>, tip: &str, acts: &mut Vec<Act>) {
-    let label = Label::new(RichText::new(text).color(view.tokens.muted).size(11.5)).sense(if sort.is_some() { Sense::click() } else { Sense::hover() });
+    let label = Label::new(RichText::new(text).color(view.tokens.muted).size(11.5)).sense(if sort.is_some() {
+        Sense::click()
+    } else {
+        Sense::hover()
+    });
     let response = ui.add(label).on_hover_text(tip);
     if let Some(sort) = sort {
         if view.session.sort == sort {
@@ -161,7 +177,13 @@ fn widths_ui(ui: &mut Ui, view: &View<'_>) {
     for (i, bits) in WIDTHS.iter().enumerate() {
         let center = pos2(rect.left() + (i as f32 + 0.5) * HEAT_CELL, rect.center().y);
         let text = if *bits == 8 { "8 bit".to_owned() } else { bits.to_string() };
-        ui.painter().text(center, eframe::egui::Align2::CENTER_CENTER, text, eframe::egui::FontId::proportional(11.5), view.tokens.muted);
+        ui.painter().text(
+            center,
+            eframe::egui::Align2::CENTER_CENTER,
+            text,
+            eframe::egui::FontId::proportional(11.5),
+            view.tokens.muted,
+        );
     }
 }
 
@@ -169,7 +191,7 @@ fn row_ui(row: &mut TableRow<'_, '_>, view: &View<'_>, bench: &Bench, scale: &Sc
     let Some(&index) = bench.rows.get(row.index()) else { return };
     let (Some(layer), plan) = (bench.layers().get(index), bench.layer_plan(index)) else { return };
     row.set_selected(bench.selection.contains(index));
-    row.col(|ui| name_ui(ui, view, &layer.name, plan));
+    row.col(|ui| name_ui(ui, view, bench, index, plan));
     if roomy {
         row.col(|ui| drop(small(ui, view.tokens, layer.kind.name())));
         row.col(|ui| drop(small(ui, view.tokens, shape_text(&layer.shape)).on_hover_text(macs_text(layer.macs))));
@@ -192,22 +214,38 @@ fn row_ui(row: &mut TableRow<'_, '_>, view: &View<'_>, bench: &Bench, scale: &Sc
     let response = row.response();
     if response.clicked() {
         let modifiers = response.ctx.input(|i| i.modifiers);
-        let how = if modifiers.shift { Pick::Range } else if modifiers.command { Pick::Toggle } else { Pick::Only };
+        let how = if modifiers.shift {
+            Pick::Range
+        } else if modifiers.command {
+            Pick::Toggle
+        } else {
+            Pick::Only
+        };
         acts.push(Act::Select { layer: index, how });
     }
 }
 
 fn macs_text(macs: Option<u64>) -> String {
-    macs.map_or_else(|| "Operations unknown: the model's sizes are open".to_owned(), |m| format!("{} multiply-adds per sample", units::count(m)))
+    macs.map_or_else(
+        || "Operations unknown: the model's sizes are open".to_owned(),
+        |m| format!("{} multiply-adds per sample", units::count(m)),
+    )
 }
 
-fn name_ui(ui: &mut Ui, view: &View<'_>, name: &str, plan: Option<&LayerPlan>) {
-    if let Some(reason) = plan.and_then(|p| p.refusal.as_ref()) {
+fn name_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: Option<&LayerPlan>) {
+    let Some(layer) = bench.layers().get(index) else { return };
+    let lost = plan.and_then(|p| bench.scores.get(index, &p.treatment)).map_or(0, |s| s.lost_channels);
+    if lost > 0 {
+        let (all, color) =
+            (layer.out_channels(), if lost * 10 > layer.out_channels() { view.tokens.bad } else { view.tokens.warn });
+        let text = format!("{lost} of {all} channels span fewer than {FEW_STEPS:.0} steps of the scale that all share");
+        icon(ui, Icon::Warning, color, &text);
+    } else if let Some(reason) = plan.and_then(|p| p.refusal.as_ref()) {
         icon(ui, Icon::Warning, view.tokens.warn, reason);
     } else if let Some(note) = plan.and_then(|p| p.note.as_ref()) {
         icon(ui, Icon::Info, view.tokens.muted, note);
     }
-    ui.add(Label::new(RichText::new(name).color(view.tokens.text)).truncate().selectable(false));
+    ui.add(Label::new(RichText::new(&layer.name).color(view.tokens.text)).truncate().selectable(false));
 }
 
 fn bytes_ui(ui: &mut Ui, view: &View<'_>, plan: Option<&LayerPlan>, scale: &Scale) {
@@ -219,7 +257,15 @@ fn bytes_ui(ui: &mut Ui, view: &View<'_>, plan: Option<&LayerPlan>, scale: &Scal
 }
 
 /// The columns that edit: scheme, bits, scales, pruned, inputs.
-fn settings_ui(row: &mut TableRow<'_, '_>, view: &View<'_>, bench: &Bench, index: usize, plan: &LayerPlan, roomy: bool, acts: &mut Vec<Act>) {
+fn settings_ui(
+    row: &mut TableRow<'_, '_>,
+    view: &View<'_>,
+    bench: &Bench,
+    index: usize,
+    plan: &LayerPlan,
+    roomy: bool,
+    acts: &mut Vec<Act>,
+) {
     let layer = &plan.layer.name;
     let treat = |change: Change| Edit::Treat { layers: bench.targets(index), change };
     let weights = |scheme: Scheme| Change { weights: Some(scheme), ..Change::default() };
@@ -253,7 +299,14 @@ fn settings_ui(row: &mut TableRow<'_, '_>, view: &View<'_>, bench: &Bench, index
     }
 }
 
-fn combo<T: PartialEq + Copy>(ui: &mut Ui, name: String, width: f32, present: T, text: &str, choices: &[(T, String)]) -> Option<T> {
+fn combo<T: PartialEq + Copy>(
+    ui: &mut Ui,
+    name: String,
+    width: f32,
+    present: T,
+    text: &str,
+    choices: &[(T, String)],
+) -> Option<T> {
     let mut chosen = present;
     let response = ComboBox::from_id_salt(&name)
         .width(width)
@@ -324,7 +377,8 @@ fn scales_ui(ui: &mut Ui, view: &View<'_>, layer: &str, present: Scheme) -> Opti
         Granularity::Channel => "channel".to_owned(),
         Granularity::Group(size) => format!("group {size}"),
     };
-    let mut choices = vec![(Granularity::Tensor, "one per tensor".to_owned()), (Granularity::Channel, "one per output channel".to_owned())];
+    let mut choices =
+        vec![(Granularity::Tensor, "one per tensor".to_owned()), (Granularity::Channel, "one per output channel".to_owned())];
     choices.extend([16, 32, 64, 128].map(|size| (Granularity::Group(size), format!("one per group of {size}"))));
     let chosen = combo(ui, format!("Scales of {layer}"), 66.0, granularity, &text, &choices)?;
     Some(Scheme::Integer { bits, symmetric, granularity: chosen })
@@ -340,7 +394,9 @@ fn pruned_ui(ui: &mut Ui, layer: &str, present: Sparsity) -> Option<Sparsity> {
         drag = drag.custom_formatter(move |_, _| format!("<{t}"));
     }
     let response = ui.add(drag).accessible_name(format!("Pruned share of {layer}"));
-    response.changed().then(|| if percent <= 0.0 { Sparsity::Dense } else { Sparsity::Fraction((percent / 100.0 * 200.0).round() / 200.0) })
+    response
+        .changed()
+        .then(|| if percent <= 0.0 { Sparsity::Dense } else { Sparsity::Fraction((percent / 100.0 * 200.0).round() / 200.0) })
 }
 
 fn inputs_ui(ui: &mut Ui, layer: &str, present: Activations) -> Option<Activations> {

@@ -1,16 +1,22 @@
 //! The inspected layer: what its weights look like before and after, and what if.
 
+use crate::engine::kernels::summary::Spread;
 use crate::engine::units;
-use crate::pipeline::configure::{Granularity, LayerPlan, Scheme, Sparsity, Treatment};
+use crate::pipeline::configure::{LayerPlan, Scheme, Sparsity, Treatment};
 use crate::workbench::project::{Change, Edit};
 use crate::workbench::ui::act::Act;
 use crate::workbench::ui::bench::Bench;
-use crate::workbench::ui::inspect::{LayerFacts, Treated};
-use crate::workbench::ui::plots::{FEW_STEPS, channels_ui, histogram_ui, tick};
-use crate::workbench::ui::scores::{WIDTHS, at_width};
+use crate::workbench::ui::inspect::{LayerFacts, Treated, shared_scale};
+use crate::workbench::ui::plots::{channels_ui, histogram_ui, tick};
+use crate::workbench::ui::scores::{FEW_STEPS, WIDTHS, at_width};
 use crate::workbench::ui::view::{View, decibels, shape_text};
 use crate::workbench::ui::widgets::{Icon, bar, empty, heading, icon, ramp, section, small};
-use eframe::egui::{Align2, FontId, Grid, Image, Label, Rect, RichText, ScrollArea, Sense, Slider, Stroke, StrokeKind, Ui, Vec2, pos2, vec2};
+use eframe::egui::{
+    Align2, FontId, Grid, Image, Label, Rect, RichText, ScrollArea, Sense, Slider, Stroke, StrokeKind, Ui, Vec2, pos2, vec2,
+};
+
+/// Below this signal-to-noise ratio a channel's weights are more noise than is good for it.
+const DROWNED_DB: f32 = 20.0;
 
 pub fn inspector_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let selected = view.bench.and_then(|b| Some((b, b.selection.primary()?)));
@@ -18,12 +24,18 @@ pub fn inspector_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
         return empty(ui, view.tokens, "No layer is selected", "Click a layer in the table to see its weights.");
     };
     let (Some(layer), Some(plan)) = (bench.layers().get(index), bench.layer_plan(index)) else {
-        return empty(ui, view.tokens, "The active recipe does not fit this model", "Choose another recipe above; the log says why.");
+        return empty(
+            ui,
+            view.tokens,
+            "The active recipe does not fit this model",
+            "Choose another recipe above; the log says why.",
+        );
     };
     ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
         ui.add_space(2.0);
         ui.add(Label::new(RichText::new(&layer.name).color(view.tokens.text).size(16.0).strong()).truncate());
-        let text = format!("{}, {} = {} weights", layer.kind.name(), shape_text(&layer.shape), units::count(layer.parameters() as u64));
+        let text =
+            format!("{}, {} = {} weights", layer.kind.name(), shape_text(&layer.shape), units::count(layer.parameters() as u64));
         small(ui, view.tokens, text);
         controls_ui(ui, view, bench, index, plan, acts);
         let facts = bench.facts.as_deref().filter(|f| f.index == index);
@@ -49,8 +61,10 @@ fn controls_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: 
         let label = small(ui, view.tokens, "Width");
         let present = plan.wanted.weights.bits();
         let mut bits = present.min(9);
-        let names = |v: f64, _: std::ops::RangeInclusive<usize>| if v > 8.0 { "float".to_owned() } else { format!("{v:.0} bits") };
-        let slider = Slider::new(&mut bits, 2..=9).custom_formatter(names).custom_parser(|t| t.trim_end_matches(" bits").parse().ok());
+        let names =
+            |v: f64, _: std::ops::RangeInclusive<usize>| if v > 8.0 { "float".to_owned() } else { format!("{v:.0} bits") };
+        let slider =
+            Slider::new(&mut bits, 2..=9).custom_formatter(names).custom_parser(|t| t.trim_end_matches(" bits").parse().ok());
         if ui.add(slider).labelled_by(label.id).changed() && bits != present.min(9) {
             let width = if bits > 8 { 32 } else { bits };
             acts.push(edit(Change { weights: Some(plan.wanted.weights.with_bits(width)), ..Change::default() }));
@@ -92,24 +106,24 @@ fn numbers_ui(ui: &mut Ui, view: &View<'_>, plan: &LayerPlan, treated: Option<&T
     }
 }
 
-/// The one scale that all channels share, if they do.
-fn shared_scale(plan: &LayerPlan, treated: Option<&Treated>) -> Option<f32> {
-    match (plan.treatment.weights, treated?.scales.as_slice()) {
-        (Scheme::Integer { granularity: Granularity::Tensor, .. }, [scale]) => Some(*scale),
-        _ => None,
-    }
-}
-
 /// In words: why one scale for all channels breaks a layer.
 fn why_ui(ui: &mut Ui, view: &View<'_>, plan: &LayerPlan, facts: &LayerFacts, treated: Option<&Treated>) {
-    let Some(step) = shared_scale(plan, treated) else { return };
+    let Some(step) = treated.and_then(|t| shared_scale(&plan.treatment, &t.scales)) else { return };
     let (lost, all) = (facts.channels_below(FEW_STEPS, step), facts.spreads.len());
     let (shape, color) = if lost * 10 > all { (Icon::Warning, view.tokens.bad) } else { (Icon::Info, view.tokens.muted) };
-    let widest = facts.spreads.iter().map(|s| s.width()).fold(0.0, f32::max);
-    let narrowest = facts.spreads.iter().map(|s| s.width()).fold(f32::INFINITY, f32::min);
-    let mut text = format!("{lost} of {all} channels span fewer than {FEW_STEPS:.0} steps of the shared scale (step {}).", tick(step));
-    if narrowest > 0.0 && widest / narrowest > 4.0 {
-        text += &format!(" The widest channel is {:.0} times the narrowest: the scale fits it and loses the others. One scale per channel mends this.", widest / narrowest);
+    let widest = facts.spreads.iter().map(Spread::width).fold(0.0, f32::max);
+    let narrowest = facts.spreads.iter().map(Spread::width).fold(f32::INFINITY, f32::min);
+    let mut text =
+        format!("{lost} of {all} channels span fewer than {FEW_STEPS:.0} steps of the shared scale (step {}).", tick(step));
+    if widest > 4.0 * narrowest {
+        let (most, least) = (widest / step, narrowest / step);
+        text += &format!(
+            " The widest channel has {most:.0} steps, the narrowest {least:.1}: one scale per channel would give each its own."
+        );
+    }
+    let drowned = treated.map_or(0, |t| t.channels_db.iter().filter(|db| **db < DROWNED_DB).count());
+    if drowned > 0 {
+        text += &format!(" {drowned} keep less than {DROWNED_DB:.0} dB.");
     }
     ui.add_space(2.0);
     ui.horizontal_top(|ui| {
@@ -127,7 +141,7 @@ fn charts_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, plan: &LayerPlan, fact
         key_ui(ui, view, t.after, "after");
     });
     histogram_ui(ui, t, facts, treated, 104.0);
-    let shared = shared_scale(plan, treated);
+    let shared = treated.and_then(|t| shared_scale(&plan.treatment, &t.scales));
     ui.add_space(4.0);
     ui.horizontal(|ui| {
         heading(ui, t, "Channel ranges");
@@ -149,7 +163,9 @@ fn key_ui(ui: &mut Ui, view: &View<'_>, color: eframe::egui::Color32, text: &str
 fn error_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, facts: &LayerFacts) {
     let t = view.tokens;
     section(ui, t, "Weight error, before minus after");
-    let Some((picture, texture)) = bench.picture.as_ref().filter(|p| p.layer == facts.index).and_then(|p| Some((p, p.texture()?))) else {
+    let Some((picture, texture)) =
+        bench.picture.as_ref().filter(|p| p.layer == facts.index).and_then(|p| Some((p, p.texture()?)))
+    else {
         small(ui, t, "Being drawn…");
         return;
     };
@@ -162,8 +178,19 @@ fn error_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, facts: &LayerFacts) {
     ui.painter().rect_stroke(area, 0.0, Stroke::new(1.0, t.line), StrokeKind::Outside);
     let font = FontId::proportional(10.5);
     ui.painter().text(area.left_top() - vec2(5.0, 0.0), Align2::RIGHT_TOP, "out 0", font.clone(), t.muted);
-    ui.painter().text(area.left_bottom() - vec2(5.0, 0.0), Align2::RIGHT_BOTTOM, format!("{}", facts.spreads.len().saturating_sub(1)), font.clone(), t.muted);
-    let text = format!("Rows: {} output channels. Columns: inputs × taps. Colors from −{} to {}", facts.spreads.len(), tick(picture.range), tick(picture.range));
+    ui.painter().text(
+        area.left_bottom() - vec2(5.0, 0.0),
+        Align2::RIGHT_BOTTOM,
+        format!("{}", facts.spreads.len().saturating_sub(1)),
+        font.clone(),
+        t.muted,
+    );
+    let text = format!(
+        "Rows: {} output channels. Columns: inputs × taps. Colors from −{} to {}",
+        facts.spreads.len(),
+        tick(picture.range),
+        tick(picture.range)
+    );
     let pointer = response.hover_pos();
     let cell = pointer.and_then(|p| {
         let row = ((p.y - area.top()) / area.height() * picture.rows as f32) as usize;
@@ -197,7 +224,15 @@ fn bytes_at(plan: &LayerPlan, treatment: &Treatment, groups: usize) -> u64 {
 }
 
 /// Error and bytes over the width: a chart and its table in one.
-fn what_if_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: &LayerPlan, treated: Option<&Treated>, acts: &mut Vec<Act>) {
+fn what_if_ui(
+    ui: &mut Ui,
+    view: &View<'_>,
+    bench: &Bench,
+    index: usize,
+    plan: &LayerPlan,
+    treated: Option<&Treated>,
+    acts: &mut Vec<Act>,
+) {
     let t = view.tokens;
     section(ui, t, "What if");
     let groups = match plan.treatment.weights {
@@ -243,6 +278,7 @@ fn cell_ui(ui: &mut Ui, width: f32, add: impl FnOnce(&mut Ui)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::configure::Granularity;
 
     #[test]
     fn counts_scales_and_zero_points() {
@@ -270,7 +306,8 @@ mod tests {
             note: None,
         };
         assert_eq!(bytes_at(&plan, &treatment, 4), 54 + 16);
-        let asymmetric = Treatment { weights: Scheme::Integer { bits: 8, symmetric: false, granularity: Granularity::Channel }, ..treatment };
+        let asymmetric =
+            Treatment { weights: Scheme::Integer { bits: 8, symmetric: false, granularity: Granularity::Channel }, ..treatment };
         assert_eq!(bytes_at(&plan, &asymmetric, 4), 108 + 16 + 4);
     }
 }

@@ -72,7 +72,11 @@ pub fn log_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
                 if is_layer && ui.link(&line.subject).on_hover_text("Show this layer").clicked() {
                     acts.push(Act::Jump(line.subject.clone()));
                 }
-                let text = if is_layer || line.subject.is_empty() { line.message.clone() } else { format!("{}: {}", line.subject, line.message) };
+                let text = if is_layer || line.subject.is_empty() {
+                    line.message.clone()
+                } else {
+                    format!("{}: {}", line.subject, line.message)
+                };
                 ui.add(Label::new(RichText::new(&text).color(t.text).size(12.0)).truncate()).on_hover_text(text);
             });
         }

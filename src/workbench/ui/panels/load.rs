@@ -62,7 +62,10 @@ fn recent_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     }
     section(ui, view.tokens, "Recent projects");
     for path in &view.session.recent {
-        if ui.add(Label::new(RichText::new(path.display().to_string()).color(view.tokens.accent)).truncate().sense(Sense::click())).clicked() {
+        if ui
+            .add(Label::new(RichText::new(path.display().to_string()).color(view.tokens.accent)).truncate().sense(Sense::click()))
+            .clicked()
+        {
             acts.push(Act::Open(path.clone()));
         }
     }
@@ -81,9 +84,16 @@ fn summary_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench) {
     fact(ui, t, "Nodes", format!("{}, {} after batch norm was folded", model.nodes.len(), subject.folded.nodes.len()));
     fact(ui, t, "Layers", format!("{} that can be compressed", subject.layers.len()));
     let macs: Option<u64> = subject.layers.iter().map(|l| l.macs).sum();
-    fact(ui, t, "Multiply-adds", macs.map_or_else(|| "unknown: sizes are open".to_owned(), |m| format!("{} per sample", units::count(m))));
+    fact(
+        ui,
+        t,
+        "Multiply-adds",
+        macs.map_or_else(|| "unknown: sizes are open".to_owned(), |m| format!("{} per sample", units::count(m))),
+    );
     let fed = |p: &&Port| !model.constants.contains_key(&p.wire);
-    for (title, ports) in [("Input", model.inputs.iter().filter(fed).collect::<Vec<_>>()), ("Output", model.outputs.iter().collect())] {
+    for (title, ports) in
+        [("Input", model.inputs.iter().filter(fed).collect::<Vec<_>>()), ("Output", model.outputs.iter().collect())]
+    {
         for port in ports.iter().take(MOST_LINES) {
             fact(ui, t, title, format!("{}: {}", port.wire, fact_text(&port.fact)));
         }
@@ -92,7 +102,10 @@ fn summary_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench) {
 
 fn fact_text(fact: &Fact) -> String {
     let dtype = fact.dtype.map_or_else(|| "any type".to_owned(), |d| d.to_string());
-    let shape = fact.shape.as_ref().map_or_else(|| "any shape".to_owned(), |s| s.iter().map(ToString::to_string).collect::<Vec<_>>().join(" × "));
+    let shape = fact
+        .shape
+        .as_ref()
+        .map_or_else(|| "any shape".to_owned(), |s| s.iter().map(ToString::to_string).collect::<Vec<_>>().join(" × "));
     format!("{dtype}, {shape}")
 }
 
@@ -120,7 +133,13 @@ fn kinds_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench) {
                 row.col(|ui| drop(small(ui, view.tokens, count.to_string())));
                 row.col(|ui| {
                     let share = *weights as f32 / all.max(1) as f32;
-                    drop(crate::workbench::ui::widgets::bar(ui, share, &units::count(*weights), view.tokens.bar, view.tokens.text));
+                    drop(crate::workbench::ui::widgets::bar(
+                        ui,
+                        share,
+                        &units::count(*weights),
+                        view.tokens.bar,
+                        view.tokens.text,
+                    ));
                 });
             });
         });
@@ -190,7 +209,13 @@ fn gallery_ui(ui: &mut Ui, view: &View<'_>, gallery: &Gallery) {
 }
 
 /// A picture with lines of text below it.
-pub fn picture_ui(ui: &mut Ui, view: &View<'_>, texture: &eframe::egui::TextureHandle, lines: &[(String, eframe::egui::Color32)], tip: &str) {
+pub fn picture_ui(
+    ui: &mut Ui,
+    view: &View<'_>,
+    texture: &eframe::egui::TextureHandle,
+    lines: &[(String, eframe::egui::Color32)],
+    tip: &str,
+) {
     let height = THUMBNAIL + 16.0 * lines.len() as f32;
     let (rect, response) = ui.allocate_exact_size(vec2(THUMBNAIL, height), Sense::hover());
     let size = texture.size_vec2();
@@ -201,7 +226,8 @@ pub fn picture_ui(ui: &mut Ui, view: &View<'_>, texture: &eframe::egui::TextureH
     Image::new((texture.id(), size)).fit_to_exact_size(place.size()).paint_at(ui, place);
     ui.painter().rect_stroke(frame, 3.0, Stroke::new(1.0, view.tokens.line), StrokeKind::Inside);
     for (i, (text, color)) in lines.iter().enumerate() {
-        let line = eframe::egui::Rect::from_min_size(rect.min + vec2(0.0, THUMBNAIL + 1.0 + 16.0 * i as f32), vec2(THUMBNAIL, 16.0));
+        let line =
+            eframe::egui::Rect::from_min_size(rect.min + vec2(0.0, THUMBNAIL + 1.0 + 16.0 * i as f32), vec2(THUMBNAIL, 16.0));
         let mut child = ui.new_child(eframe::egui::UiBuilder::new().max_rect(line).layout(Layout::left_to_right(Align::Center)));
         child.add(Label::new(RichText::new(text).color(*color).size(11.5)).truncate());
     }

@@ -43,8 +43,19 @@ fn menus_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
         (
             "View",
             &[
-                C::GoLoad, C::GoConfigure, C::GoCompare, C::GoExport, C::ThemeSystem, C::ThemeLight, C::ThemeDark, C::ZoomIn,
-                C::ZoomOut, C::ZoomReset, C::ResetLayout, C::Palette, C::Help,
+                C::GoLoad,
+                C::GoConfigure,
+                C::GoCompare,
+                C::GoExport,
+                C::ThemeSystem,
+                C::ThemeLight,
+                C::ThemeDark,
+                C::ZoomIn,
+                C::ZoomOut,
+                C::ZoomReset,
+                C::ResetLayout,
+                C::Palette,
+                C::Help,
             ],
         ),
     ];
@@ -58,7 +69,9 @@ fn menus_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
                 if title == "File" {
                     recent_ui(ui, view, acts);
                 }
-                commands.iter().for_each(|c| menu_item_ui(ui, view, *c, acts));
+                for command in commands {
+                    menu_item_ui(ui, view, *command, acts);
+                }
             });
         }
     });
@@ -125,7 +138,8 @@ fn recipe_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
 }
 
 fn undo_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
-    let sides = [(Command::Undo, Icon::Undo, bench.history.undo_label()), (Command::Redo, Icon::Redo, bench.history.redo_label())];
+    let sides =
+        [(Command::Undo, Icon::Undo, bench.history.undo_label()), (Command::Redo, Icon::Redo, bench.history.redo_label())];
     for (command, shape, label) in sides {
         let Some(info) = command.info() else { continue };
         let enabled = info.needs.met(&view.situation);
@@ -140,11 +154,8 @@ fn undo_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
 
 fn run_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let running = view.job_of(tasks::EVALUATE).is_some();
-    let (command, shape, color) = if running {
-        (Command::Stop, Icon::Stop, view.tokens.bad)
-    } else {
-        (Command::Evaluate, Icon::Play, view.tokens.good)
-    };
+    let (command, shape, color) =
+        if running { (Command::Stop, Icon::Stop, view.tokens.bad) } else { (Command::Evaluate, Icon::Play, view.tokens.good) };
     let Some(info) = command.info() else { return };
     let response = icon_button(ui, shape, info.name, info.needs.met(&view.situation), Some(color));
     explain(ui, response, info, acts);
@@ -167,8 +178,10 @@ fn numbers_ui(ui: &mut Ui, view: &View<'_>, point: &Point) {
             let state = if measured.stale { " (stale)" } else { "" };
             let drop = report.drop_points().map_or(String::new(), |d| format!(" ({:+.2})", 0.0 - d));
             ui.label(RichText::new(format!("{text}{drop}{state}")).color(color).strong());
-            small(ui, t, if report.metrics.is_some() { "Top-1" } else { "KL" })
-                .on_hover_text(format!("Measured on {} samples; in brackets the change against the original in points", report.samples));
+            small(ui, t, if report.metrics.is_some() { "Top-1" } else { "KL" }).on_hover_text(format!(
+                "Measured on {} samples; in brackets the change against the original in points",
+                report.samples
+            ));
         }
         None => {
             ui.label(RichText::new("not measured").color(t.muted));
@@ -186,7 +199,8 @@ fn numbers_ui(ui: &mut Ui, view: &View<'_>, point: &Point) {
             let change = percent(plan.bytes, plan.original_bytes);
             ui.label(RichText::new(change).color(t.muted));
             ui.label(RichText::new(units::bytes(plan.bytes)).color(t.text).strong());
-            small(ui, t, "Size").on_hover_text(format!("{} bytes on disk, of {} in the original", plan.bytes, plan.original_bytes));
+            small(ui, t, "Size")
+                .on_hover_text(format!("{} bytes on disk, of {} in the original", plan.bytes, plan.original_bytes));
         }
         Some(Err(error)) => drop(icon(ui, Icon::Warning, t.bad, error)),
         None => {}
@@ -270,16 +284,36 @@ fn stages(view: &View<'_>) -> Vec<(&'static str, State, String)> {
     let stale = point.is_some_and(|p| p.measured.as_ref().is_some_and(|m| m.stale));
     let measured = bench.map_or(0, |b| b.points.iter().filter(|p| p.fresh().is_some()).count());
     let result = |done: bool, kind: &str| {
-        if running(kind) { State::Running } else if done { State::Done } else if stale { State::Stale } else { State::ToDo }
+        if running(kind) {
+            State::Running
+        } else if done {
+            State::Done
+        } else if stale {
+            State::Stale
+        } else {
+            State::ToDo
+        }
     };
     let calibrate = match bench.and_then(Bench::plan) {
         Some(plan) if !plan.needs_calibration() => State::NotNeeded,
         _ => result(fresh, tasks::EVALUATE),
     };
-    let load = if running(tasks::OPEN) { State::Running } else if bench.is_some() { State::Done } else { State::ToDo };
+    let load = if running(tasks::OPEN) {
+        State::Running
+    } else if bench.is_some() {
+        State::Done
+    } else {
+        State::ToDo
+    };
     let configure = if bench.is_some_and(|b| b.plan().is_some()) { State::Done } else { State::ToDo };
     let exported = bench.is_some_and(|b| b.exported.as_ref().is_some_and(|(key, _)| Some(key) == point.map(|p| &p.key)));
-    let export = if running(tasks::EXPORT) { State::Running } else if exported { State::Done } else { State::ToDo };
+    let export = if running(tasks::EXPORT) {
+        State::Running
+    } else if exported {
+        State::Done
+    } else {
+        State::ToDo
+    };
     let compare = if measured >= 2 { State::Done } else { State::ToDo };
     vec![
         ("Load", load, "The model and its data".to_owned()),

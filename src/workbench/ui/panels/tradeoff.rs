@@ -27,7 +27,12 @@ pub fn tradeoff_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
         key_ui(ui, view, axis);
     });
     if marks.is_empty() {
-        return empty(ui, view.tokens, "Nothing has been measured yet", "F5 measures the active recipe, Shift+F5 every recipe of the run.");
+        return empty(
+            ui,
+            view.tokens,
+            "Nothing has been measured yet",
+            "F5 measures the active recipe, Shift+F5 every recipe of the run.",
+        );
     }
     if let Some(mark) = tradeoff_plot(ui, view.tokens, &marks, axis.name()).and_then(|i| marks.get(i)) {
         acts.push(Act::Edit(Edit::SelectRecipe(mark.name.clone())));
@@ -47,8 +52,10 @@ fn axis_ui(ui: &mut Ui, axis: Axis, acts: &mut Vec<Act>) {
 
 fn key_ui(ui: &mut Ui, view: &View<'_>, axis: Axis) {
     let t = view.tokens;
+    let guess = "guessed from weight SQNR";
+    let predicted = if axis == Axis::WeightSqnr { "predicted" } else { guess };
     let marks: [(&str, bool, eframe::egui::Color32); 3] =
-        [("measured", true, t.measured), ("predicted", false, t.predicted), ("stale", false, t.stale)];
+        [("measured", true, t.measured), (predicted, false, t.predicted), ("stale", false, t.stale)];
     for (text, filled, color) in marks {
         let (rect, _) = ui.allocate_exact_size(vec2(10.0, 10.0), Sense::hover());
         if filled {
@@ -56,12 +63,12 @@ fn key_ui(ui: &mut Ui, view: &View<'_>, axis: Axis) {
         } else {
             ui.painter().circle_stroke(rect.center(), 4.0, eframe::egui::Stroke::new(1.5, color));
         }
-        small(ui, t, text);
-    }
-    if axis == Axis::Top1 {
-        small(ui, t, "(a guess)").on_hover_text(
-            "A recipe that has not been measured stands where measured recipes of the same weight SQNR suggest: a guess, drawn hollow",
-        );
+        let response = small(ui, t, text);
+        if text == guess {
+            response.on_hover_text(
+                "Recipes that were not measured stand where measured ones of the same weight SQNR suggest: a guess, drawn hollow",
+            );
+        }
     }
 }
 
@@ -134,7 +141,17 @@ fn mark(bench: &Bench, point: &Point, axis: Axis, known: &[(f64, f64)]) -> Optio
         Axis::WeightSqnr => point.sqnr_db.map_or_else(String::new, decibels),
     };
     let words = format!("{}\n{} on disk\n{value}, {how}", point.name, units::bytes(bytes as u64));
-    Some(Mark { name: point.name.clone(), bytes, quality, interval, measured, stale: stale && axis != Axis::WeightSqnr, current, on_frontier: false, words })
+    Some(Mark {
+        name: point.name.clone(),
+        bytes,
+        quality,
+        interval,
+        measured,
+        stale: stale && axis != Axis::WeightSqnr,
+        current,
+        on_frontier: false,
+        words,
+    })
 }
 
 /// The table behind the chart.

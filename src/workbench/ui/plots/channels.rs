@@ -2,15 +2,20 @@
 
 use super::{frame, tick};
 use crate::workbench::ui::inspect::{LayerFacts, Treated};
+use crate::workbench::ui::scores::FEW_STEPS;
 use crate::workbench::ui::theme::Tokens;
 use eframe::egui::{Rect, Role, Sense, Stroke, Ui, WidgetInfo, vec2};
 
-/// A channel that spans fewer steps than this is as good as lost.
-pub const FEW_STEPS: f32 = 4.0;
-
 /// Range, quartiles and median of each channel. With one scale for all, `shared` is its step:
 /// a band of [`FEW_STEPS`] steps is drawn, and what is not wider than it stands out.
-pub fn channels_ui(ui: &mut Ui, tokens: &Tokens, facts: &LayerFacts, treated: Option<&Treated>, shared: Option<f32>, height: f32) {
+pub fn channels_ui(
+    ui: &mut Ui,
+    tokens: &Tokens,
+    facts: &LayerFacts,
+    treated: Option<&Treated>,
+    shared: Option<f32>,
+    height: f32,
+) {
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), height), Sense::hover());
     let summary = format!("Ranges of {} output channels from {} to {}", facts.spreads.len(), tick(facts.low), tick(facts.high));
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, &summary));
@@ -51,13 +56,23 @@ pub fn channels_ui(ui: &mut Ui, tokens: &Tokens, facts: &LayerFacts, treated: Op
     hover(response, facts, treated, area, pitch, shared, &summary);
 }
 
-fn hover(response: eframe::egui::Response, facts: &LayerFacts, treated: Option<&Treated>, area: Rect, pitch: f32, shared: Option<f32>, summary: &str) {
+fn hover(
+    response: eframe::egui::Response,
+    facts: &LayerFacts,
+    treated: Option<&Treated>,
+    area: Rect,
+    pitch: f32,
+    shared: Option<f32>,
+    summary: &str,
+) {
     let channel = response.hover_pos().map(|p| ((p.x - area.left()) / pitch).floor());
     let text = channel.filter(|c| *c >= 0.0).and_then(|c| {
         let index = c as usize;
         let spread = facts.spreads.get(index)?;
         let steps = shared.map_or(String::new(), |s| format!("\n{:.1} steps of the shared scale", spread.width() / s));
-        let db = treated.and_then(|t| t.channels_db.get(index)).map_or(String::new(), |db| format!("\n{}", crate::workbench::ui::view::decibels(f64::from(*db))));
+        let db = treated
+            .and_then(|t| t.channels_db.get(index))
+            .map_or(String::new(), |db| format!("\n{}", crate::workbench::ui::view::decibels(f64::from(*db))));
         Some(format!("Channel {index}: {} to {}, median {}{steps}{db}", tick(spread.low), tick(spread.high), tick(spread.median)))
     });
     response.on_hover_text_at_pointer(text.unwrap_or_else(|| summary.to_owned()));

@@ -25,7 +25,11 @@ pub fn histogram_ui(ui: &mut Ui, tokens: &Tokens, facts: &LayerFacts, treated: O
     }
     for (bin, &count) in treated.iter().flat_map(|t| t.histogram.iter().enumerate()).filter(|(_, c)| **c > 0) {
         let full = bar(bin, count);
-        painter.rect_filled(Rect::from_center_size(full.center(), vec2((full.width() * 0.45).max(1.0), full.height())), 0.0, tokens.after);
+        painter.rect_filled(
+            Rect::from_center_size(full.center(), vec2((full.width() * 0.45).max(1.0), full.height())),
+            0.0,
+            tokens.after,
+        );
     }
     let x_of = |value: f32| area.left() + (value - facts.low) / (facts.high - facts.low).max(f32::MIN_POSITIVE) * area.width();
     if let Some((low, high)) = treated.and_then(clip_range) {

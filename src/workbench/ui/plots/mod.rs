@@ -4,7 +4,7 @@ mod channels;
 mod histogram;
 mod tradeoff;
 
-pub use channels::{FEW_STEPS, channels_ui};
+pub use channels::channels_ui;
 pub use histogram::histogram_ui;
 pub use tradeoff::{Mark, tradeoff_plot};
 

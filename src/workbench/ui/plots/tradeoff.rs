@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 
 /// One recipe on the chart.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts that are drawn differently")]
 pub struct Mark {
     pub name: String,
     pub bytes: f64,
@@ -34,7 +35,8 @@ pub fn tradeoff_plot(ui: &mut Ui, tokens: &Tokens, marks: &[Mark], y_label: &str
         .x_axis_label("Bytes on disk (log)")
         .y_axis_label(y_label)
         .y_axis_min_width(36.0)
-        .grid_spacing(26.0..=160.0)
+        .grid_spacing(4.0..=40.0)
+        .y_grid_spacer(even_grid)
         .grid_color(tokens.line)
         .x_grid_spacer(bytes_grid)
         .label_formatter(|_| None)
@@ -73,9 +75,10 @@ fn draw_names(ui: &Ui, tokens: &Tokens, marks: &[Mark], frame: Rect, place: &dyn
         let color = if mark.current { tokens.text } else { tokens.muted };
         let galley = painter.layout_no_wrap(mark.name.clone(), FontId::proportional(11.0), color);
         let (at, size) = (place(mark), galley.size());
+        let side = if mark.current { 14.0 } else { 9.0 };
         let corners = [
-            at + vec2(9.0, -size.y * 0.5),
-            at + vec2(-9.0 - size.x, -size.y * 0.5),
+            at + vec2(side, -size.y * 0.5),
+            at + vec2(-side - size.x, -size.y * 0.5),
             at + vec2(6.0, -size.y - 3.0),
             at + vec2(6.0, 3.0),
             at + vec2(-size.x * 0.5, -size.y - 8.0),
@@ -89,6 +92,7 @@ fn draw_names(ui: &Ui, tokens: &Tokens, marks: &[Mark], frame: Rect, place: &dyn
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the plot's interface")]
 /// Grid lines at 1, 2 and 5 times each power of ten.
 fn bytes_grid(input: egui_plot::GridInput) -> Vec<GridMark> {
     let (low, high) = input.bounds;
@@ -96,7 +100,10 @@ fn bytes_grid(input: egui_plot::GridInput) -> Vec<GridMark> {
         return Vec::new();
     }
     let decades = low.floor() as i32..=high.ceil() as i32;
-    let mark = |decade: i32, times: f64| GridMark { value: f64::from(decade) + times.log10(), step_size: if times == 1.0 { 1.0 } else { 0.3 } };
+    let mark = |decade: i32, times: f64| GridMark {
+        value: f64::from(decade) + times.log10(),
+        step_size: if times == 1.0 { 1.0 } else { 0.3 },
+    };
     let near = high - low < 1.6;
     decades
         .flat_map(|d| [1.0, 2.0, 5.0].into_iter().filter(move |t| near || *t == 1.0).map(move |t| mark(d, t)))
@@ -104,21 +111,43 @@ fn bytes_grid(input: egui_plot::GridInput) -> Vec<GridMark> {
         .collect()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the plot's interface")]
+/// About six grid lines at round numbers.
+fn even_grid(input: egui_plot::GridInput) -> Vec<GridMark> {
+    let (low, high) = input.bounds;
+    let raw = (high - low) / 6.0;
+    if !(raw > 0.0 && raw.is_finite()) {
+        return Vec::new();
+    }
+    let decade = 10_f64.powf(raw.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * decade).into_iter().find(|s| *s >= raw).unwrap_or(raw);
+    let first = (low / step).ceil() as i64;
+    (first..first + 12).map(|i| i as f64 * step).filter(|v| *v <= high).map(|value| GridMark { value, step_size: step }).collect()
+}
+
 fn frontier_line(plot_ui: &mut egui_plot::PlotUi<'_>, tokens: &Tokens, marks: &[Mark]) {
     for measured in [true, false] {
         let mut points: Vec<[f64; 2]> =
             marks.iter().filter(|m| m.on_frontier && m.measured == measured).map(|m| [m.bytes.log10(), m.quality]).collect();
         points.sort_by(|a, b| a[0].total_cmp(&b[0]));
-        let (color, style) = if measured { (tokens.measured, LineStyle::Solid) } else { (tokens.predicted, LineStyle::dashed_dense()) };
+        let (color, style) =
+            if measured { (tokens.measured, LineStyle::Solid) } else { (tokens.predicted, LineStyle::dashed_dense()) };
         let name = if measured { "Frontier, measured" } else { "Frontier, predicted" };
-        let line = Line::new(name, PlotPoints::from(points)).color(color.gamma_multiply(0.7)).width(1.5).style(style).allow_hover(false);
+        let line =
+            Line::new(name, PlotPoints::from(points)).color(color.gamma_multiply(0.7)).width(1.5).style(style).allow_hover(false);
         plot_ui.line(line);
     }
 }
 
 fn draw_mark(plot_ui: &mut egui_plot::PlotUi<'_>, tokens: &Tokens, mark: &Mark) {
     let at = [mark.bytes.log10(), mark.quality];
-    let color = if mark.stale { tokens.stale } else if mark.measured { tokens.measured } else { tokens.predicted };
+    let color = if mark.stale {
+        tokens.stale
+    } else if mark.measured {
+        tokens.measured
+    } else {
+        tokens.predicted
+    };
     if let Some((low, high)) = mark.interval {
         let bar = Line::new("", PlotPoints::from(vec![[at[0], low], [at[0], high]])).color(color).width(1.0);
         plot_ui.line(bar.allow_hover(false));

@@ -72,7 +72,9 @@ fn number<T: std::str::FromStr>(text: &str, field: &str) -> Result<Option<T>, St
 
 fn numbers(text: &str, field: &str) -> Result<Vec<f32>, String> {
     let parts = text.split(',').map(str::trim).filter(|t| !t.is_empty());
-    parts.map(|t| t.parse().map_err(|_| format!("{field}: \"{t}\" is no number; write one per channel, with commas between."))).collect()
+    parts
+        .map(|t| t.parse().map_err(|_| format!("{field}: \"{t}\" is no number; write one per channel, with commas between.")))
+        .collect()
 }
 
 impl App {

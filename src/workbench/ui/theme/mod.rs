@@ -109,8 +109,8 @@ impl Tokens {
             measured: color(&file.measured)?,
             predicted: color(&file.predicted)?,
             variants: colors(&file.variants)?,
-            error: Ramp::new(colors(&file.error)?)?,
-            difference: Ramp::new(colors(&file.difference)?)?,
+            error: Ramp::new(&colors(&file.error)?)?,
+            difference: Ramp::new(&colors(&file.difference)?)?,
         })
     }
 
@@ -190,8 +190,7 @@ mod tests {
     #[test]
     fn errors_grow_evenly_brighter_or_darker() {
         for theme in [Theme::Dark, Theme::Light] {
-            let lightness: Vec<f32> =
-                (0..=32).map(|i| luminance(Tokens::of(theme).error.at(i as f32 / 32.0)).cbrt()).collect();
+            let lightness: Vec<f32> = (0..=32).map(|i| luminance(Tokens::of(theme).error.at(i as f32 / 32.0)).cbrt()).collect();
             let sign = (lightness[32] - lightness[0]).signum();
             assert!(lightness.windows(2).all(|w| (w[1] - w[0]) * sign > 0.0), "{theme:?}");
         }

@@ -11,8 +11,8 @@ pub struct Ramp(Vec<Color32>);
 impl Ramp {
     /// # Errors
     /// With fewer than two colors.
-    pub fn new(stops: Vec<Color32>) -> Result<Self, String> {
-        let [_, _, ..] = stops.as_slice() else { return Err("a color ramp needs two colors or more".to_owned()) };
+    pub fn new(stops: &[Color32]) -> Result<Self, String> {
+        let [_, _, ..] = stops else { return Err("a color ramp needs two colors or more".to_owned()) };
         let last = stops.len() - 1;
         let at = |step: usize| {
             let place = step as f32 / (STEPS - 1) as f32 * last as f32;

@@ -2,7 +2,9 @@
 
 use super::Tokens;
 use eframe::egui::style::{Selection, WidgetVisuals};
-use eframe::egui::{Color32, Context, CornerRadius, FontFamily, FontId, Margin, Shadow, Stroke, Style, TextStyle, Theme, Visuals, vec2};
+use eframe::egui::{
+    Color32, Context, CornerRadius, FontFamily, FontId, Margin, Shadow, Stroke, Style, TextStyle, Theme, Visuals, vec2,
+};
 
 const RADIUS: CornerRadius = CornerRadius::same(4);
 

@@ -21,8 +21,15 @@ pub fn legend(ui: &mut Ui, tokens: &Tokens) {
     let text = "Colors of the weight error, from 45 dB or more (next to none) to 0 dB (as large as the weights)";
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, text));
     let small = FontId::proportional(11.0);
-    let left = ui.painter().text(rect.left_center(), Align2::LEFT_CENTER, format!("{:.0} dB", ERROR_SPAN_DB.0), small.clone(), tokens.muted);
-    let right = ui.painter().text(rect.right_center(), Align2::RIGHT_CENTER, format!("{:.0} dB", ERROR_SPAN_DB.1), small, tokens.muted);
+    let left = ui.painter().text(
+        rect.left_center(),
+        Align2::LEFT_CENTER,
+        format!("{:.0} dB", ERROR_SPAN_DB.0),
+        small.clone(),
+        tokens.muted,
+    );
+    let right =
+        ui.painter().text(rect.right_center(), Align2::RIGHT_CENTER, format!("{:.0} dB", ERROR_SPAN_DB.1), small, tokens.muted);
     let strip = Rect::from_min_max(pos2(left.right() + 6.0, rect.top() + 4.0), pos2(right.left() - 6.0, rect.bottom() - 4.0));
     ramp(ui.painter(), strip, &tokens.error);
     response.on_hover_text(text);

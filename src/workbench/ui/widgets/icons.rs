@@ -1,6 +1,8 @@
 //! Icons drawn as shapes: no font needs to hold them.
 
-use eframe::egui::{Color32, Painter, Pos2, Rect, Response, Role, Sense, Shape, Stroke, StrokeKind, Ui, Vec2, WidgetInfo, pos2, vec2};
+use eframe::egui::{
+    Color32, Painter, Pos2, Rect, Response, Role, Sense, Shape, Stroke, StrokeKind, Ui, Vec2, WidgetInfo, pos2, vec2,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Icon {
@@ -82,7 +84,11 @@ pub fn icon(ui: &mut Ui, icon: Icon, color: Color32, label: &str) -> Response {
 pub fn icon_button(ui: &mut Ui, icon: Icon, text: &str, enabled: bool, color: Option<Color32>) -> Response {
     ui.add_enabled_ui(enabled, |ui| {
         let padding = ui.spacing().button_padding;
-        let galley = ui.painter().layout_no_wrap(text.to_owned(), eframe::egui::TextStyle::Button.resolve(ui.style()), Color32::PLACEHOLDER);
+        let galley = ui.painter().layout_no_wrap(
+            text.to_owned(),
+            eframe::egui::TextStyle::Button.resolve(ui.style()),
+            Color32::PLACEHOLDER,
+        );
         let gap = if text.is_empty() { 0.0 } else { 6.0 };
         let size = vec2(padding.x * 2.0 + 12.0 + gap + galley.size().x, ui.spacing().interact_size.y);
         let (rect, response) = ui.allocate_exact_size(size, Sense::click());

@@ -14,8 +14,8 @@ use super::theme::Tokens;
 use eframe::egui::{Align, Button, Layout, Response, RichText, Ui};
 
 /// A button that gives a command; where it cannot be given, the tooltip says why.
-pub fn command_button(ui: &mut Ui, info: &Info, text: &str, situation: &Situation, acts: &mut Vec<Act>) -> Response {
-    let response = ui.add_enabled(info.needs.met(situation), Button::new(text.to_owned()));
+pub fn command_button(ui: &mut Ui, info: &Info, text: &str, situation: Situation, acts: &mut Vec<Act>) -> Response {
+    let response = ui.add_enabled(info.needs.met(&situation), Button::new(text.to_owned()));
     explain(ui, response, info, acts)
 }
 

@@ -1,0 +1,63 @@
+//! Results on real networks that an independent implementation reached too. Skipped, with a
+//! message, where the corpus is not there.
+
+use lapidary::engine::Ctx;
+use lapidary::pipeline::configure::presets;
+use lapidary::pipeline::evaluate::Report;
+use lapidary::pipeline::load::{Channels, Preprocess};
+use lapidary::workbench::work::{self, NewProject, Opened, Split};
+use std::path::{Path, PathBuf};
+
+fn corpus() -> Option<PathBuf> {
+    let folder = std::env::var_os("LAPIDARY_CORPUS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
+    if folder.join("models.json").exists() {
+        return Some(folder);
+    }
+    eprintln!("skipped: no corpus at {}; set LAPIDARY_CORPUS", folder.display());
+    None
+}
+
+fn evaluate(opened: &Opened, recipe: &str, ctx: &Ctx) -> Report {
+    opened.evaluate(&presets::preset(recipe).unwrap(), Split::Evaluate, None, ctx).unwrap()
+}
+
+#[test]
+fn resnet20_at_four_bits_is_what_others_measure() {
+    let Some(corpus) = corpus() else { return };
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
+    let new = NewProject {
+        model: corpus.join("models/cifar_resnet20/resnet20.onnx"),
+        evaluate: Some(corpus.join("data/cifar10/eval")),
+        calibrate: Some(corpus.join("data/cifar10/calib")),
+        preprocess: Preprocess {
+            channels: Some(Channels::Rgb),
+            scale: Some(255.0),
+            mean: vec![0.485, 0.456, 0.406],
+            std: vec![0.229, 0.224, 0.225],
+            ..Preprocess::default()
+        },
+    };
+    let (_, opened) = work::init(&folder.path().join("p"), &new, &ctx).unwrap();
+    let report = evaluate(&opened, "w4", &ctx);
+    assert_eq!(report.samples, 5000);
+    let (top1, original) = (report.metrics.unwrap().top1.value, report.baseline.unwrap().top1.value);
+    assert!((original - 91.48).abs() < 0.011, "FP32 {original}");
+    assert!((top1 - 89.82).abs() <= 0.3, "top-1 {top1}");
+    assert!((report.fidelity.kl_mean / 0.1087 - 1.0).abs() <= 0.03, "KL {}", report.fidelity.kl_mean);
+}
+
+#[test]
+fn keyword_spotting_survives_eight_bits() {
+    let Some(corpus) = corpus() else { return };
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
+    let new = NewProject {
+        model: corpus.join("models/mlperf_kws/kws_dscnn_fp32.onnx"),
+        evaluate: Some(corpus.join("data/kws500/kws500_xy.npz")),
+        ..NewProject::default()
+    };
+    let (_, opened) = work::init(&folder.path().join("p"), &new, &ctx).unwrap();
+    let report = evaluate(&opened, "int8", &ctx);
+    assert_eq!(report.samples, 400, "every fifth sample calibrates and is not measured");
+    assert!(report.drop_points().unwrap() <= 1.5 && report.fidelity.kl_mean <= 0.006, "{report:?}");
+}

@@ -1,0 +1,152 @@
+//! The whole way on the sample that comes with the program: load, plan, calibrate, compress,
+//! evaluate, compare, export, reopen.
+
+use lapidary::engine::Ctx;
+use lapidary::pipeline::compare;
+use lapidary::pipeline::configure::{Activations, Override, Scheme, presets};
+use lapidary::pipeline::load;
+use lapidary::workbench::project::{Project, write_atomically};
+use lapidary::workbench::sample;
+use lapidary::workbench::work::{self, Opened, Split};
+use std::path::Path;
+
+fn sample_in(folder: &Path, ctx: &Ctx) -> (Project, Opened) {
+    let root = sample::install(Some(folder)).unwrap();
+    work::open(&root, ctx).unwrap()
+}
+
+#[test]
+fn every_preset_keeps_its_promises() {
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
+    let (_, opened) = sample_in(folder.path(), &ctx);
+    for name in presets::names() {
+        let recipe = presets::preset(name).unwrap();
+        let out = folder.path().join("exports").join(format!("{name}.onnx"));
+        let exported = opened.export(&recipe, &out, &ctx).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(exported.checks.iter().all(|c| c.passed), "{name}: {:?}", exported.checks);
+        let plan = opened.plan(&recipe).unwrap();
+        let on_disk = std::fs::metadata(&out).unwrap().len();
+        assert_eq!((exported.bytes, plan.bytes), (on_disk, on_disk), "{name}: the plan is exact");
+        assert_eq!(plan.layers.len(), opened.subject.layers.len());
+    }
+}
+
+#[test]
+fn accuracy_falls_as_it_should() {
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
+    let (_, opened) = sample_in(folder.path(), &ctx);
+    let report = |name: &str| opened.evaluate(&presets::preset(name).unwrap(), Split::Evaluate, Some(500), &ctx).unwrap();
+    let reports = ["fp32", "int8", "w8", "w4", "w2"].map(report);
+    let top1 = |i: usize| reports[i].metrics.unwrap().top1.value;
+    assert!(top1(0) >= 95.0, "the sample's network knows its shapes: {}", top1(0));
+    assert_eq!((reports[0].fidelity.flips, reports[0].fidelity.kl_max), (0, 0.0), "nothing changed, nothing differs");
+    assert!(top1(0) - top1(1) <= 1.5 && top1(0) - top1(2) <= 1.0);
+    assert!(top1(4) < top1(0) - 10.0, "two bits without correction cost a lot: {}", top1(4));
+    let kl: Vec<f64> = reports.iter().map(|r| r.fidelity.kl_mean).collect();
+    assert!(kl[2] < kl[3] && kl[3] < kl[4], "KL grows as bits go: {kl:?}");
+    for report in &reports[1..] {
+        assert_eq!(report.layers.len(), opened.subject.layers.len());
+        for layer in &report.layers {
+            let (local, cumulative) = (layer.local_sqnr_db.unwrap(), layer.cumulative_sqnr_db.unwrap());
+            assert!(local.is_finite() && cumulative.is_finite(), "{}", layer.name);
+        }
+        // The first layer has nothing before it: its two output errors are one.
+        let first = &report.layers[0];
+        assert!((first.local_sqnr_db.unwrap() - first.cumulative_sqnr_db.unwrap()).abs() < 1e-6);
+    }
+    let all: Vec<_> = reports.iter().collect();
+    let rows = compare::table(&all);
+    assert!(rows[4].on_frontier && !rows[0].on_frontier || top1(0) > top1(2), "{rows:?}");
+}
+
+#[test]
+fn same_bytes_at_any_number_of_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let digest = |threads: usize| {
+        let ctx = Ctx::new(threads).unwrap();
+        let (_, opened) = sample_in(&folder.path().join(threads.to_string()), &ctx);
+        let recipe = presets::preset("int8").unwrap();
+        let exported = opened.export(&recipe, &folder.path().join(format!("{threads}.onnx")), &ctx).unwrap();
+        let report = opened.evaluate(&recipe, Split::Evaluate, Some(100), &ctx).unwrap();
+        (exported.sha256, report.fidelity, report.layers)
+    };
+    assert_eq!(digest(1), digest(2));
+}
+
+#[test]
+fn statistics_are_kept_and_forgotten_with_what_they_came_from() {
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
+    let (_, opened) = sample_in(folder.path(), &ctx);
+    let plan = opened.plan(&presets::preset("int8").unwrap()).unwrap();
+    let wires = lapidary::pipeline::compress::needs(&plan);
+    let (first, reused) = opened.statistics(&wires, &ctx).unwrap().unwrap();
+    assert!(!reused && first.samples == 256 && first.ranges.len() == wires.len());
+    let (again, reused) = opened.statistics(&wires, &ctx).unwrap().unwrap();
+    assert!(reused && again == first);
+    let mut other = (*opened.document).clone();
+    other.preprocess.limit = Some(16);
+    let (fewer, reused) = opened.with_document(other.into()).statistics(&wires, &ctx).unwrap().unwrap();
+    assert!(!reused && fewer.samples == 16);
+    let cache: Vec<_> = std::fs::read_dir(folder.path().join("cache")).unwrap().map(|e| e.unwrap().path()).collect();
+    for file in &cache {
+        write_atomically(file, b"(damaged", false).unwrap();
+    }
+    assert!(!opened.statistics(&wires, &ctx).unwrap().unwrap().1, "a damaged cache is made again");
+}
+
+#[test]
+fn overrides_reach_the_layers_they_name() {
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(1).unwrap());
+    let (_, opened) = sample_in(folder.path(), &ctx);
+    let names: Vec<String> = opened.subject.layers.iter().map(|l| l.name.clone()).collect();
+    let mut recipe = presets::preset("int8").unwrap();
+    recipe.overrides.push(Override { weights: Some(Scheme::F32), activations: Some(Activations::None), ..Override::new("*") });
+    recipe.overrides.push(Override { weights: Some(Scheme::per_channel(4)), ..Override::new(names[1].clone()) });
+    let plan = opened.plan(&recipe).unwrap();
+    assert!(plan.layers.iter().all(|l| l.treatment.is_unchanged() == (l.layer.name != names[1])));
+    recipe.overrides.push(Override { weights: Some(Scheme::F32), ..Override::new("nothing.*") });
+    let error = opened.plan(&recipe).unwrap_err().to_string();
+    assert!(error.contains("\"nothing.*\" matches no layer") && error.contains(&names[0]), "{error}");
+}
+
+#[test]
+fn cancelling_stops_and_leaves_nothing() {
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
+    let (_, opened) = sample_in(folder.path(), &ctx);
+    let out = folder.path().join("exports").join("never.onnx");
+    ctx.cancel();
+    assert!(opened.export(&presets::preset("int8").unwrap(), &out, &ctx).is_err());
+    let left = std::fs::read_dir(folder.path().join("exports")).map_or(0, Iterator::count);
+    assert_eq!(left, 0, "no file and no half of one");
+}
+
+#[test]
+fn an_exported_file_is_a_model_like_any_other() {
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
+    let (_, opened) = sample_in(folder.path(), &ctx);
+    let out = folder.path().join("small.onnx");
+    opened.export(&presets::preset("w4").unwrap(), &out, &ctx).unwrap();
+    let loaded = load::model(&out, &ctx).unwrap();
+    assert_eq!(loaded.model.outputs.len(), opened.subject.original.outputs.len());
+    let report = opened.verify(&out, Split::Evaluate, Some(200), &ctx).unwrap();
+    let before = opened.evaluate(&presets::preset("w4").unwrap(), Split::Evaluate, Some(200), &ctx).unwrap();
+    assert_eq!(report.fidelity, before.fidelity);
+}
+
+#[test]
+fn the_example_projects_open() {
+    let ctx = Ctx::new(1).unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("projects");
+    let mut opened_any = false;
+    for entry in std::fs::read_dir(root).unwrap() {
+        let folder = entry.unwrap().path();
+        let (_, opened) = work::open(&folder, &ctx).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+        for name in opened.document.recipe_names() {
+            opened.plan(&*opened.document.recipe(&name).unwrap()).unwrap();
+        }
+        assert!(opened.dataset(Split::Evaluate, None, &ctx).unwrap().len() > 0);
+        assert_eq!(ctx.take_warnings(), [], "{}", folder.display());
+        opened_any = true;
+    }
+    assert!(opened_any);
+}
