@@ -39,7 +39,8 @@ fn fails(code: i32, arguments: &[&str], parts: &[&str]) {
 fn project(folder: &Path) -> PathBuf {
     let path = folder.join("project");
     let place = path.to_str().unwrap();
-    let made = json(&[&["init", place, "--model", MODEL, "--evaluate", EVALUATE, "--calibrate", CALIBRATE], &PREPROCESS[..]].concat());
+    let made =
+        json(&[&["init", place, "--model", MODEL, "--evaluate", EVALUATE, "--calibrate", CALIBRATE], &PREPROCESS[..]].concat());
     assert_eq!((made["layers"].as_u64(), made["samples"].as_u64()), (Some(12), Some(1000)));
     path
 }
@@ -84,8 +85,16 @@ fn bad_calls_and_bad_files_say_what_to_do() {
     fails(1, &["inspect", &at("empty.onnx")], &["empty.onnx", "it is empty"]);
     fs::create_dir(at("nothing")).unwrap();
     fails(1, &["init", &at("p"), "--model", MODEL, "--evaluate", &at("nothing")], &["nothing", "no pictures"]);
-    fails(1, &["init", &at("p"), "--model", MODEL, "--evaluate", EVALUATE, "--crop", "20"], &["[1, 20, 20]", "[N, 1, 24, 24]", "--crop"]);
-    fails(1, &["init", &at("p"), "--model", MODEL, "--evaluate", EVALUATE, "--label-offset", "3"], &["10 classes", "--label-offset"]);
+    fails(
+        1,
+        &["init", &at("p"), "--model", MODEL, "--evaluate", EVALUATE, "--crop", "20"],
+        &["[1, 20, 20]", "[N, 1, 24, 24]", "--crop"],
+    );
+    fails(
+        1,
+        &["init", &at("p"), "--model", MODEL, "--evaluate", EVALUATE, "--label-offset", "3"],
+        &["10 classes", "--label-offset"],
+    );
     assert!(!folder.path().join("p").join("project.ron").exists(), "a project that failed is not there");
     fails(1, &["plan", &at("nothing"), "--recipe", "int8"], &["no Lapidary project", "lapidary init"]);
 }
@@ -120,7 +129,11 @@ fn files_of_the_future_and_dangerous_places_are_refused() {
     fs::copy(MODEL, &copy).unwrap();
     let own = folder.path().join("own");
     json(&["init", own.to_str().unwrap(), "--model", copy.to_str().unwrap()]);
-    fails(1, &["export", own.to_str().unwrap(), "--recipe", "w8", "--out", copy.to_str().unwrap()], &["being compressed", "another file"]);
+    fails(
+        1,
+        &["export", own.to_str().unwrap(), "--recipe", "w8", "--out", copy.to_str().unwrap()],
+        &["being compressed", "another file"],
+    );
     assert_eq!(fs::read(&copy).unwrap(), fs::read(MODEL).unwrap());
     fails(1, &["evaluate", own.to_str().unwrap(), "--recipe", "w8"], &["no evaluation data"]);
     let ron = path.join("project.ron");

@@ -150,3 +150,97 @@ fn the_example_projects_open() {
     }
     assert!(opened_any);
 }
+
+/// A model of one MatMul with a square weight, a constant with the name that a scale would take, and
+/// a fixed batch of four.
+fn square_model(folder: &Path) -> std::path::PathBuf {
+    use lapidary::engine::graph::{Dim, Fact, Model, Node, NodeId, Port, Wire};
+    use lapidary::engine::random::Random;
+    use lapidary::engine::tensor::{DType, Tensor};
+    let mut random = Random::new(5);
+    let mut constant = |count: usize, shape: Vec<usize>| {
+        let values: Vec<f32> = (0..count).map(|i| random.normal() * (1.0 + (i % 32) as f32)).collect();
+        Tensor::from_f32(shape, &values).unwrap()
+    };
+    let wire = |name: &str| Wire::from(name);
+    let port = |name: &str| Port {
+        wire: wire(name),
+        fact: Fact { dtype: Some(DType::F32), shape: Some(vec![Dim::Known(4), Dim::Known(32)]) },
+    };
+    let node = |id: usize, op: &str, inputs: [&str; 2], output: &str| Node {
+        id: NodeId(id),
+        name: format!("{op}{id}"),
+        op: op.to_owned(),
+        domain: String::new(),
+        inputs: inputs.map(|w| Some(wire(w))).to_vec(),
+        outputs: vec![Some(wire(output))],
+        attributes: Default::default(),
+    };
+    let model = Model {
+        name: "square".to_owned(),
+        inputs: vec![port("x")],
+        outputs: vec![port("y")],
+        nodes: vec![node(0, "MatMul", ["x", "W"], "m"), node(1, "Mul", ["m", "W_scale"], "y")],
+        constants: [(wire("W"), constant(1024, vec![32, 32])), (wire("W_scale"), constant(32, vec![32]))].into(),
+        opsets: [(String::new(), 13)].into(),
+        ..Model::default()
+    };
+    let proto = load::onnx::encode(&model, &load::onnx::OnnxSource::empty("square")).unwrap();
+    let path = folder.join("square.onnx");
+    std::fs::write(&path, load::onnx::to_bytes(&proto)).unwrap();
+    path
+}
+
+/// `rows` samples of 32 normal numbers as an .npy file.
+fn samples(folder: &Path, rows: usize) -> std::path::PathBuf {
+    let mut random = lapidary::engine::random::Random::new(9);
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, 32), }}");
+    let header = format!("{header:<117}\n");
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend((0..rows * 32).flat_map(|_| random.normal().to_le_bytes()));
+    let path = folder.join(format!("x{rows}.npy"));
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+#[test]
+fn square_weights_taken_names_and_fixed_batches_come_out_right() {
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(1).unwrap());
+    let new = work::NewProject {
+        model: square_model(folder.path()),
+        // Not a multiple of the batch of four.
+        evaluate: Some(samples(folder.path(), 30)),
+        ..work::NewProject::default()
+    };
+    let (_, opened) = work::init(&folder.path().join("p"), &new, &ctx).unwrap();
+    for (name, least_db) in [("w8", 38.0), ("w4", 14.0), ("w4-g32", 14.0), ("int8", 35.0), ("int8-dynamic", 35.0), ("fp16", 60.0)]
+    {
+        let recipe = presets::preset(name).unwrap();
+        let report = opened.evaluate(&recipe, Split::All, None, &ctx).unwrap();
+        assert_eq!(report.samples, 30);
+        let layer = &report.layers[0];
+        let (weight, output) = (layer.weight_sqnr_db.unwrap(), report.fidelity.sqnr_db.unwrap());
+        assert!(output > least_db && weight > least_db, "{name}: weights {weight} dB, outputs {output} dB");
+        opened.export(&recipe, &folder.path().join(format!("{name}.onnx")), &ctx).unwrap();
+    }
+}
+
+#[test]
+fn a_file_that_the_model_was_read_from_is_never_written_over() {
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(1).unwrap());
+    let model = square_model(folder.path());
+    let new = work::NewProject { model: model.clone(), ..work::NewProject::default() };
+    let (_, mut opened) = work::init(&folder.path().join("p"), &new, &ctx).unwrap();
+    let beside = folder.path().join("weights.data");
+    std::fs::write(&beside, b"precious").unwrap();
+    let mut loaded = (*opened.subject.loaded).clone();
+    loaded.externals.push(beside.clone());
+    opened.subject.loaded = loaded.into();
+    for path in [&model, &beside] {
+        let before = std::fs::read(path).unwrap();
+        assert!(opened.export(&presets::preset("w8").unwrap(), path, &ctx).is_err());
+        assert_eq!(std::fs::read(path).unwrap(), before);
+    }
+}

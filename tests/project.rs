@@ -12,11 +12,13 @@ fn layers() -> impl Strategy<Value = Vec<String>> {
 
 fn edits() -> impl Strategy<Value = Edit> {
     let names = prop_oneof![Just("mine"), Just("other"), Just("int8"), Just("w4"), Just("int8 edited")].prop_map(str::to_owned);
-    let change = (proptest::option::of(2_u8..=8), proptest::option::of(0.0_f32..0.9), any::<bool>()).prop_map(|(bits, fraction, rounded)| Change {
-        weights: bits.map(Scheme::per_channel),
-        sparsity: fraction.map(Sparsity::Fraction),
-        activations: rounded.then_some(Activations::Dynamic),
-    });
+    let change = (proptest::option::of(2_u8..=8), proptest::option::of(0.0_f32..0.9), any::<bool>()).prop_map(
+        |(bits, fraction, rounded)| Change {
+            weights: bits.map(Scheme::per_channel),
+            sparsity: fraction.map(Sparsity::Fraction),
+            activations: rounded.then_some(Activations::Dynamic),
+        },
+    );
     prop_oneof![
         4 => (layers(), change).prop_map(|(layers, change)| Edit::Treat { layers, change }),
         1 => layers().prop_map(|layers| Edit::Reset { layers }),

@@ -176,9 +176,25 @@ impl Opened {
         of_bytes(format!("{resolved} {}", self.subject.loaded.hash).as_bytes())
     }
 
+    /// What a recipe's calibrated ranges come from: the key of the calibration data, or nothing where
+    /// the recipe needs none.
+    ///
+    /// # Errors
+    /// When the recipe does not fit the model, or the data cannot be read.
+    pub fn calibration_key(&self, recipe: &Recipe, ctx: &Ctx) -> Result<String, WorkError> {
+        if !self.plan(recipe)?.needs_calibration() {
+            return Ok(String::new());
+        }
+        Ok(self.dataset(Split::Calibrate, None, ctx)?.key())
+    }
+
     /// # Errors
     /// When the project has no data or it cannot be read.
     pub fn dataset(&self, split: Split, limit: Option<usize>, ctx: &Ctx) -> Result<Dataset, WorkError> {
+        if let (Split::Calibrate, Some(calibrate), None) = (split, &self.document.calibrate, &self.document.evaluate) {
+            let data = self.read_data(&calibrate.path, ctx)?;
+            return Ok(limit.map_or_else(|| data.clone(), |limit| data.spread(limit)));
+        }
         let evaluate = self.document.evaluate.as_ref().ok_or(WorkError::NoData)?;
         let data = match (split, &self.document.calibrate) {
             (Split::Calibrate, Some(calibrate)) => {
@@ -214,8 +230,10 @@ impl Opened {
     pub fn statistics(&self, wires: &BTreeSet<Wire>, ctx: &Ctx) -> Result<Option<(Statistics, bool)>, CalibrateError> {
         let data = match self.dataset(Split::Calibrate, None, ctx) {
             Ok(data) => data,
+            Err(WorkError::NoData) => return Ok(None),
             Err(WorkError::Load(error)) => return Err(error.into()),
-            Err(_) => return Ok(None),
+            Err(WorkError::Cancelled(error)) => return Err(error.into()),
+            Err(_) => return Err(CalibrateError::NoInput),
         };
         let key = calibrate::cache_key(&self.subject.loaded.hash, wires, &data);
         let path = self.root.join("cache").join(format!("statistics-{}.ron", &key[..24]));
@@ -281,6 +299,7 @@ impl Opened {
             recipe_key: self.recipe_key(recipe),
             model_hash: self.subject.loaded.hash.clone(),
             split: split.name().to_owned(),
+            calibration_key: self.calibration_key(recipe, ctx)?,
             layer_samples: LAYER_SAMPLES,
             bytes: plan.bytes,
             bytes_original: plan.original_bytes,
@@ -334,6 +353,7 @@ impl Opened {
             recipe_key: loaded.hash.clone(),
             model_hash: self.subject.loaded.hash.clone(),
             split: split.name().to_owned(),
+            calibration_key: String::new(),
             layer_samples: 0,
             bytes: loaded.bytes,
             bytes_original: self.subject.loaded.bytes,

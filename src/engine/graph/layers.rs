@@ -96,7 +96,8 @@ fn layer_of(model: &Model, node: &Node) -> Option<Layer> {
     let (kind, out_axis) = match (node.op.as_str(), shape.len()) {
         ("Conv", 3..=5) if groups > 1 && shape[1] == 1 => (LayerKind::Depthwise, 0),
         ("Conv", 3..=5) => (LayerKind::Conv, 0),
-        ("ConvTranspose", 3..=5) => (LayerKind::ConvTranspose, 1),
+        // Depthwise: [channels, 1, …], each channel its own output.
+        ("ConvTranspose", 3..=5) => (LayerKind::ConvTranspose, usize::from(groups == 1 || shape[1] != 1)),
         ("Gemm", 2) => (LayerKind::Gemm, usize::from(node.int("transB").unwrap_or(0) == 0)),
         ("MatMul", 2) => (LayerKind::MatMul, 1),
         _ => return None,
@@ -135,16 +136,17 @@ fn layer_name(node: &Node, weight: &Wire) -> String {
 }
 
 fn macs(model: &Model, kind: LayerKind, shape: &[usize], out_axis: usize, output: &Wire, input: &Wire) -> Option<u64> {
-    let parameters = shape.iter().map(|&d| d as u64).product::<u64>();
+    let product = |dims: &[u64]| dims.iter().try_fold(1_u64, |n, &d| n.checked_mul(d));
+    let parameters = product(&shape.iter().map(|&d| d as u64).collect::<Vec<_>>())?;
     let dims = |wire: &Wire| -> Option<Vec<u64>> {
         // The batch counts as one; any other free dimension leaves the number unknown.
         let shape = model.facts.get(wire)?.shape.clone()?;
         shape.iter().enumerate().map(|(i, d)| if i == 0 { Some(1) } else { d.known().map(|n| n as u64) }).collect()
     };
     match kind {
-        LayerKind::Conv | LayerKind::Depthwise => Some(parameters * dims(output)?.iter().skip(2).product::<u64>()),
-        LayerKind::ConvTranspose => Some(parameters * dims(input)?.iter().skip(2).product::<u64>()),
+        LayerKind::Conv | LayerKind::Depthwise => parameters.checked_mul(product(dims(output)?.get(2..)?)?),
+        LayerKind::ConvTranspose => parameters.checked_mul(product(dims(input)?.get(2..)?)?),
         LayerKind::Gemm => Some(parameters),
-        LayerKind::MatMul => Some(dims(output)?.iter().product::<u64>() / shape[out_axis].max(1) as u64 * parameters),
+        LayerKind::MatMul => (product(&dims(output)?)? / shape[out_axis].max(1) as u64).checked_mul(parameters),
     }
 }

@@ -3,9 +3,9 @@
 //! what is evaluated, what is measured in bytes and what is exported: one graph, three uses.
 
 use super::passes::upgrade_opset;
-use super::{Attribute, GraphError, Model, NodeId, Patch, Wire};
+use super::{Attribute, GraphError, Model, Node, NodeId, Patch, Wire};
 use crate::engine::tensor::{DType, Tensor};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How codes and scales lie in a quantized weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +74,8 @@ pub struct LoweredLayer {
     pub weight: Wire,
     /// The shape that the layer reads.
     pub shape: Vec<usize>,
+    /// Axis of the output channels in `shape`.
+    pub out_axis: usize,
     /// `None` leaves the weight as it is.
     pub stored: Option<StoredWeight>,
     /// The wire whose data the layer reads and how it is rounded.
@@ -98,39 +100,56 @@ pub fn lower(model: &Model, layers: &[LoweredLayer]) -> Result<Model, GraphError
     for wire in &replaced {
         model.constants.remove(*wire);
     }
+    let mut names = Names::of(&model);
+    names.0.extend(replaced.iter().map(|w| (*w).clone()));
     let mut patch = Patch::new("store weights and round inputs", &model);
     for layer in layers {
         if let Some(stored) = &layer.stored {
-            store_weight(&mut patch, layer, stored)?;
+            store_weight(&mut patch, &mut names, layer, stored)?;
         }
     }
-    round_inputs(&mut patch, &model, layers);
+    round_inputs(&mut patch, &mut names, &model, layers);
     patch.apply(&model)
 }
 
-fn wire(name: String) -> Wire {
-    Wire::from(name)
+/// Gives wires names that neither the model nor the patch has yet.
+struct Names(BTreeSet<Wire>);
+
+impl Names {
+    fn of(model: &Model) -> Self {
+        let given = model.inputs.iter().map(|p| p.wire.clone()).chain(model.constants.keys().cloned());
+        Self(given.chain(model.nodes.iter().flat_map(|n| n.outputs.iter().flatten().cloned())).collect())
+    }
+
+    fn fresh(&mut self, mut name: String) -> Wire {
+        while self.0.contains(name.as_str()) {
+            name.push('_');
+        }
+        let wire = Wire::from(name);
+        self.0.insert(wire.clone());
+        wire
+    }
 }
 
-fn store_weight(patch: &mut Patch, layer: &LoweredLayer, stored: &StoredWeight) -> Result<(), GraphError> {
+fn store_weight(patch: &mut Patch, names: &mut Names, layer: &LoweredLayer, stored: &StoredWeight) -> Result<(), GraphError> {
     let name = &layer.weight;
     let fail = |e: &dyn std::fmt::Display| GraphError::Patch { label: format!("store \"{name}\""), reason: e.to_string() };
     match stored {
         StoredWeight::Float32(tensor) => patch.set_constant(name.clone(), tensor.clone()),
         StoredWeight::Float16(tensor) => {
-            let half = wire(format!("{name}_fp16"));
+            let half = names.fresh(format!("{name}_fp16"));
             patch.set_constant(half.clone(), tensor.clone());
             let to = Attribute::Int(i64::from(DType::F32.onnx_code()));
             patch.add_node(format!("{name}_cast"), "Cast", vec![Some(half)], vec![name.clone()], [("to", to)]);
         }
         StoredWeight::Integer { codes, scales, zero_points, layout } => {
-            let q = wire(format!("{name}_quantized"));
-            let s = wire(format!("{name}_scale"));
+            let q = names.fresh(format!("{name}_quantized"));
+            let s = names.fresh(format!("{name}_scale"));
             patch.set_constant(q.clone(), codes.clone());
             patch.set_constant(s.clone(), scales.clone());
             let mut inputs = vec![Some(q), Some(s)];
             if let Some(zero_points) = zero_points {
-                let z = wire(format!("{name}_zero_point"));
+                let z = names.fresh(format!("{name}_zero_point"));
                 patch.set_constant(z.clone(), zero_points.clone());
                 inputs.push(Some(z));
             }
@@ -145,7 +164,7 @@ fn store_weight(patch: &mut Patch, layer: &LoweredLayer, stored: &StoredWeight) 
                 }
                 ScaleLayout::Blocked { size } => {
                     let attributes = [("axis", Attribute::Int(1)), ("block_size", Attribute::Int(size as i64))];
-                    unflatten(patch, layer, codes.shape(), node, inputs, attributes).map_err(|e| fail(&e))?;
+                    unflatten(patch, names, layer, codes.shape(), node, inputs, attributes).map_err(|e| fail(&e))?;
                 }
             }
         }
@@ -156,6 +175,7 @@ fn store_weight(patch: &mut Patch, layer: &LoweredLayer, stored: &StoredWeight) 
 /// Dequantizes [out, in] in blocks, then gives the weight the shape its layer reads.
 fn unflatten(
     patch: &mut Patch,
+    names: &mut Names,
     layer: &LoweredLayer,
     flat_shape: &[usize],
     node: String,
@@ -163,18 +183,19 @@ fn unflatten(
     attributes: [(&'static str, Attribute); 2],
 ) -> Result<(), crate::engine::tensor::TensorError> {
     let name = &layer.weight;
-    if layer.shape == flat_shape {
+    // A square weight looks the same both ways: the axis decides, not the shape.
+    let turned = layer.shape.len() == 2 && layer.out_axis == 1;
+    if !turned && layer.shape == flat_shape {
         patch.add_node(node, "DequantizeLinear", inputs, vec![name.clone()], attributes);
         return Ok(());
     }
-    let flat = wire(format!("{name}_flat"));
+    let flat = names.fresh(format!("{name}_flat"));
     patch.add_node(node, "DequantizeLinear", inputs, vec![flat.clone()], attributes);
-    let transposed = [flat_shape[1], flat_shape[0]];
-    if layer.shape == transposed {
+    if turned {
         let perm = Attribute::Ints(vec![1, 0]);
         patch.add_node(format!("{name}_transpose"), "Transpose", vec![Some(flat)], vec![name.clone()], [("perm", perm)]);
     } else {
-        let shape = wire(format!("{name}_shape"));
+        let shape = names.fresh(format!("{name}_shape"));
         let dims: Vec<i64> = layer.shape.iter().map(|&d| d as i64).collect();
         patch.set_constant(shape.clone(), Tensor::from_i64(vec![dims.len()], &dims)?);
         patch.add_node(format!("{name}_reshape"), "Reshape", vec![Some(flat), Some(shape)], vec![name.clone()], []);
@@ -183,24 +204,26 @@ fn unflatten(
 }
 
 /// One pair of nodes per wire and rounding, shared by the layers that read it so.
-fn round_inputs(patch: &mut Patch, model: &Model, layers: &[LoweredLayer]) {
+fn round_inputs(patch: &mut Patch, names: &mut Names, model: &Model, layers: &[LoweredLayer]) {
     let mut made: BTreeMap<(Wire, bool), Wire> = BTreeMap::new();
     for layer in layers {
         let Some(rounded) = layer.rounded else { continue };
         let key = (layer.input.clone(), rounded == RoundedInput::Dynamic);
-        let out = made.entry(key).or_insert_with(|| round_wire(patch, &layer.input, rounded)).clone();
-        // A weight that several nodes share is one layer; each of those nodes reads rounded data.
-        for node in model.nodes.iter().filter(|n| n.input(1) == Some(&layer.weight) && n.input(0) == Some(&layer.input)) {
+        let out = made.entry(key).or_insert_with(|| round_wire(patch, names, &layer.input, rounded)).clone();
+        // A weight that several nodes share is one layer; those that read the same data read it rounded.
+        let same = |n: &&Node| n.input(1) == Some(&layer.weight) && n.input(0) == Some(&layer.input);
+        let product = |n: &&Node| matches!(n.op.as_str(), "Conv" | "ConvTranspose" | "Gemm" | "MatMul");
+        for node in model.nodes.iter().filter(same).filter(product) {
             patch.set_input(node.id, 0, Some(out.clone()));
         }
     }
 }
 
-fn round_wire(patch: &mut Patch, input: &Wire, rounded: RoundedInput) -> Wire {
+fn round_wire(patch: &mut Patch, names: &mut Names, input: &Wire, rounded: RoundedInput) -> Wire {
     match rounded {
         RoundedInput::Static { scale, zero_point } => {
-            let [q, out] = ["quantized", "rounded"].map(|s| wire(format!("{input}_{s}")));
-            let [s, z] = ["scale", "zero_point"].map(|s| wire(format!("{input}_{s}")));
+            let [q, out] = ["quantized", "rounded"].map(|s| names.fresh(format!("{input}_{s}")));
+            let [s, z] = ["scale", "zero_point"].map(|s| names.fresh(format!("{input}_{s}")));
             patch.set_constant(s.clone(), Tensor::scalar_f32(scale));
             patch.set_constant(z.clone(), Tensor::scalar_u8(zero_point));
             let parameters = [Some(s), Some(z)];
@@ -210,8 +233,8 @@ fn round_wire(patch: &mut Patch, input: &Wire, rounded: RoundedInput) -> Wire {
             out
         }
         RoundedInput::Dynamic => {
-            let [q, s, z, out] =
-                ["dynamic", "dynamic_scale", "dynamic_zero_point", "dynamic_rounded"].map(|s| wire(format!("{input}_{s}")));
+            let [q, s, z, out] = ["dynamic", "dynamic_scale", "dynamic_zero_point", "dynamic_rounded"]
+                .map(|s| names.fresh(format!("{input}_{s}")));
             let outputs = vec![q.clone(), s.clone(), z.clone()];
             let name = format!("{input}_dynamic_quantize");
             patch.add_node(name, "DynamicQuantizeLinear", vec![Some(input.clone())], outputs, []);

@@ -168,7 +168,7 @@ pub struct Model {
 pub enum GraphError {
     #[error("node \"{node}\" reads \"{wire}\", which nothing produces")]
     Undefined { node: String, wire: Wire },
-    #[error("two nodes produce \"{wire}\"")]
+    #[error("\"{wire}\" has two sources: two nodes, or a node and an input or constant of that name")]
     ProducedTwice { wire: Wire },
     #[error("the graph has a cycle through node \"{node}\"")]
     Cycle { node: String },

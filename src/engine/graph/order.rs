@@ -43,15 +43,15 @@ pub fn reads(node: &Node) -> Vec<Wire> {
 /// # Errors
 /// When a wire has no source or two, or the graph has a cycle.
 pub fn topological(model: &Model) -> Result<Vec<usize>, GraphError> {
+    let given: BTreeSet<&Wire> = model.inputs.iter().map(|p| &p.wire).chain(model.constants.keys()).collect();
     let mut source: BTreeMap<&Wire, usize> = BTreeMap::new();
     for (i, node) in model.nodes.iter().enumerate() {
         for wire in node.outputs.iter().flatten() {
-            if source.insert(wire, i).is_some() {
+            if given.contains(wire) || source.insert(wire, i).is_some() {
                 return Err(GraphError::ProducedTwice { wire: wire.clone() });
             }
         }
     }
-    let given: BTreeSet<&Wire> = model.inputs.iter().map(|p| &p.wire).chain(model.constants.keys()).collect();
     let mut waiting = vec![0_usize; model.nodes.len()];
     let mut followers: Vec<Vec<usize>> = vec![Vec::new(); model.nodes.len()];
     for (i, node) in model.nodes.iter().enumerate() {

@@ -65,7 +65,12 @@ pub fn run(model: &Model, wires: &BTreeSet<Wire>, data: &Dataset, ctx: &Ctx) -> 
     let all: Vec<usize> = (0..data.len()).collect();
     for indices in all.chunks(batch) {
         ctx.check()?;
-        let samples = data.batch(indices, ctx)?;
+        // A model of fixed batch size gets whole batches; a sample twice does not move a range.
+        let mut fed = indices.to_vec();
+        if let (Some(size), Some(&last)) = (executor.fixed_batch(), indices.last()) {
+            fed.resize(size.max(indices.len()), last);
+        }
+        let samples = data.batch(&fed, ctx)?;
         if wires.contains(&input) {
             statistics.observe(&input, &samples)?;
         }

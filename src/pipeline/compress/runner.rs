@@ -98,6 +98,7 @@ fn compress_layer(
         node: plan.layer.node,
         weight: plan.layer.weight.clone(),
         shape: plan.layer.shape.clone(),
+        out_axis: plan.layer.out_axis,
         stored: work.stored,
         input: plan.layer.input.clone(),
         rounded: work.rounded,

@@ -161,7 +161,18 @@ fn layer_plan(layer: &Layer, wanted: Treatment, model: &Model) -> LayerPlan {
     }
     if wanted.activations != Activations::None && model.constants.contains_key(&layer.input) {
         treatment.activations = Activations::None;
-        refusal = Some("its input is a constant of the model: there is no data to round".to_owned());
+        let reason = "its input is a constant of the model: there is no data to round";
+        refusal = Some(refusal.map_or_else(|| reason.to_owned(), |r| format!("{r}; {reason}")));
+    }
+    let dtype = model.constants.get(&layer.weight).map(Tensor::dtype).filter(|d| *d != DType::F32);
+    if let (Some(dtype), false) = (dtype, treatment.is_unchanged()) {
+        treatment = Treatment::UNCHANGED;
+        refusal =
+            Some(format!("its weights are {dtype}, and only float32 weights are compressed yet; export the model in float32"));
+    }
+    let inputs = model.nodes.iter().filter(|n| n.input(1) == Some(&layer.weight) && n.input(0) != Some(&layer.input)).count();
+    if inputs > 0 && treatment.activations != Activations::None {
+        note = Some(format!("{inputs} more nodes share its weight; the data that they read stays float"));
     }
     let layout = layout_of(layer, treatment.weights);
     LayerPlan { layer: layer.clone(), wanted, treatment, layout, bytes: original_bytes, original_bytes, refusal, note }
@@ -195,6 +206,7 @@ fn placeholder(plan: &mut LayerPlan) -> Result<LoweredLayer, TensorError> {
         node: plan.layer.node,
         weight: plan.layer.weight.clone(),
         shape: plan.layer.shape.clone(),
+        out_axis: plan.layer.out_axis,
         stored,
         input: plan.layer.input.clone(),
         rounded: match plan.treatment.activations {

@@ -26,6 +26,8 @@ pub enum EvaluateError {
     Tensor(#[from] TensorError),
     #[error("there are no samples to evaluate; check the data, the split and --limit")]
     Empty,
+    #[error("the original gives outputs of shape {original:?}, the other model {compressed:?}; it is not this model compressed")]
+    OtherShape { original: Vec<usize>, compressed: Vec<usize> },
     #[error("the model has no data input or no output")]
     NoPorts,
     #[error(

@@ -90,6 +90,9 @@ pub struct Report {
     pub model_hash: String,
     /// Content hash of the data, its preprocessing and the chosen samples.
     pub data_key: String,
+    /// The same of the calibration data; empty where the recipe needs none.
+    #[serde(default)]
+    pub calibration_key: String,
     /// `evaluate`, `calibrate` or `all`.
     pub split: String,
     pub samples: usize,

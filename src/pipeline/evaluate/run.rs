@@ -33,6 +33,7 @@ pub struct Settings {
     pub recipe_key: String,
     pub model_hash: String,
     pub split: String,
+    pub calibration_key: String,
     /// Samples that layer errors are measured on; 0: none.
     pub layer_samples: usize,
     pub bytes: u64,
@@ -58,11 +59,14 @@ pub fn run(subjects: &Subjects<'_>, data: &Dataset, settings: &Settings, ctx: &C
     let all: Vec<usize> = (0..data.len()).collect();
     for indices in all.chunks(batch) {
         ctx.check()?;
-        let values = data.batch(indices, ctx)?;
+        let values = data.batch(&whole_batch(indices, original.fixed_batch()), ctx)?;
         let before = first_output("original", &original, &input, &values, ctx)?;
         let after = first_output("compressed", &variant, &input, &values, ctx)?;
         let labels = data.labels.as_ref().map(|l| indices.iter().map(|i| l[*i]).collect::<Vec<_>>());
         let shape = before.shape().to_vec();
+        if after.shape() != shape {
+            return Err(EvaluateError::OtherShape { original: shape, compressed: after.shape().to_vec() });
+        }
         before.with_f32(|b| after.with_f32(|a| tally.batch(indices, labels.as_deref(), &shape, b, a)))???;
         ctx.advance(indices.len());
     }
@@ -79,6 +83,7 @@ pub fn run(subjects: &Subjects<'_>, data: &Dataset, settings: &Settings, ctx: &C
         recipe_key: settings.recipe_key.clone(),
         model_hash: settings.model_hash.clone(),
         data_key: data.key(),
+        calibration_key: settings.calibration_key.clone(),
         split: settings.split.clone(),
         samples: data.len(),
         seed: ctx.seed,
@@ -92,6 +97,15 @@ pub fn run(subjects: &Subjects<'_>, data: &Dataset, settings: &Settings, ctx: &C
         seconds: started.elapsed().as_secs_f64(),
         unix_time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
     })
+}
+
+/// A model of fixed batch size gets whole batches: the last sample stands in for those that lack.
+pub(super) fn whole_batch(indices: &[usize], fixed: Option<usize>) -> Vec<usize> {
+    let mut fed = indices.to_vec();
+    if let (Some(size), Some(&last)) = (fixed, indices.last()) {
+        fed.resize(size.max(indices.len()), last);
+    }
+    fed
 }
 
 fn executor(which: &'static str, model: &Model) -> Result<Executor, EvaluateError> {
@@ -152,15 +166,19 @@ impl Tally {
         after: &[f32],
     ) -> Result<(), EvaluateError> {
         let classes = shape.last().copied().unwrap_or(1).max(1);
-        let rows = before.len() / classes;
+        // Rows of samples that only fill up the batch do not count.
+        let rows_per_sample = match shape.first() {
+            Some(&fed) if fed > 0 && shape.len() > 1 => (before.len() / classes / fed).max(1),
+            _ => (before.len() / classes / indices.len().max(1)).max(1),
+        };
+        let rows = (before.len() / classes).min(rows_per_sample * indices.len());
         if let Some(labels) = labels {
             if rows != labels.len() {
                 return Err(EvaluateError::Rows { labels: labels.len(), rows, samples: indices.len() });
             }
             self.labelled = true;
         }
-        let rows_per_sample = (rows / indices.len().max(1)).max(1);
-        for (row, (b, a)) in before.chunks(classes).zip(after.chunks(classes)).enumerate() {
+        for (row, (b, a)) in before.chunks(classes).zip(after.chunks(classes)).take(rows).enumerate() {
             let sample = indices[(row / rows_per_sample).min(indices.len() - 1)];
             for (which, values) in [("original", b), ("compressed", a)] {
                 if values.iter().any(|v| v.is_nan() || *v == f32::INFINITY) {

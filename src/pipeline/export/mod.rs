@@ -21,7 +21,7 @@ pub enum ExportError {
     Cancelled(#[from] Cancelled),
     #[error("{path}: {source}{hint}", path = path.display(), hint = full_disk(source))]
     Io { path: PathBuf, source: std::io::Error },
-    #[error("{path} is the model that is being compressed; choose another file", path = path.display())]
+    #[error("{path} belongs to the model that is being compressed; choose another file", path = path.display())]
     OverSource { path: PathBuf },
     #[error("{path} is a folder; name a file in it", path = path.display())]
     Folder { path: PathBuf },
@@ -79,10 +79,12 @@ pub fn run(
     if out.is_dir() {
         return Err(ExportError::Folder { path: out.to_path_buf() });
     }
-    if let (Ok(a), Ok(b)) = (out.canonicalize(), subject.loaded.path.canonicalize())
-        && a == b
-    {
-        return Err(ExportError::OverSource { path: out.to_path_buf() });
+    if let Ok(place) = out.canonicalize() {
+        let loaded = &subject.loaded;
+        let mut sources = std::iter::once(&loaded.path).chain(&loaded.externals);
+        if sources.any(|s| s.canonicalize().is_ok_and(|s| s == place)) {
+            return Err(ExportError::OverSource { path: out.to_path_buf() });
+        }
     }
     ctx.start(format!("Exporting {}", variant.recipe), 3);
     let bytes = onnx::bytes(variant, subject)?;

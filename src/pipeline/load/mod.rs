@@ -47,6 +47,8 @@ pub struct LoadedModel {
     pub bytes: u64,
     /// SHA-256 of the file (of all files, where data lies outside).
     pub hash: String,
+    /// Files beside it that hold weights.
+    pub externals: Vec<PathBuf>,
     pub model: Model,
     pub source: Arc<OnnxSource>,
 }
@@ -76,7 +78,7 @@ pub fn model(path: &Path, ctx: &Ctx) -> Result<LoadedModel, LoadError> {
     };
     warn_about_values(&model, ctx)?;
     let (bytes, hash) = identify(path, &map, &externals)?;
-    Ok(LoadedModel { path: path.to_owned(), format, bytes, hash, model, source: Arc::new(source) })
+    Ok(LoadedModel { path: path.to_owned(), format, bytes, hash, externals, model, source: Arc::new(source) })
 }
 
 /// Opens a data set of any format that is known, to be fed to `input` of a model. Samples are read

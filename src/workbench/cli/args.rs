@@ -136,7 +136,7 @@ pub(super) struct PreprocessArgs {
     /// Added to every label
     #[arg(long, value_name = "K", default_value_t = 0, allow_hyphen_values = true)]
     label_offset: i64,
-    /// Use the first N samples
+    /// Use N samples of the data, spread evenly
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
 }

@@ -65,6 +65,9 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
     let result = verbs::run(verb, &common, &ctx);
     progress.finish(&ctx);
     let document = result.map_err(|error| if ctx.is_cancelled() { CliError::Cancelled } else { error })?;
-    output::print(&document, common.json);
-    Ok(())
+    printed(output::print(&document, common.json))
+}
+
+fn printed(result: std::io::Result<()>) -> Result<(), CliError> {
+    result.map_err(|e| CliError::Failed(format!("the answer could not be written to standard output: {e}")))
 }

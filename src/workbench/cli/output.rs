@@ -15,10 +15,14 @@ pub(super) struct Document {
     pub(super) text: String,
 }
 
-/// A reader that has seen enough (`| head`) is no fault.
-pub(super) fn print(document: &Document, json: bool) {
+/// A reader that has seen enough (`| head`) is no fault; a full disk is.
+pub(super) fn print(document: &Document, json: bool) -> std::io::Result<()> {
     let text = if json { format!("{:#}\n", document.json) } else { document.text.clone() };
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
 }
 
 pub(super) fn error(message: &str) {

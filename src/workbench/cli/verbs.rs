@@ -7,7 +7,7 @@ use crate::engine::Ctx;
 use crate::pipeline::configure::Recipe;
 use crate::pipeline::evaluate::Report;
 use crate::pipeline::load::{self, Subject};
-use crate::workbench::project::Project;
+use crate::workbench::project::{Project, check_name};
 use crate::workbench::sample;
 use crate::workbench::work::{self, NewProject, Opened, Split};
 use std::path::{Path, PathBuf};
@@ -48,8 +48,7 @@ pub(super) fn window(project: Option<PathBuf>, screenshots: Option<PathBuf>, com
             let files = ui::screenshots(&project, &folder, common.threads).map_err(|e| failed(&e))?;
             let names: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
             let document = Document { text: names.join("\n") + "\n", json: serde_json::json!({ "screenshots": names }) };
-            super::output::print(&document, common.json);
-            Ok(())
+            super::printed(super::output::print(&document, common.json))
         }
     }
 }
@@ -64,7 +63,9 @@ fn recipe(opened: &Opened, name: &str) -> Result<Arc<Recipe>, CliError> {
     let path = Path::new(name);
     if path.extension().is_some_and(|e| e == "ron") {
         let text = std::fs::read_to_string(path).map_err(|source| work::WorkError::Io { path: path.to_path_buf(), source })?;
-        return Ok(Arc::new(Recipe::from_ron(&text, name)?));
+        let recipe = Recipe::from_ron(&text, name)?;
+        check_name(&recipe.name).map_err(|e| CliError::Failed(format!("recipe {name}: {e}")))?;
+        return Ok(Arc::new(recipe));
     }
     Ok(opened.document.recipe(name)?)
 }
@@ -148,7 +149,11 @@ fn reports(
     for name in names {
         let recipe = recipe(opened, name)?;
         let key = opened.recipe_key(&recipe);
-        let kept = saved.iter().rev().find(|r| !again && r.recipe_key == key && r.recipe == recipe.name && r.data_key == data);
+        let calibration = opened.calibration_key(&recipe, ctx)?;
+        let holds = |r: &&Report| {
+            r.recipe_key == key && r.recipe == recipe.name && r.data_key == data && r.calibration_key == calibration
+        };
+        let kept = saved.iter().rev().filter(|_| !again).find(holds);
         found.push(match kept {
             Some(report) => report.clone(),
             None => {

@@ -195,7 +195,10 @@ impl Document {
 }
 
 /// A recipe's name is also a file's.
-fn check_name(name: &str) -> Result<(), EditError> {
+///
+/// # Errors
+/// When it could not be one everywhere.
+pub fn check_name(name: &str) -> Result<(), EditError> {
     let fits = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_' | '.' | '+');
     if name.trim() != name || name.is_empty() || name.len() > 80 || name.starts_with('.') || !name.chars().all(fits) {
         return Err(EditError::BadName(name.to_owned()));

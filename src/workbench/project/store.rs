@@ -62,6 +62,20 @@ pub fn write_atomically(path: &Path, bytes: &[u8], keep_backup: bool) -> std::io
     Ok(())
 }
 
+/// As [`write_atomically`], but only where no file of that name is; tells whether it was written.
+fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<bool> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".lapidary-").tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    set_usual_permissions(file.as_file())?;
+    match file.persist_noclobber(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error.error),
+    }
+}
+
 /// A temporary file is for its owner's eyes only; a project is a usual file.
 #[cfg(unix)]
 fn set_usual_permissions(file: &std::fs::File) -> std::io::Result<()> {
@@ -216,15 +230,16 @@ impl Project {
     pub fn add_report(&self, report: &Report) -> Result<PathBuf, ProjectError> {
         let folder = self.root.join("reports");
         std::fs::create_dir_all(&folder).map_err(io_error(&folder))?;
-        let mut number = 1_usize;
-        loop {
-            let path = folder.join(format!("{}-{number:03}.ron", report.recipe));
-            if !path.exists() {
-                write_atomically(&path, to_ron(&path, report)?.as_bytes(), false).map_err(io_error(&path))?;
+        // A recipe's name is a file's, but a report may come from elsewhere.
+        let stem: String = report.recipe.chars().map(|c| if matches!(c, '/' | '\\' | ':') { '_' } else { c }).collect();
+        let text = to_ron(&folder, report)?;
+        for number in 1_usize.. {
+            let path = folder.join(format!("{stem}-{number:03}.ron"));
+            if !path.exists() && write_new(&path, text.as_bytes()).map_err(io_error(&path))? {
                 return Ok(path);
             }
-            number += 1;
         }
+        Ok(folder)
     }
 
     /// The saved reports, oldest first, and what could not be read.

@@ -2,112 +2,21 @@
 //! its meaning keeps the old meaning, and what we cannot vouch for is refused by name
 //! (source: the ONNX operator changelog).
 
-use crate::engine::graph::{Attribute, GraphError, Model, Node, Wire};
+use crate::engine::graph::{Attribute, Dim, GraphError, Model, Node, Wire};
 use crate::engine::tensor::{DType, Tensor};
 
 /// Operators whose newer versions only add types or optional inputs and attributes.
-const UNCHANGED: &[&str] = &[
-    "Abs",
-    "Acos",
-    "Add",
-    "And",
-    "ArgMax",
-    "ArgMin",
-    "Asin",
-    "Atan",
-    "AveragePool",
-    "BatchNormalization",
-    "Cast",
-    "Ceil",
-    "Concat",
-    "Constant",
-    "ConstantOfShape",
-    "Conv",
-    "ConvTranspose",
-    "Cos",
-    "CumSum",
-    "DepthToSpace",
-    "DequantizeLinear",
-    "Div",
-    "DynamicQuantizeLinear",
-    "Einsum",
-    "Elu",
-    "Equal",
-    "Erf",
-    "Exp",
-    "Expand",
-    "EyeLike",
-    "Flatten",
-    "Floor",
-    "GRU",
-    "Gather",
-    "GatherElements",
-    "GatherND",
-    "Gelu",
-    "Gemm",
-    "GlobalAveragePool",
-    "GlobalMaxPool",
-    "Greater",
-    "GreaterOrEqual",
-    "HardSigmoid",
-    "HardSwish",
-    "Identity",
-    "If",
-    "InstanceNormalization",
-    "LRN",
-    "LSTM",
-    "LayerNormalization",
-    "LeakyRelu",
-    "Less",
-    "LessOrEqual",
-    "Log",
-    "Loop",
-    "MatMul",
-    "Max",
-    "MaxPool",
-    "Mean",
-    "Min",
-    "Mish",
-    "Mod",
-    "Mul",
-    "Neg",
-    "NonMaxSuppression",
-    "NonZero",
-    "Not",
-    "OneHot",
-    "Or",
-    "PRelu",
-    "Pow",
-    "QuantizeLinear",
-    "RNN",
-    "Range",
-    "Reciprocal",
-    "Relu",
-    "Reshape",
-    "Round",
-    "ScatterElements",
-    "ScatterND",
-    "Selu",
-    "Shape",
-    "Sigmoid",
-    "Sign",
-    "Sin",
-    "Size",
-    "Softplus",
-    "Softsign",
-    "SpaceToDepth",
-    "Sqrt",
-    "Sub",
-    "Sum",
-    "Tan",
-    "Tanh",
-    "ThresholdedRelu",
-    "Tile",
-    "Transpose",
-    "Trilu",
-    "Where",
-    "Xor",
-];
+const UNCHANGED: &str = "
+    Abs Acos Add And ArgMax ArgMin Asin Atan AveragePool Cast Ceil Concat Constant ConstantOfShape
+    Conv ConvTranspose Cos CumSum DepthToSpace DequantizeLinear Div DynamicQuantizeLinear Einsum Elu
+    Equal Erf Exp Expand EyeLike Flatten Floor GRU Gather GatherElements GatherND Gelu Gemm
+    GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual HardSigmoid HardSwish Identity
+    InstanceNormalization LRN LSTM LayerNormalization LeakyRelu Less LessOrEqual Log MatMul Max
+    MaxPool Mean Min Mish Mod Mul Neg NonMaxSuppression NonZero Not OneHot Or PRelu Pow
+    QuantizeLinear RNN Range Reciprocal Relu Reshape Round ScatterElements ScatterND Selu Shape
+    Sigmoid Sign Sin Size Softplus Softsign SpaceToDepth Sqrt Sub Sum Tan Tanh ThresholdedRelu Tile
+    Transpose Trilu Where Xor
+";
 
 /// # Errors
 /// Names the first node whose operator changed between the two sets in a way that we do not know.
@@ -123,11 +32,7 @@ pub fn upgrade_opset(model: &Model, target: i64) -> Result<Model, GraphError> {
             let mut added = Vec::new();
             rewrite(&out, &mut node, from, target, &mut added).map_err(|reason| GraphError::Patch {
                 label: format!("raise the operator set from {from} to {target}"),
-                reason: format!(
-                    "node \"{}\" ({}): {reason}; choose a scheme that the model's operator set holds (8 bits, per channel)",
-                    node.label(),
-                    node.op
-                ),
+                reason: format!("node \"{}\" ({}): {reason}; choose {}", node.label(), node.op, instead(target)),
             })?;
             out.constants.extend(added);
             out.nodes[index] = node;
@@ -136,6 +41,15 @@ pub fn upgrade_opset(model: &Model, target: i64) -> Result<Model, GraphError> {
     out.opsets.remove("ai.onnx");
     out.opsets.insert(String::new(), target);
     Ok(out)
+}
+
+/// Schemes that ask for an older operator set than `target`.
+fn instead(target: i64) -> &'static str {
+    match target {
+        14.. => "8 bits, per channel or per tensor",
+        11..=13 => "8 bits per tensor with static activations, or fp16",
+        _ => "fp16, or float weights",
+    }
 }
 
 type Added = Vec<(Wire, Tensor)>;
@@ -176,19 +90,28 @@ fn rewrite(model: &Model, node: &mut Node, from: i64, to: i64, added: &mut Added
         "Split" => split(node, crosses(13), crosses(18), added),
         "TopK" if crosses(10) => Err("its count became an input".to_owned()),
         "Softmax" | "LogSoftmax" | "Hardmax" if crosses(13) => softmax(model, node),
-        "Upsample" if crosses(10) => upsample(node, from, added),
+        "Upsample" if crosses(10) => upsample(node, from, to, added),
+        "BatchNormalization" if crosses(9) => match node.attributes.remove("spatial") {
+            Some(Attribute::Int(0)) => Err("it normalizes each place by itself, which newer sets cannot say".to_owned()),
+            _ => Ok(()),
+        },
+        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "And" | "Or" | "Equal" | "Greater" | "Less" if crosses(7) => {
+            Err("its broadcasting is that of operator sets before 7".to_owned())
+        }
+        "If" | "Loop" | "Scan" => Err("the graphs inside it are not raised yet".to_owned()),
         "Resize" if from < 11 && to >= 11 => resize_from_10(node, added),
         // Not crossed: the form is the same on both sides.
         "Squeeze" | "Unsqueeze" | "ReduceSum" | "Slice" | "Clip" | "Dropout" | "Pad" | "TopK" | "Softmax" | "LogSoftmax"
-        | "Hardmax" | "Resize" => Ok(()),
-        op if UNCHANGED.contains(&op) => Ok(()),
+        | "Hardmax" | "Resize" | "BatchNormalization" => Ok(()),
+        op if UNCHANGED.split_whitespace().any(|known| known == op) => Ok(()),
         _ => Err("its meaning may differ there and we do not know how".to_owned()),
     }
 }
 
+/// The first output's name with `what` behind it and a mark that no exporter writes.
 fn added_name(node: &Node, what: &str) -> Wire {
     let output = node.outputs.iter().flatten().next().map_or("node", |w| &**w);
-    Wire::from(format!("{output}_{what}"))
+    Wire::from(format!("{output}_{what}.upgraded"))
 }
 
 fn place(node: &mut Node, index: usize, wire: Wire) {
@@ -229,14 +152,18 @@ fn split(node: &mut Node, sizes_become_input: bool, count_needed: bool, added: &
 /// `axis` itself is normalized (default −1). The two agree where `axis` is the last.
 fn softmax(model: &Model, node: &mut Node) -> Result<(), String> {
     let axis = node.int("axis").unwrap_or(1);
-    let rank = node
+    let shape = node
         .input(0)
         .and_then(|w| model.facts.get(w))
         .or_else(|| node.output(0).and_then(|w| model.facts.get(w)))
-        .and_then(|f| f.shape.as_ref())
-        .map(|s| s.len() as i64);
-    match rank {
-        Some(rank) if axis == rank - 1 || axis == -1 => {
+        .and_then(|f| f.shape.as_ref());
+    // The axes behind `axis` hold one value each, or there are none.
+    let is_last = |s: &Vec<Dim>| {
+        let axis = usize::try_from(if axis < 0 { axis + s.len() as i64 } else { axis }).unwrap_or(usize::MAX);
+        s.get(axis.saturating_add(1)..).is_some_and(|rest| rest.iter().all(|d| d.known() == Some(1)))
+    };
+    match shape {
+        Some(shape) if is_last(shape) => {
             node.attributes.insert("axis".to_owned(), Attribute::Int(axis));
             Ok(())
         }
@@ -245,7 +172,7 @@ fn softmax(model: &Model, node: &mut Node) -> Result<(), String> {
     }
 }
 
-fn upsample(node: &mut Node, from: i64, added: &mut Added) -> Result<(), String> {
+fn upsample(node: &mut Node, from: i64, to: i64, added: &mut Added) -> Result<(), String> {
     let scales = if from < 9 {
         let Some(Attribute::Floats(scales)) = node.attributes.remove("scales") else {
             return Err("it has no scales".to_owned());
@@ -259,7 +186,7 @@ fn upsample(node: &mut Node, from: i64, added: &mut Added) -> Result<(), String>
     node.op = "Resize".to_owned();
     node.inputs.truncate(1);
     node.inputs.push(Some(scales));
-    resize_from_10(node, added)
+    if to >= 11 { resize_from_10(node, added) } else { Ok(()) }
 }
 
 /// Resize of opset 10 has inputs X, scales; from opset 11 on X, roi, scales, and must name the old

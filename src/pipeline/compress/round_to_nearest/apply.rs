@@ -27,7 +27,7 @@ impl Technique for RoundToNearest {
         match plan.treatment.weights {
             Scheme::Float(FloatFormat::F32) => {}
             Scheme::Float(FloatFormat::F16) => {
-                let bytes: Vec<u8> = work.weights.iter().flat_map(|w| f16::from_f32(*w).to_le_bytes()).collect();
+                let bytes: Vec<u8> = work.weights.iter().flat_map(|w| half(*w).to_le_bytes()).collect();
                 round_to_half(&mut work.weights);
                 let tensor = Tensor::from_bytes(DType::F16, plan.layer.shape.clone(), bytes).map_err(fail)?;
                 work.stored = Some(StoredWeight::Float16(tensor));
@@ -44,8 +44,13 @@ impl Technique for RoundToNearest {
 
 pub(in crate::pipeline::compress) fn round_to_half(weights: &mut [f32]) {
     for weight in weights {
-        *weight = f16::from_f32(*weight).to_f32();
+        *weight = half(*weight).to_f32();
     }
+}
+
+/// Nearest even; what lies outside the range becomes the largest value, not infinity.
+fn half(weight: f32) -> f16 {
+    f16::from_f32(weight.clamp(f16::MIN.to_f32(), f16::MAX.to_f32()))
 }
 
 /// Width and symmetry of an integer grid.

@@ -135,6 +135,9 @@ impl PicturePlan {
     /// and the model's input.
     pub(super) fn new(settings: &Preprocess, first: (usize, usize), gray: bool, input: &Port) -> Result<Self, LoadError> {
         let (resize, crop) = (settings.resize.map(|n| n as usize), settings.crop.map(|n| n as usize));
+        if first.0 == 0 || first.1 == 0 {
+            return Err(LoadError::Shape { reason: format!("the pictures are empty: {} by {} pixels", first.0, first.1) });
+        }
         let (width, height) = size_after(first, resize, crop).ok_or_else(|| too_small(first, resize, crop))?;
         let free = [Dim::Unknown, Dim::Unknown, Dim::Unknown];
         let axes = input.fact.shape.as_deref().map_or(&free[..], |shape| shape.get(1..).unwrap_or_default());

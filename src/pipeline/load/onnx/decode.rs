@@ -72,9 +72,9 @@ fn decode(bytes: Bytes, path: &Path, map: Option<&MappedFile>, ctx: &Ctx) -> Res
 
 fn warn_about_versions(shell: &ModelProto, model: &Model, path: &Path, ctx: &Ctx) {
     let subject = path.display().to_string();
-    if !(7..=23).contains(&model.opset()) {
+    if !(7..=25).contains(&model.opset()) {
         let message = format!(
-            "operator set {} is outside the versions that Lapidary is tested with (7 to 23); results may differ",
+            "operator set {} is outside the versions that Lapidary is tested with (7 to 25); results may differ",
             model.opset()
         );
         ctx.warn(subject.clone(), message);

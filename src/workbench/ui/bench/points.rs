@@ -82,9 +82,15 @@ impl Bench {
                     more = true;
                 }
             }
-            let newest = self.reports.iter().rev().filter(|r| r.recipe == name);
-            let best = newest.clone().find(|r| r.recipe_key == point.key).or_else(|| newest.clone().next());
-            point.measured = best.map(|r| Measured { report: Arc::clone(r), stale: r.recipe_key != point.key });
+            // Marks stand beside each other, so they must be of the same samples: those of the fullest
+            // and newest report. A report of a few samples, or of data from before a change, is stale.
+            let measured = self.reports.iter().rev().filter(|r| r.split == "evaluate");
+            let data = measured.clone().rev().max_by_key(|r| r.samples).map(|r| r.samples);
+            let data = data.and_then(|n| measured.clone().find(|r| r.samples == n)).map(|r| r.data_key.as_str());
+            let holds = |r: &Report| r.recipe_key == point.key && Some(r.data_key.as_str()) == data;
+            let newest = measured.filter(|r| r.recipe == name);
+            let best = newest.clone().find(|r| holds(r)).or_else(|| newest.clone().next());
+            point.measured = best.map(|r| Measured { report: Arc::clone(r), stale: !holds(r) });
             self.points.push(point);
         }
         more
