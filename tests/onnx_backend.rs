@@ -1,7 +1,7 @@
 //! The operators against the vectors of the ONNX project's own backend tests, as far as the
 //! executor knows the operators. Needs the corpus: `LAPIDARY_CORPUS`, else `../shared/data`; skips without.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test says what it finds and fails where it must")]
+#![expect(clippy::unwrap_used, reason = "a test says what it finds and fails where it must")]
 
 use lapidary::engine::Ctx;
 use lapidary::engine::exec::{ExecError, Executor, Request, prepare};

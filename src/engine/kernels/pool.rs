@@ -37,23 +37,47 @@ pub enum Pooling {
     AveragePadded,
 }
 
-/// Pools planes one by one: input `[planes, D, H, W]`, output `[planes, …]`, row-major. Each output
-/// takes its taps in row-major order.
+/// Pools planes one by one: input `[planes, D, H, W]`, output `[planes, …]`, row-major. A window's rows
+/// are joined first, then the columns of what they gave: the order of a sum is fixed.
 pub fn pool(window: &Window, kind: Pooling, input: &[f32], output: &mut [f32]) {
     let (from, to) = (window.input.iter().product::<usize>(), window.output.iter().product::<usize>());
     if from == 0 || to == 0 {
         return;
     }
-    let counts = counts(window, kind);
-    let work = |(to, from): (&mut [f32], &[f32])| plane(window, kind, &counts, from, to);
+    let taps = Taps::new(window, kind);
+    let work = |to_all: &mut [f32], from_all: &[f32]| {
+        let mut line = vec![0.0; window.input[2]];
+        for (to, from) in to_all.chunks_mut(to).zip(from_all.chunks(from)) {
+            plane(window, kind, &taps, from, to, &mut line);
+        }
+    };
     if output.len() * window.kernel.iter().product::<usize>() < 1 << 16 || is_serial() {
-        output.chunks_mut(to).zip(input.chunks(from)).for_each(work);
+        work(output, input);
     } else {
         // Several planes per task: a plane alone may be tiny.
         let many = (1_usize << 14).div_ceil(to);
-        output.par_chunks_mut(to * many).zip(input.par_chunks(from * many)).for_each(|(to_all, from_all)| {
-            to_all.chunks_mut(to).zip(from_all.chunks(from)).for_each(work);
-        });
+        output.par_chunks_mut(to * many).zip(input.par_chunks(from * many)).for_each(|(to, from)| work(to, from));
+    }
+}
+
+/// What is the same for every plane.
+struct Taps {
+    /// Per axis and tap, the outputs whose tap lies inside the input.
+    inside: [Vec<(usize, usize)>; 3],
+    /// The divisor of every output; empty for maxima.
+    counts: Vec<f32>,
+}
+
+impl Taps {
+    fn new(window: &Window, kind: Pooling) -> Self {
+        let inside = std::array::from_fn(|a| (0..window.kernel[a]).map(|k| window.inside(a, k)).collect());
+        Self { inside, counts: counts(window, kind) }
+    }
+
+    /// Places along axis `a` that output `i` reads.
+    fn places<'t>(&'t self, window: &'t Window, a: usize, i: usize) -> impl Iterator<Item = usize> + Clone + 't {
+        let taps = self.inside[a].iter().enumerate().filter(move |(_, (first, last))| (*first..*last).contains(&i));
+        taps.map(move |(k, _)| i * window.stride[a] + k * window.dilation[a] - window.pad[a])
     }
 }
 
@@ -78,45 +102,55 @@ fn counts(window: &Window, kind: Pooling) -> Vec<f32> {
     d.iter().flat_map(|d| h.iter().map(move |h| d * h)).flat_map(|dh| w.iter().map(move |w| (dh * w).max(1) as f32)).collect()
 }
 
-fn plane(window: &Window, kind: Pooling, counts: &[f32], from: &[f32], to: &mut [f32]) {
-    to.fill(if kind == Pooling::Max { f32::NEG_INFINITY } else { 0.0 });
-    for kd in 0..window.kernel[0] {
-        let (d0, d1) = window.inside(0, kd);
-        for d in d0..d1 {
-            let source_d = d * window.stride[0] + kd * window.dilation[0] - window.pad[0];
-            for kh in 0..window.kernel[1] {
-                let (h0, h1) = window.inside(1, kh);
-                for h in h0..h1 {
-                    let source_h = h * window.stride[1] + kh * window.dilation[1] - window.pad[1];
-                    let line = &from[(source_d * window.input[1] + source_h) * window.input[2]..][..window.input[2]];
-                    let row = &mut to[(d * window.output[1] + h) * window.output[2]..][..window.output[2]];
-                    row_taps(window, kind, line, row);
-                }
+fn plane(window: &Window, kind: Pooling, taps: &Taps, from: &[f32], to: &mut [f32], line: &mut [f32]) {
+    let start = if kind == Pooling::Max { f32::NEG_INFINITY } else { 0.0 };
+    let [_, height, width] = window.input;
+    for (index, row) in to.chunks_mut(window.output[2]).enumerate() {
+        let (d, h) = (index / window.output[1], index % window.output[1]);
+        line.fill(start);
+        for d in taps.places(window, 0, d) {
+            for h in taps.places(window, 1, h) {
+                join(kind, line, &from[(d * height + h) * width..][..width]);
             }
         }
+        row.fill(start);
+        for (kw, &(first, last)) in taps.inside[2].iter().enumerate().filter(|(_, (first, last))| first < last) {
+            let begin = first * window.stride[2] + kw * window.dilation[2] - window.pad[2];
+            join_every(kind, &mut row[first..last], &line[begin..], window.stride[2]);
+        }
     }
-    for (v, n) in to.iter_mut().zip(counts) {
+    for (v, n) in to.iter_mut().zip(&taps.counts) {
         *v /= n;
     }
 }
 
-fn row_taps(window: &Window, kind: Pooling, line: &[f32], row: &mut [f32]) {
-    let s = window.stride[2];
-    for kw in 0..window.kernel[2] {
-        let (first, last) = window.inside(2, kw);
-        if first == last {
-            continue;
+/// The larger; a NaN wins, as everywhere else. Written so that it compiles to a selection.
+fn larger(a: f32, b: f32) -> f32 {
+    if b > a || b.is_nan() { b } else { a }
+}
+
+fn join(kind: Pooling, to: &mut [f32], from: &[f32]) {
+    if kind == Pooling::Max {
+        for (v, x) in to.iter_mut().zip(from) {
+            *v = larger(*v, *x);
         }
-        let start = first * s + kw * window.dilation[2] - window.pad[2];
-        let taps = line[start..].iter().step_by(s);
-        if kind == Pooling::Max {
-            // A NaN wins, as everywhere else.
-            for (v, x) in row[first..last].iter_mut().zip(taps) {
-                // Written so that it compiles to a selection, not a branch.
-                *v = if *x > *v || x.is_nan() { *x } else { *v };
+    } else {
+        for (v, x) in to.iter_mut().zip(from) {
+            *v += *x;
+        }
+    }
+}
+
+fn join_every(kind: Pooling, to: &mut [f32], from: &[f32], step: usize) {
+    match (step, kind) {
+        (1, _) => join(kind, to, from),
+        (_, Pooling::Max) => {
+            for (v, x) in to.iter_mut().zip(from.iter().step_by(step)) {
+                *v = larger(*v, *x);
             }
-        } else {
-            for (v, x) in row[first..last].iter_mut().zip(taps) {
+        }
+        _ => {
+            for (v, x) in to.iter_mut().zip(from.iter().step_by(step)) {
                 *v += *x;
             }
         }
