@@ -140,6 +140,9 @@ fn the_example_projects_open() {
     let mut opened_any = false;
     for entry in std::fs::read_dir(root).unwrap() {
         let folder = entry.unwrap().path();
+        if !folder.is_dir() {
+            continue;
+        }
         let (_, opened) = work::open(&folder, &ctx).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
         for name in opened.document.recipe_names() {
             opened.plan(&*opened.document.recipe(&name).unwrap()).unwrap();
@@ -210,8 +213,9 @@ fn square_weights_taken_names_and_fixed_batches_come_out_right() {
     let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(1).unwrap());
     let new = work::NewProject {
         model: square_model(folder.path()),
-        // Not a multiple of the batch of four.
+        // Not a multiple of the batch of four. The same samples calibrate: nothing is clipped.
         evaluate: Some(samples(folder.path(), 30)),
+        calibrate: Some(samples(folder.path(), 30)),
         ..work::NewProject::default()
     };
     let (_, opened) = work::init(&folder.path().join("p"), &new, &ctx).unwrap();
