@@ -1,5 +1,6 @@
 //! The whole way on the sample that comes with the program: load, plan, calibrate, compress,
 //! evaluate, compare, export, reopen.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use lapidary::engine::Ctx;
 use lapidary::pipeline::compare;
@@ -145,9 +146,9 @@ fn the_example_projects_open() {
         }
         let (_, opened) = work::open(&folder, &ctx).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
         for name in opened.document.recipe_names() {
-            opened.plan(&*opened.document.recipe(&name).unwrap()).unwrap();
+            opened.plan(&opened.document.recipe(&name).unwrap()).unwrap();
         }
-        assert!(opened.dataset(Split::Evaluate, None, &ctx).unwrap().len() > 0);
+        assert!(!opened.dataset(Split::Evaluate, None, &ctx).unwrap().is_empty());
         assert_eq!(ctx.take_warnings(), [], "{}", folder.display());
         opened_any = true;
     }
@@ -177,7 +178,7 @@ fn square_model(folder: &Path) -> std::path::PathBuf {
         domain: String::new(),
         inputs: inputs.map(|w| Some(wire(w))).to_vec(),
         outputs: vec![Some(wire(output))],
-        attributes: Default::default(),
+        attributes: std::collections::BTreeMap::default(),
     };
     let model = Model {
         name: "square".to_owned(),
