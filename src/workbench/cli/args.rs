@@ -39,7 +39,7 @@ pub(super) enum Verb {
     Ui {
         /// Folder of a project
         project: Option<PathBuf>,
-        /// Render each workspace to FOLDER/<workspace>.png and exit; needs no display
+        /// Render each workspace to FOLDER as PNG files and exit; needs no display
         #[arg(long, value_name = "FOLDER")]
         screenshots: Option<PathBuf>,
     },

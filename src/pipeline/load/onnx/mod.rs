@@ -1,4 +1,4 @@
-//! ONNX: the messages of the format, and both ways between them and a [`Model`].
+//! ONNX: the messages of the format, and both ways between them and a [`crate::engine::graph::Model`].
 //!
 //! What was read is kept as [`OnnxSource`], so that writing a model again changes only what was
 //! changed in it: names, documentation, annotations and fields unknown to us survive.
