@@ -134,6 +134,7 @@ fn drawing_over_cells_sets_several_layers_in_one_step() {
     window.harness.drop_at(from + egui::vec2(0.0, 52.0));
     window.harness.run_steps(3);
     assert_eq!([window.bits(0), window.bits(1), window.bits(2), window.bits(3)], [3, 3, 3, 8]);
+    assert_eq!(window.harness.state().bench().unwrap().selection.primary(), Some(2), "the inspector follows the pointer");
     window.press(Modifiers::COMMAND, Key::Z);
     assert_eq!([window.bits(0), window.bits(1), window.bits(2)], [8, 8, 8], "a drag is one step");
 }

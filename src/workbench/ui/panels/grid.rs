@@ -429,6 +429,8 @@ fn heat_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: Opti
         if heat_cell(ui, rect, ui.scope_id().with(("heat", index, bits)), view.tokens, &cell) {
             let change = Change { weights: Some(plan.wanted.weights.with_bits(bits)), ..Change::default() };
             acts.push(Act::Drag(Edit::Treat { layers: vec![plan.layer.name.clone()], change }));
+            // The inspector shows what the pointer changes.
+            acts.push(Act::Select { layer: index, how: Pick::Only });
         }
     }
 }
