@@ -141,3 +141,43 @@ fn files_of_the_future_and_dangerous_places_are_refused() {
     fs::write(&ron, fs::read_to_string(&ron).unwrap().replace("version: 1", "version: 8")).unwrap();
     fails(1, &["plan", place, "--recipe", "int8"], &["version 8", "newer Lapidary"]);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_answer_that_cannot_be_written_is_no_success() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_lapidary")).args(["inspect", MODEL, "--quiet"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("standard output"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn new_calibration_data_make_old_reports_worthless() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("ranges");
+    fs::create_dir(&data).unwrap();
+    let take = |from: &str| {
+        for file in fs::read_dir(from).unwrap() {
+            let file = file.unwrap().path();
+            fs::copy(&file, data.join(file.file_name().unwrap())).unwrap();
+        }
+    };
+    take(CALIBRATE);
+    let path = folder.path().join("p");
+    let place = path.to_str().unwrap();
+    json(
+        &[&["init", place, "--model", MODEL, "--evaluate", EVALUATE, "--calibrate", data.to_str().unwrap()], &PREPROCESS[..]]
+            .concat(),
+    );
+    let kl = |answer: &serde_json::Value| answer["recipes"][0]["fidelity"]["kl_mean"].as_f64().unwrap();
+    let reports = || fs::read_dir(path.join("reports")).unwrap().count();
+    let first = kl(&json(&["compare", place, "int8", "--limit", "60"]));
+    assert_eq!(
+        (kl(&json(&["compare", place, "int8", "--limit", "60"])), reports()),
+        (first, 1),
+        "a report that holds is used again"
+    );
+    take(EVALUATE);
+    assert_ne!(kl(&json(&["compare", place, "int8", "--limit", "60"])), first);
+    assert_eq!(reports(), 2);
+}

@@ -62,3 +62,30 @@ fn keyword_spotting_survives_eight_bits() {
     assert_eq!(report.samples, 400, "every fifth sample calibrates and is not measured");
     assert!(report.drop_points().unwrap() <= 1.5 && report.fidelity.kl_mean <= 0.006, "{report:?}");
 }
+
+#[test]
+fn a_raised_operator_set_changes_no_output() {
+    use lapidary::engine::exec::{Executor, Request, prepare};
+    use lapidary::engine::graph::passes::upgrade_opset;
+    use lapidary::engine::random::Random;
+    use lapidary::engine::tensor::Value;
+    let Some(corpus) = corpus() else { return };
+    let ctx = Ctx::new(2).unwrap();
+    for (file, set) in [("mnist_cntk/opt-mnist", 8), ("ultraface_slim/version-slim-320", 9), ("yunet_n/yunet_n_320_320", 11)] {
+        let path = corpus.join("models").join(file).with_extension("onnx");
+        let model = prepare(&lapidary::pipeline::load::model(&path, &ctx).unwrap().model).unwrap();
+        let raised = upgrade_opset(&model, 25).unwrap();
+        assert_eq!((model.opset(), raised.opset()), (set, 25), "{file}");
+        let port = model.data_input().unwrap();
+        let shape = port.fact.known_shape().unwrap();
+        let mut random = Random::new(3);
+        let values = (0..shape.iter().product()).map(|_| random.normal()).collect();
+        let feeds = [(port.wire.clone(), Value::from_f32(values, &shape).unwrap())];
+        let outputs = |model| -> Vec<Vec<f32>> {
+            let executor = Executor::new(model, &Request::default()).unwrap();
+            executor.run(&feeds, &ctx, &mut |_, _| {}).unwrap().iter().map(|(_, v)| v.to_f32().unwrap()).collect()
+        };
+        let (before, after) = (outputs(&model), outputs(&raised));
+        assert!(before == after && before.iter().flatten().any(|v| *v != 0.0), "{file}");
+    }
+}

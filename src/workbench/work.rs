@@ -38,7 +38,7 @@ pub enum WorkError {
     Evaluate(#[from] EvaluateError),
     #[error(transparent)]
     Export(#[from] ExportError),
-    #[error("the project has no evaluation data; add some with `lapidary init … --evaluate DATA` or in the Load workspace")]
+    #[error("the project has no evaluation data; make one that has with `lapidary init … --evaluate DATA`")]
     NoData,
     #[error("{path} holds weights without a graph; to compress and evaluate, open the network as ONNX", path = path.display())]
     NoGraph { path: PathBuf },

@@ -4,7 +4,7 @@
 
 use super::data::floats;
 use super::plan::{Draft, Work};
-use crate::engine::graph::{Model, Node, Wire};
+use crate::engine::graph::{Model, Node, Wire, is_elementwise};
 use crate::engine::tensor::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -78,7 +78,7 @@ impl View<'_> {
             "MatMul" => self.multiplies(node),
             "Gather" if self.is_fixed(node, 0) => self.is_rows(node.input(1)) && node.int("axis").unwrap_or(0) == 0,
             _ if !rest_fixed || !self.is_rows(data) => false,
-            op if PER_SAMPLE.contains(&op) => true,
+            op if is_elementwise(op) || PER_SAMPLE.contains(&op) => true,
             "Gather" | "Split" | "ArgMax" | "ArgMin" => self.is_inner(data, node.int("axis").unwrap_or(0)),
             "Gemm" => node.int("transA").unwrap_or(0) == 0 && self.repeats(node.input(2), 2),
             "Flatten" => node.int("axis").unwrap_or(1) == 1,
@@ -166,44 +166,12 @@ fn reshapes_rows(shape: &[i64]) -> bool {
     }
 }
 
-/// Operators that never mix samples, with their other inputs constant.
-const PER_SAMPLE: [&str; 48] = [
-    "Relu",
-    "Clip",
-    "Sigmoid",
-    "Tanh",
-    "HardSigmoid",
-    "HardSwish",
-    "LeakyRelu",
-    "Elu",
-    "Selu",
-    "Celu",
-    "ThresholdedRelu",
-    "Softplus",
-    "Softsign",
-    "Mish",
-    "Gelu",
-    "Erf",
-    "Exp",
-    "Log",
-    "Sqrt",
-    "Reciprocal",
-    "Floor",
-    "Ceil",
-    "Round",
-    "Sin",
-    "Cos",
-    "Tan",
-    "Atan",
-    "Neg",
-    "Abs",
-    "Sign",
-    "Not",
-    "IsNaN",
-    "IsInf",
-    "Identity",
+/// Further operators that never mix samples, with their other inputs constant.
+const PER_SAMPLE: [&str; 13] = [
+    "InstanceNormalization",
+    "GroupNormalization",
+    "LRN",
     "Dropout",
-    "Cast",
     "Conv",
     "ConvTranspose",
     "MaxPool",
@@ -211,9 +179,6 @@ const PER_SAMPLE: [&str; 48] = [
     "GlobalAveragePool",
     "GlobalMaxPool",
     "BatchNormalization",
-    "InstanceNormalization",
-    "GroupNormalization",
-    "LRN",
     "DepthToSpace",
     "SpaceToDepth",
 ];

@@ -3,6 +3,7 @@
 
 mod layers;
 mod lower;
+mod operators;
 mod order;
 pub mod passes;
 mod patch;
@@ -11,6 +12,7 @@ mod window;
 pub use layers::{Layer, LayerKind, layers};
 pub use lower::{LoweredLayer, RoundedInput, ScaleLayout, StoredWeight, lower};
 
+pub use operators::is_elementwise;
 pub use order::{consumers, producers, reads, topological};
 pub use patch::Patch;
 pub use window::{Auto, WindowAxes, slice_places, transposed_axes, window_axes};

@@ -65,12 +65,8 @@ pub fn run(model: &Model, wires: &BTreeSet<Wire>, data: &Dataset, ctx: &Ctx) -> 
     let all: Vec<usize> = (0..data.len()).collect();
     for indices in all.chunks(batch) {
         ctx.check()?;
-        // A model of fixed batch size gets whole batches; a sample twice does not move a range.
-        let mut fed = indices.to_vec();
-        if let (Some(size), Some(&last)) = (executor.fixed_batch(), indices.last()) {
-            fed.resize(size.max(indices.len()), last);
-        }
-        let samples = data.batch(&fed, ctx)?;
+        // A sample twice, to fill a batch, does not move a range.
+        let samples = data.batch(&Dataset::whole_batch(indices, executor.fixed_batch()), ctx)?;
         if wires.contains(&input) {
             statistics.observe(&input, &samples)?;
         }

@@ -1,7 +1,6 @@
 //! The errors of single layers: alone, and with everything before them compressed too.
 
 use super::report::LayerError;
-use super::run::whole_batch;
 use super::{EvaluateError, Subjects};
 use crate::engine::Ctx;
 use crate::engine::exec::{Executor, Request};
@@ -39,7 +38,7 @@ pub(super) fn layer_errors(
     let all: Vec<usize> = (0..samples).collect();
     for indices in all.chunks(batch) {
         ctx.check()?;
-        let values = data.batch(&whole_batch(indices, reference.fixed_batch()), ctx)?;
+        let values = data.batch(&Dataset::whole_batch(indices, reference.fixed_batch()), ctx)?;
         let mut seen: BTreeMap<Wire, Value> = BTreeMap::from([(input.clone(), values.clone())]);
         run(&reference, "original", &input, &values, ctx, &mut |w, v| {
             seen.insert(w.clone(), v.clone());

@@ -59,7 +59,7 @@ pub fn run(subjects: &Subjects<'_>, data: &Dataset, settings: &Settings, ctx: &C
     let all: Vec<usize> = (0..data.len()).collect();
     for indices in all.chunks(batch) {
         ctx.check()?;
-        let values = data.batch(&whole_batch(indices, original.fixed_batch()), ctx)?;
+        let values = data.batch(&Dataset::whole_batch(indices, original.fixed_batch()), ctx)?;
         let before = first_output("original", &original, &input, &values, ctx)?;
         let after = first_output("compressed", &variant, &input, &values, ctx)?;
         let labels = data.labels.as_ref().map(|l| indices.iter().map(|i| l[*i]).collect::<Vec<_>>());
@@ -97,15 +97,6 @@ pub fn run(subjects: &Subjects<'_>, data: &Dataset, settings: &Settings, ctx: &C
         seconds: started.elapsed().as_secs_f64(),
         unix_time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
     })
-}
-
-/// A model of fixed batch size gets whole batches: the last sample stands in for those that lack.
-pub(super) fn whole_batch(indices: &[usize], fixed: Option<usize>) -> Vec<usize> {
-    let mut fed = indices.to_vec();
-    if let (Some(size), Some(&last)) = (fixed, indices.last()) {
-        fed.resize(size.max(indices.len()), last);
-    }
-    fed
 }
 
 fn executor(which: &'static str, model: &Model) -> Result<Executor, EvaluateError> {

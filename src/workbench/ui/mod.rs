@@ -38,8 +38,8 @@ const SESSION_KEY: &str = "session";
 #[derive(Debug, thiserror::Error)]
 pub enum UiError {
     #[error(
-        "the window cannot be opened: {0}; without a display, `lapidary run` does the same work and `lapidary --help` lists the rest"
-    )]
+        "the window cannot be opened: {reason}; without a display, `lapidary run` does the same work and `lapidary --help` lists the rest"
+        , reason = without_place(&.0.to_string()))]
     Window(#[from] eframe::Error),
     #[error("threads cannot be started: {0}")]
     Threads(#[from] rayon::ThreadPoolBuildError),
@@ -76,4 +76,10 @@ pub fn run(open: Option<PathBuf>, threads: usize) -> Result<(), UiError> {
         Ok(Box::new(app))
     });
     Ok(eframe::run_native("Lapidary", options, make)?)
+}
+
+/// What the windowing library says, without the place in its source that it says it from.
+fn without_place(message: &str) -> String {
+    let told = message.find(".rs:").and_then(|at| message[at..].find(": ").map(|end| &message[at + end + 2..]));
+    told.unwrap_or(message).trim_end_matches('.').to_owned()
 }

@@ -3,7 +3,7 @@
 
 use super::contents::{Entry, contents};
 use super::shapes_windows as windows;
-use crate::engine::graph::{Attribute, Dim, Fact, Model, Node, Wire};
+use crate::engine::graph::{Attribute, Dim, Fact, Model, Node, Wire, is_elementwise};
 use crate::engine::tensor::{DType, Tensor};
 use std::collections::BTreeMap;
 
@@ -212,56 +212,21 @@ fn shapes(node: &Node, known: &Known) -> Option<Vec<Option<Shape>>> {
             Some(vec![Some(shape), Some(rows.clone()), Some(rows)])
         }
         "BatchNormalization" => one(of(0)),
-        op if KEEPING.contains(&op) => one(of(0)),
+        op if is_elementwise(op) || KEEPING.contains(&op) => one(of(0)),
         _ => None,
     }
 }
 
-/// Operators whose output has the shape of their first input.
-const KEEPING: [&str; 47] = [
-    "Relu",
-    "Clip",
-    "Sigmoid",
-    "Tanh",
-    "HardSigmoid",
-    "HardSwish",
-    "LeakyRelu",
-    "Elu",
-    "Selu",
-    "Celu",
-    "ThresholdedRelu",
-    "Softplus",
-    "Softsign",
-    "Mish",
-    "Gelu",
-    "Erf",
-    "Exp",
-    "Log",
-    "Sqrt",
-    "Reciprocal",
-    "Floor",
-    "Ceil",
-    "Round",
-    "Sin",
-    "Cos",
-    "Tan",
-    "Atan",
-    "Neg",
-    "Abs",
-    "Sign",
-    "Not",
-    "IsNaN",
-    "IsInf",
-    "Identity",
-    "Cast",
+/// Further operators whose output has the shape of their first input.
+const KEEPING: [&str; 12] = [
+    "InstanceNormalization",
+    "GroupNormalization",
+    "LRN",
     "CastLike",
     "Softmax",
     "LogSoftmax",
-    "InstanceNormalization",
-    "GroupNormalization",
     "RMSNormalization",
     "LpNormalization",
-    "LRN",
     "QuantizeLinear",
     "DequantizeLinear",
     "CumSum",

@@ -307,6 +307,17 @@ impl Dataset {
         fixed.unwrap_or_else(|| (1_000_000 / values).clamp(1, 64)).max(1)
     }
 
+    /// The samples to feed for `indices`: a model of fixed batch size gets whole batches, in which the
+    /// last sample stands in for those that lack.
+    #[must_use]
+    pub fn whole_batch(indices: &[usize], fixed: Option<usize>) -> Vec<usize> {
+        let mut fed = indices.to_vec();
+        if let (Some(size), Some(&last)) = (fixed, indices.last()) {
+            fed.resize(size.max(indices.len()), last);
+        }
+        fed
+    }
+
     /// `count` samples spread evenly over the set, or all of it.
     #[must_use]
     pub fn spread(&self, count: usize) -> Self {
