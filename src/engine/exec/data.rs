@@ -76,6 +76,38 @@ pub(super) fn with2<T: WithDType, U: WithDType, R>(a: &Value, b: &Value, use_it:
     with::<T, _>(a, |x| with::<U, _>(b, |y| use_it(x, y)))?
 }
 
+/// The same data with the channel axis, the second, last: a view.
+fn channels_at_end(data: &candle_core::Tensor) -> OpResult<candle_core::Tensor> {
+    let rank = data.rank();
+    let axes: Vec<usize> = if rank < 3 { (0..rank).collect() } else { [0].into_iter().chain(2..rank).chain([1]).collect() };
+    Ok(data.permute(axes)?)
+}
+
+/// [`with`] in the order `[batch, spatial axes…, channels]`: no copy for values from
+/// [`make_channels_last`].
+pub(super) fn with_channels_last<T: WithDType, R>(value: &Value, use_it: impl FnOnce(&[T]) -> R) -> OpResult<R> {
+    with(&like(value, channels_at_end(&value.data)?), use_it)
+}
+
+/// Whether the channels of one place lie side by side in memory, so that [`with_channels_last`] copies nothing.
+pub(super) fn is_channels_last(value: &Value) -> bool {
+    value.data.rank() >= 3 && channels_at_end(&value.data).is_ok_and(|data| data.is_contiguous())
+}
+
+/// A value of `shape` (`[batch, channels, spatial axes…]`) from elements in the order `[batch, spatial
+/// axes…, channels]`. It is a tensor like any other, held the way convolutions read and write fastest:
+/// whoever asks for row-major elements gets a copy.
+pub(super) fn make_channels_last<T: WithDType>(dtype: DType, values: Vec<T>, shape: &[usize]) -> OpResult<Value> {
+    let rank = shape.len();
+    if rank < 3 {
+        return make(dtype, values, shape);
+    }
+    let held: Vec<usize> = [shape[0]].into_iter().chain(shape[2..].iter().copied()).chain([shape[1]]).collect();
+    let axes: Vec<usize> = [0, rank - 1].into_iter().chain(1..rank - 1).collect();
+    let data = candle_core::Tensor::from_vec(values, held, &Device::Cpu)?.permute(axes)?;
+    Ok(Value { dtype, data })
+}
+
 pub(super) fn make<T: WithDType>(dtype: DType, values: Vec<T>, shape: &[usize]) -> OpResult<Value> {
     Ok(Value { dtype, data: candle_core::Tensor::from_vec(values, shape, &Device::Cpu)? })
 }
@@ -173,3 +205,18 @@ macro_rules! for_held {
     };
 }
 pub(super) use for_held;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_last_is_a_view() {
+        let value = make_channels_last(DType::F32, (0..12).map(|v| v as f32).collect(), &[1, 2, 2, 3]).unwrap();
+        assert!(is_channels_last(&value));
+        assert_eq!(value.shape(), [1, 2, 2, 3]);
+        assert_eq!(value.to_f32().unwrap(), [0., 2., 4., 6., 8., 10., 1., 3., 5., 7., 9., 11.]);
+        let held = with_channels_last::<f32, _>(&value, <[f32]>::to_vec).unwrap();
+        assert_eq!(held, (0..12).map(|v| v as f32).collect::<Vec<f32>>());
+    }
+}
