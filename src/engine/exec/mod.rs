@@ -3,7 +3,10 @@
 //! likes. A plan may begin and end at any wires, so that one layer or a suffix can run alone.
 
 mod data;
+mod image;
+mod layout;
 pub(in crate::engine) mod ops;
+mod places;
 mod plan;
 mod prepare;
 mod run;

@@ -3,6 +3,7 @@
 mod convolution;
 mod elementwise;
 mod index;
+mod linear;
 mod matmul;
 mod normalize;
 mod pooling;
@@ -13,6 +14,8 @@ mod shape;
 mod unary;
 
 pub(in crate::engine::exec) use convolution::PackedConv;
+pub(in crate::engine::exec) use linear::PackedProduct;
+pub(in crate::engine::exec) use pooling::pool_window;
 pub(in crate::engine::exec) use quantize::FakeQuantize;
 
 use super::data::{OpResult, fail, ints};
@@ -34,7 +37,7 @@ pub(in crate::engine::exec) struct Call<'a> {
 pub(in crate::engine::exec) type Operator = fn(&Call<'_>) -> OpResult<Vec<Value>>;
 
 /// Runs `work` on the pool, or on the calling thread alone where there is none.
-fn install<R: Send>(pool: Option<&ThreadPool>, work: impl FnOnce() -> R + Send) -> R {
+pub(in crate::engine::exec) fn install<R: Send>(pool: Option<&ThreadPool>, work: impl FnOnce() -> R + Send) -> R {
     match pool {
         Some(pool) => pool.install(work),
         None => serial(work),
