@@ -4,6 +4,7 @@
 //! page, zeroed.
 
 use super::data::{OpResult, fail, make_channels_last, with_channels_last};
+use crate::engine::kernels::aligned::Aligned;
 use crate::engine::tensor::{DType, Value};
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
@@ -14,13 +15,13 @@ const KEPT: usize = 24;
 const KEPT_BYTES: usize = 64 << 20;
 
 thread_local! {
-    static STORE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+    static STORE: RefCell<Vec<Aligned>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Values for one result. What they are at first is left over from others: write all of them.
 #[derive(Debug)]
 pub(super) struct Buffer {
-    values: Vec<f32>,
+    values: Aligned,
     len: usize,
 }
 
@@ -28,17 +29,11 @@ impl Buffer {
     /// `len` values; the smallest kept buffer that holds them, else a new one.
     pub fn new(len: usize) -> Self {
         let kept = STORE.with_borrow_mut(|store| {
-            let fitting = |v: &Vec<f32>| v.len() >= len && v.len() / 4 <= len;
+            let fitting = |v: &Aligned| v.len() >= len && v.len() / 4 <= len;
             let best = store.iter().enumerate().filter(|(_, v)| fitting(v)).min_by_key(|(_, v)| v.len());
             best.map(|(i, _)| i).map(|i| store.swap_remove(i))
         });
-        Self { values: kept.unwrap_or_else(|| vec![0.0; len]), len }
-    }
-
-    fn into_values(mut self) -> Vec<f32> {
-        let mut values = std::mem::take(&mut self.values);
-        values.truncate(self.len);
-        values
+        Self { values: kept.unwrap_or_else(|| Aligned::zeros(len)), len }
     }
 }
 
@@ -69,7 +64,7 @@ impl Deref for Buffer {
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.values[..self.len]
+        self.values.reach(self.len)
     }
 }
 
@@ -113,14 +108,11 @@ impl Held {
         }
     }
 
-    /// The value as everyone knows it; a copy where others still read the image.
+    /// The value as everyone knows it; of an image a copy.
     pub fn into_value(self) -> OpResult<Value> {
         match self {
             Self::Value(value) => Ok(value),
-            Self::Image(Image { shape, data }) => {
-                let values = Arc::try_unwrap(data).map_or_else(|shared| shared.to_vec(), Buffer::into_values);
-                make_channels_last(DType::F32, values, &shape)
-            }
+            Self::Image(image) => make_channels_last(DType::F32, image.data.to_vec(), &image.shape),
         }
     }
 

@@ -16,6 +16,8 @@ pub(super) enum Work {
     Node(Operator),
     /// Input 0 convolved; input 1, if there, added; then limits.
     Conv(Box<PackedConv>),
+    /// One convolution per input, their results side by side along the channels.
+    Beside(Vec<PackedConv>),
     Quantize(FakeQuantize),
     /// Input 0 times a constant matrix; then limits.
     Product(Box<PackedProduct>),
@@ -174,7 +176,7 @@ fn fuse(drafts: Vec<Draft>, constants: &Constants, kept: &BTreeSet<Wire>) -> Res
                 joined
             }
             None => {
-                let draft = pack(draft, constants)?;
+                let draft = join_beside(pack(draft, constants)?, &mut done, &made, &alone);
                 join_flatten(draft, &mut done, &made, &alone)
             }
         };
@@ -309,6 +311,24 @@ fn join_add(
     joined.inputs.push(Some(other.clone()));
     joined.outputs.clone_from(&draft.outputs);
     Some((index, joined))
+}
+
+/// `Concat` along the channels of convolutions that nobody else reads: they write to their places in it.
+fn join_beside(draft: Draft, done: &mut [Option<Draft>], made: &BTreeMap<Wire, usize>, alone: &dyn Fn(&Wire) -> bool) -> Draft {
+    let node = &draft.node;
+    let plain = |index: &usize| matches!(&done[*index], Some(Draft { work: Work::Conv(_), inputs, .. }) if inputs.len() == 1);
+    let conv = |wire: &Option<Wire>| made.get(wire.as_ref().filter(|w| alone(w))?).copied().filter(plain);
+    let joins = matches!(draft.work, Work::Node(_)) && node.op == "Concat" && node.int("axis") == Some(1);
+    let Some(indices) = draft.inputs.iter().map(conv).collect::<Option<Vec<usize>>>().filter(|_| joins) else { return draft };
+    let mut inputs = Vec::with_capacity(indices.len());
+    let mut convs = Vec::with_capacity(indices.len());
+    for taken in indices.into_iter().filter_map(|i| done[i].take()) {
+        inputs.extend(taken.inputs);
+        if let Work::Conv(conv) = taken.work {
+            convs.push(*conv);
+        }
+    }
+    Draft { work: Work::Beside(convs), inputs, ..draft }
 }
 
 /// A product of what `Flatten` gives, and nobody else reads, takes what `Flatten` takes: an image that

@@ -2,7 +2,7 @@
 
 use super::data::{OpError, OpResult, fail, held, held_as};
 use super::image::Held;
-use super::ops::Call;
+use super::ops::{Call, run_beside};
 use super::plan::{Feed, Plan, Slot, Step, Work};
 use super::{ExecError, Executor, layout, places};
 use crate::engine::context::Ctx;
@@ -131,6 +131,7 @@ impl Plan {
         let operator = match &step.work {
             Work::Quantize(pair) => return Ok(vec![pair.run(input(0)?, pool)?]),
             Work::Conv(conv) => return Ok(vec![conv.run(input(0)?, inputs.get(1).and_then(Option::as_ref), pool)?]),
+            Work::Beside(convs) => return Ok(vec![run_beside(convs, &inputs, pool)?]),
             Work::Product(product) => return Ok(vec![Held::Value(product.run(input(0)?, pool)?)]),
             Work::Affine(affine) => match affine.run(input(0)?) {
                 Ok(done) => return Ok(vec![done]),

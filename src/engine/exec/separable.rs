@@ -63,7 +63,7 @@ impl View<'_> {
         let node = &draft.node;
         let data = draft.inputs.first().and_then(Option::as_ref);
         match draft.work {
-            Work::Conv(_) => return draft.inputs.iter().all(|w| self.is_rows(w.as_ref())),
+            Work::Conv(_) | Work::Beside(_) => return draft.inputs.iter().all(|w| self.is_rows(w.as_ref())),
             Work::Quantize(_) | Work::Affine(_) => return self.is_rows(data),
             Work::Product(_) => return self.is_rows(data) && data.and_then(|w| self.rank(w)).is_some_and(|rank| rank >= 2),
             Work::Node(_) => {}

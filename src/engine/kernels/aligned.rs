@@ -12,6 +12,7 @@ pub struct Aligned {
 }
 
 impl Aligned {
+    #[must_use]
     pub fn zeros(len: usize) -> Self {
         let mut buffer = Self::default();
         buffer.reach(len);

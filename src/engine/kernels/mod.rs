@@ -3,7 +3,7 @@
 //! the tests compare it with. Sums run in one fixed order, whatever the number of threads.
 
 pub mod affine;
-mod aligned;
+pub mod aligned;
 pub mod convolve;
 pub mod isa;
 pub mod layout;

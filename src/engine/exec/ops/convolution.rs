@@ -90,7 +90,7 @@ impl PackedConv {
         let late = residual.is_some() && fits.is_none();
         let limits = if late { (f32::NEG_INFINITY, f32::INFINITY) } else { (self.low, self.high) };
         let mut run = |input: &[f32], residual: Option<&[f32]>| {
-            let finish = Finish { low: limits.0, high: limits.1, residual };
+            let finish = Finish { low: limits.0, high: limits.1, residual, beside: None };
             install(pool, || convolve(&geometry, &self.weights, shape[0], input, finish, &mut out));
         };
         match fits {
@@ -109,6 +109,36 @@ impl PackedConv {
             }
         }
     }
+}
+
+/// Convolutions whose results lie side by side along the channels: `Concat` of what they give, written
+/// in place.
+pub(in crate::engine::exec) fn run_beside(
+    convs: &[PackedConv],
+    inputs: &[Option<Held>],
+    pool: Option<&rayon::ThreadPool>,
+) -> OpResult<Held> {
+    let inputs: Vec<&Held> = inputs.iter().flatten().collect();
+    let shapes = convs.iter().zip(&inputs).map(|(conv, x)| conv.geometry(x.shape())).collect::<OpResult<Vec<_>>>()?;
+    let Some((_, first)) = shapes.first().filter(|_| inputs.len() == convs.len()) else { return fail("an input is missing") };
+    if let Some((_, other)) = shapes.iter().find(|(_, s)| s[0] != first[0] || s[2..] != first[2..]) {
+        return fail(format!("shapes {first:?} and {other:?} cannot be joined along axis 1"));
+    }
+    if inputs.iter().any(|x| x.dtype() != DType::F32) {
+        let parts = convs.iter().zip(&inputs).map(|(conv, x)| Ok(conv.run(x, None, pool)?.into_value()?.data));
+        let data = candle_core::Tensor::cat(&parts.collect::<OpResult<Vec<_>>>()?, 1)?;
+        return Ok(Held::Value(Value { dtype: inputs[0].dtype(), data }));
+    }
+    let mut shape = first.clone();
+    shape[1] = convs.iter().map(|c| c.shape[0]).sum();
+    let mut out = Buffer::new(shape.iter().product());
+    let mut at = 0;
+    for ((conv, x), (geometry, _)) in convs.iter().zip(&inputs).zip(&shapes) {
+        let finish = Finish { low: conv.low, high: conv.high, residual: None, beside: Some((shape[1], at)) };
+        x.with_channels_last(|x| install(pool, || convolve(geometry, &conv.weights, shape[0], x, finish, &mut out)))?;
+        at += conv.shape[0];
+    }
+    Ok(Held::Image(Image::new(shape, out)))
 }
 
 fn conv(c: &Call<'_>) -> OpResult<Vec<Value>> {

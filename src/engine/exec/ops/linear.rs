@@ -105,7 +105,7 @@ impl PackedProduct {
         out_shape.push(self.n);
         let mut out = vec![0.0_f32; rows * self.n];
         let mut run = |panels: &Panels, x: &[f32]| {
-            let finish = Finish { low: self.low, high: self.high, residual: None };
+            let finish = Finish { low: self.low, high: self.high, residual: None, beside: None };
             install(pool, || cover_rows(panels, x, (rows, self.k), finish, Shared::new(&mut out)));
         };
         let dtype = x.dtype();

@@ -13,7 +13,7 @@ mod resize;
 mod shape;
 mod unary;
 
-pub(in crate::engine::exec) use convolution::PackedConv;
+pub(in crate::engine::exec) use convolution::{PackedConv, run_beside};
 pub(in crate::engine::exec) use linear::PackedProduct;
 pub(in crate::engine::exec) use pooling::pool_window;
 pub(in crate::engine::exec) use quantize::FakeQuantize;

@@ -138,7 +138,6 @@ pub fn run(g: &Geometry, rows: &Rows<'_>, groups: &[Panels], unit: Unit, finish:
             runs.push(d * g.dilation[0] * laid.plane + h * g.dilation[1] * laid.row + w * g.dilation[2] * g.in_channels);
         }
         let run = g.in_group() * if joined { g.kernel[2] } else { 1 };
-        let place = ((unit.image * g.output[0] + unit.depth) * height + from) * width;
         for (group, panels) in groups.iter().enumerate() {
             let grid = Grid {
                 data: laid.data,
@@ -149,9 +148,9 @@ pub fn run(g: &Geometry, rows: &Rows<'_>, groups: &[Panels], unit: Unit, finish:
                 width,
                 runs: &runs,
                 run,
-                out_at: place * g.out_channels + group * g.out_group(),
-                out_row: width * g.out_channels,
-                out_step: g.out_channels,
+                out_at: place * out_step + first + group * g.out_group(),
+                out_row: width * out_step,
+                out_step,
             };
             let cut = |part: usize| panels.blocks() * part / unit.part.1;
             cover(&grid, panels, (cut(unit.part.0), cut(unit.part.0 + 1)), finish, out);
@@ -172,6 +171,7 @@ pub fn cover_rows(panels: &Panels, data: &[f32], (count, depth): (usize, usize),
     let most = tile::places(panels.isa, tile::blocks(panels.blocks(), usize::MAX));
     let fitting = (PASS_BYTES / (4 * depth).max(1)).max(1).next_multiple_of(most);
     let channels = panels.channels;
+    let (out_step, first) = finish.beside.unwrap_or((channels, 0));
     let pass = |from: usize, to: usize, blocks: (usize, usize)| {
         let mut from = from;
         while from < to {
@@ -185,9 +185,9 @@ pub fn cover_rows(panels: &Panels, data: &[f32], (count, depth): (usize, usize),
                 width,
                 runs: &[0],
                 run: depth,
-                out_at: from * channels,
+                out_at: from * out_step + first,
                 out_row: 0,
-                out_step: channels,
+                out_step,
             };
             cover(&grid, panels, blocks, finish, out);
             from += width;

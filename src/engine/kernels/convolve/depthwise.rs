@@ -1,6 +1,5 @@
 //! Convolutions in which every channel has its own kernel: a vector holds channels of one place.
 
-use super::rows::Rows;
 use super::{Finish, Geometry, Unit};
 use crate::engine::kernels::isa::Isa;
 use crate::engine::kernels::tile::{Shared, limit, multiply_add};
@@ -29,9 +28,11 @@ fn vectors(isa: Isa) -> usize {
 /// Some places of a row, one vector of channels (or two).
 struct Tile<'a> {
     data: &'a [f32],
-    at: usize,
+    /// Where the first place would read a tap of no distance; may lie outside.
+    at: isize,
     step: usize,
-    taps: &'a [usize],
+    /// (distance from `at`, which tap), in order.
+    taps: &'a [(isize, usize)],
     kernels: Kernels<'a>,
     channel: usize,
     /// Channels of the last vector that are stored.
@@ -41,55 +42,105 @@ struct Tile<'a> {
     out_step: usize,
 }
 
+/// Places of a row that read the same taps along the width: `from..to`, taps `first..last`.
+struct Piece {
+    from: usize,
+    to: usize,
+    first: usize,
+    last: usize,
+}
+
+/// Outside the image a tap reads nothing; the places between the borders read all of them.
+fn pieces(g: &Geometry) -> Vec<Piece> {
+    let [.., width] = g.output;
+    let taps = |x: usize| {
+        let start = (x * g.stride[2]) as isize - g.pad[2];
+        let inside = |t: &usize| (0..g.input[2] as isize).contains(&(start + (t * g.dilation[2]) as isize));
+        let mut all = (0..g.kernel[2]).filter(inside);
+        let first = all.next();
+        first.map_or((0, 0), |f| (f, all.last().unwrap_or(f) + 1))
+    };
+    let mut pieces: Vec<Piece> = Vec::new();
+    for x in 0..width {
+        let (first, last) = taps(x);
+        match pieces.last_mut() {
+            Some(p) if (p.first, p.last) == (first, last) && p.to - p.from < PLACES => p.to = x + 1,
+            _ => pieces.push(Piece { from: x, to: x + 1, first, last }),
+        }
+    }
+    pieces
+}
+
 /// Runs one unit.
-pub fn run(g: &Geometry, rows: &Rows<'_>, kernels: &Kernels<'_>, unit: Unit, finish: Finish<'_>, out: Shared<'_>) {
-    let ([_, height, width], c) = (g.output, g.out_channels);
+pub fn run(g: &Geometry, input: &[f32], kernels: &Kernels<'_>, unit: Unit, finish: Finish<'_>, out: Shared<'_>) {
+    let c = g.out_channels;
     let lanes = kernels.isa.lanes();
-    rows.each(g, unit, |laid, (from, to)| {
-        let tap = |t: usize| {
-            let (d, h, w) = (t / (g.kernel[1] * g.kernel[2]), t / g.kernel[2] % g.kernel[1], t % g.kernel[2]);
-            d * g.dilation[0] * laid.plane + h * g.dilation[1] * laid.row + w * g.dilation[2] * c
+    let [_, height, width] = g.output;
+    let row = g.input[2] * c;
+    let (out_step, beside) = finish.beside.unwrap_or((c, 0));
+    let (size, pieces) = (g.in_plane() * c, pieces(g));
+    let data = &input[unit.image * size..][..size];
+    let mut taps = Vec::with_capacity(g.taps());
+    for y in unit.rows.0..unit.rows.1 {
+        let start = |a: usize, at: usize| (at * g.stride[a]) as isize - g.pad[a];
+        let inside = |a: usize, at: usize, tap: usize| {
+            let place = start(a, at) + (tap * g.dilation[a]) as isize;
+            (0..g.input[a] as isize).contains(&place).then_some(place)
         };
-        let taps: Vec<usize> = (0..g.taps()).map(tap).collect();
-        let first = ((unit.image * g.output[0] + unit.depth) * height + from) * width;
-        let pieces = width.div_ceil(PLACES);
-        debug_assert!(taps.is_sorted());
-        let mut channel = 0;
-        while channel < c {
-            let vectors = if c - channel > lanes { vectors(kernels.isa) } else { 1 };
-            for (row, piece) in (0..to - from).flat_map(|row| (0..pieces).map(move |piece| (row, piece))) {
-                let (start, end) = (width * piece / pieces, width * (piece + 1) / pieces);
+        let mut held = None;
+        for piece in &pieces {
+            // Most pieces of a row read the same taps.
+            let wanted = Some((piece.first, piece.last));
+            if held != wanted {
+                taps.clear();
+            }
+            for (d, h) in (0..g.kernel[0]).flat_map(|d| (0..g.kernel[1]).map(move |h| (d, h))) {
+                if held == wanted {
+                    break;
+                }
+                let (Some(z), Some(line)) = (inside(0, unit.depth, d), inside(1, y, h)) else { continue };
+                let line = (z * g.input[1] as isize + line) * row as isize;
+                taps.extend(
+                    (piece.first..piece.last)
+                        .map(|w| (line + (w * g.dilation[2] * c) as isize, (d * g.kernel[1] + h) * g.kernel[2] + w)),
+                );
+            }
+            held = wanted;
+            let place = ((unit.image * g.output[0] + unit.depth) * height + y) * width + piece.from;
+            let mut channel = 0;
+            while channel < c {
+                let vectors = if c - channel > lanes { vectors(kernels.isa) } else { 1 };
                 let tile = Tile {
-                    data: laid.data,
-                    at: laid.at + row * g.stride[1] * laid.row + start * g.stride[2] * c + channel,
+                    data,
+                    at: start(2, piece.from) * c as isize + channel as isize,
                     step: g.stride[2] * c,
                     taps: &taps,
                     kernels: *kernels,
                     channel,
                     valid: (c - channel - (vectors - 1) * lanes).min(lanes),
                     finish,
-                    out_at: (first + row * width + start) * c + channel,
-                    out_step: c,
+                    out_at: place * out_step + beside + channel,
+                    out_step,
                 };
-                run_tile(&tile, end - start, vectors, out);
+                run_tile(&tile, piece.to - piece.from, vectors, out);
+                channel += vectors * lanes;
             }
-            channel += vectors * lanes;
         }
-    });
+    }
 }
 
 fn run_tile(tile: &Tile<'_>, count: usize, vectors: usize, out: Shared<'_>) {
     let kernels = &tile.kernels;
     let lanes = kernels.isa.lanes();
-    // Taps are in order.
-    let reach = tile.taps.last().copied().unwrap_or(0) + (count - 1) * tile.step + vectors * lanes;
-    let last = tile.out_at + (count - 1) * tile.out_step + (vectors - 1) * lanes + tile.valid;
-    assert!(tile.at + reach <= tile.data.len(), "the image is too short");
-    assert!(tile.channel + vectors * lanes <= kernels.padded, "channels are missing");
-    assert!(
-        kernels.weights.len() >= tile.taps.len() * kernels.padded && kernels.bias.len() >= kernels.padded,
-        "taps are missing"
-    );
+    let channels = (vectors - 1) * lanes + tile.valid;
+    debug_assert!(tile.taps.is_sorted(), "taps are in order");
+    if let (Some(first), Some(last)) = (tile.taps.first(), tile.taps.last()) {
+        let end = tile.at + last.0 + ((count - 1) * tile.step + channels) as isize;
+        assert!(tile.at + first.0 >= 0 && end <= tile.data.len() as isize, "the image is too short");
+        assert!((last.1 + 1) * kernels.padded <= kernels.weights.len(), "taps are missing");
+    }
+    let last = tile.out_at + (count - 1) * tile.out_step + channels;
+    assert!(tile.channel + vectors * lanes <= kernels.padded && kernels.bias.len() >= kernels.padded, "channels are missing");
     assert!(last <= out.len() && tile.finish.residual.is_none_or(|r| last <= r.len()), "results reach too far");
     match kernels.isa {
         #[cfg(target_arch = "x86_64")]
@@ -111,9 +162,9 @@ fn plain(tile: &Tile<'_>, count: usize, vectors: usize, out: Shared<'_>) {
         for (lane, o) in out.iter_mut().enumerate() {
             let channel = tile.channel + lane;
             let mut sum = tile.kernels.bias[channel];
-            for (t, tap) in tile.taps.iter().enumerate() {
-                let x = tile.data[tile.at + place * tile.step + tap + lane];
-                sum = multiply_add(x, tile.kernels.weights[t * tile.kernels.padded + channel], sum);
+            for (distance, tap) in tile.taps {
+                let x = tile.data[(tile.at + distance).cast_unsigned() + place * tile.step + lane];
+                sum = multiply_add(x, tile.kernels.weights[tap * tile.kernels.padded + channel], sum);
             }
             let v = tile.finish.residual.map_or(sum, |r| sum + r[at + lane]);
             *o = limit(v, (tile.finish.low, tile.finish.high));
@@ -149,20 +200,27 @@ mod x86 {
                             sums[p][v] = bias;
                         }
                     }
-                    let mut w = kernels.weights.as_ptr().add(tile.channel);
-                    for &tap in tile.taps {
-                        let x = tile.data.as_ptr().add(tile.at + tap);
-                        for v in 0..VECTORS {
-                            let weight = $load(w.add(v * $lanes));
-                            for p in 0..PLACES {
-                                sums[p][v] = $fma($load(x.add(p * tile.step + v * $lanes)), weight, sums[p][v]);
-                            }
-                        }
-                        w = w.add(kernels.padded);
-                    }
-                    let (low, high) = ($splat(tile.finish.low), $splat(tile.finish.high));
                     let full = tile.valid == $lanes;
                     let mask = $mask(tile.valid);
+                    for &(distance, tap) in tile.taps {
+                        let x = tile.data.as_ptr().offset(tile.at + distance);
+                        let w = kernels.weights.as_ptr().add(tap * kernels.padded + tile.channel);
+                        for v in 0..VECTORS {
+                            let weight = $load(w.add(v * $lanes));
+                            // Only the last vector may be a part.
+                            if full || v + 1 < VECTORS {
+                                for p in 0..PLACES {
+                                    sums[p][v] = $fma($load(x.add(p * tile.step + v * $lanes)), weight, sums[p][v]);
+                                }
+                            } else {
+                                for p in 0..PLACES {
+                                    let x = $load_part(x.add(p * tile.step + v * $lanes), mask);
+                                    sums[p][v] = $fma(x, weight, sums[p][v]);
+                                }
+                            }
+                        }
+                    }
+                    let (low, high) = ($splat(tile.finish.low), $splat(tile.finish.high));
                     for p in 0..PLACES {
                         for v in 0..VECTORS {
                             let at = tile.out_at + p * tile.out_step + v * $lanes;

@@ -68,11 +68,14 @@ pub struct Finish<'a> {
     pub high: f32,
     /// Added before the limits; as large as the output.
     pub residual: Option<&'a [f32]>,
+    /// Where results go that lie beside others: values of a place of the output in all, and the first
+    /// that is ours.
+    pub beside: Option<(usize, usize)>,
 }
 
 impl Finish<'_> {
     /// Nothing happens.
-    pub const NONE: Self = Finish { low: f32::NEG_INFINITY, high: f32::INFINITY, residual: None };
+    pub const NONE: Self = Finish { low: f32::NEG_INFINITY, high: f32::INFINITY, residual: None, beside: None };
 }
 
 /// Weights as the inner loop reads them.
@@ -130,7 +133,8 @@ impl Weights {
     }
 }
 
-/// Convolves `batch` images. Input `[batch, D, H, W, in]`, output and residual `[batch, D, H, W, out]`.
+/// Convolves `batch` images. Input `[batch, D, H, W, in]`, output and residual `[batch, D, H, W, out]` (more
+/// values per place where [`Finish::beside`] says so).
 ///
 /// Work is shared by image, and within an image by rows and output channels where images are few;
 /// every output is one sum in a fixed order.
@@ -138,7 +142,9 @@ impl Weights {
 /// # Panics
 /// When a slice does not fit the geometry.
 pub fn convolve(g: &Geometry, weights: &Weights, batch: usize, input: &[f32], finish: Finish<'_>, output: &mut [f32]) {
-    let (in_size, out_size) = (g.in_channels * g.in_plane(), g.out_channels * g.out_plane());
+    let (step, at) = finish.beside.unwrap_or((g.out_channels, 0));
+    assert!(at + g.out_channels <= step, "the channels do not fit beside the others");
+    let (in_size, out_size) = (g.in_channels * g.in_plane(), step * g.out_plane());
     assert!(input.len() == batch * in_size && output.len() == batch * out_size, "data does not fit the geometry");
     assert!(finish.residual.is_none_or(|r| r.len() == output.len()), "the residual does not fit the output");
     assert_eq!(weights.taps, g.taps(), "weights do not fit the geometry");
@@ -153,7 +159,7 @@ pub fn convolve(g: &Geometry, weights: &Weights, batch: usize, input: &[f32], fi
             match panels.as_slice() {
                 [panels] if g.is_pointwise() => cover_rows(panels, input, (batch * g.out_plane(), g.in_channels), finish, out),
                 _ => {
-                    let rows = Rows::new(g, weights.isa, input, false);
+                    let rows = Rows::new(g, input);
                     share(g, batch, panels.iter().map(Panels::blocks).max().unwrap_or(1), |unit| {
                         dense::run(g, &rows, panels, unit, finish, out);
                     });
@@ -162,9 +168,8 @@ pub fn convolve(g: &Geometry, weights: &Weights, batch: usize, input: &[f32], fi
         }
         Kind::Depthwise { weights: kernels, bias, padded } => {
             assert!(*padded >= g.out_channels && g.in_channels == g.out_channels, "weights do not fit the geometry");
-            let rows = Rows::new(g, weights.isa, input, true);
             let kernels = depthwise::Kernels { isa: weights.isa, weights: kernels, bias, padded: *padded };
-            share(g, batch, 1, |unit| depthwise::run(g, &rows, &kernels, unit, finish, out));
+            share(g, batch, 1, |unit| depthwise::run(g, input, &kernels, unit, finish, out));
         }
     }
 }
@@ -300,7 +305,7 @@ mod tests {
                 let weights = Weights::pack(&raw, &bias, g.groups, g.out_channels, g.taps());
                 let residual: Vec<f32> = expected.iter().map(|_| random.normal()).collect();
                 let mut out = vec![9.0; expected.len()];
-                convolve(&g, &weights, batch, &input, Finish { low: 0.0, high: 6.0, residual: Some(&residual) }, &mut out);
+                convolve(&g, &weights, batch, &input, Finish { low: 0.0, high: 6.0, residual: Some(&residual), beside: None }, &mut out);
                 for (o, (e, r)) in out.iter().zip(expected.iter().zip(&residual)) {
                     assert!((o - (e + r).clamp(0.0, 6.0)).abs() < 1e-4 * e.abs().max(1.0));
                 }

@@ -2,7 +2,6 @@
 
 use super::{Geometry, Unit};
 use crate::engine::kernels::aligned::Aligned;
-use crate::engine::kernels::isa::Isa;
 use std::cell::RefCell;
 
 /// Bytes of laid-out rows that one pass takes: with weights and results beside them they stay in a
@@ -18,8 +17,6 @@ pub struct Rows<'a> {
     /// Places of a laid-out row, and planes of the kernel's depth.
     width: usize,
     planes: usize,
-    /// Values that a vector may read beyond the last channel.
-    slack: usize,
 }
 
 /// Rows ready to be read.
@@ -39,13 +36,11 @@ thread_local! {
 }
 
 impl<'a> Rows<'a> {
-    /// `slack`: vectors read over the end of a place.
-    pub fn new(g: &Geometry, isa: Isa, input: &'a [f32], slack: bool) -> Self {
+    pub fn new(g: &Geometry, input: &'a [f32]) -> Self {
         let needed = |a: usize| (g.output[a] - 1) * g.stride[a] + (g.kernel[a] - 1) * g.dilation[a] + 1;
         let inside = (0..3).all(|a| g.pad[a] == 0 && needed(a) <= g.input[a]);
-        let slack = if slack && !g.in_channels.is_multiple_of(isa.lanes()) { isa.lanes() } else { 0 };
         let planes = (g.kernel[0] - 1) * g.dilation[0] + 1;
-        Self { input, direct: inside && slack == 0, width: needed(2), planes, slack }
+        Self { input, direct: inside, width: needed(2), planes }
     }
 
     /// Calls `pass` with rows `from..to` of the unit, a few at a time.
@@ -68,7 +63,7 @@ impl<'a> Rows<'a> {
                 let to = (from + fitting).min(unit.rows.1);
                 let lines = (to - from - 1) * g.stride[1] + reach;
                 let plane = lines * row;
-                let needed = plane * self.planes + self.slack;
+                let needed = plane * self.planes;
                 let scratch = scratch.reach(needed);
                 let first = [unit.depth * g.stride[0], from * g.stride[1]];
                 fill(g, &self.input[start..start + image], first, (lines, self.width), &mut scratch[..plane * self.planes]);
