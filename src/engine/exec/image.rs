@@ -84,6 +84,10 @@ impl Image {
     pub fn channels(&self) -> usize {
         self.shape[1]
     }
+
+    pub fn places(&self) -> usize {
+        self.shape[2..].iter().product()
+    }
 }
 
 /// A value between two steps.

@@ -5,7 +5,7 @@ use super::ops::{FakeQuantize, Operator, PackedConv, PackedProduct, find};
 use super::places::Affine;
 use super::separable::is_separable;
 use super::{ExecError, MissingOperator, Request, evaluate_node};
-use crate::engine::graph::{Fact, Model, Node, Wire, reads, topological};
+use crate::engine::graph::{Dim, Fact, Model, Node, Wire, producers, reads, topological};
 use crate::engine::tensor::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -74,7 +74,7 @@ pub(super) fn make(model: &Model, request: &Request) -> Result<Plan, ExecError> 
     refuse_missing(&nodes)?;
     let fed: BTreeSet<Wire> = feeds.iter().cloned().collect();
     let (constants, drafts) = fold(model, nodes, &fed, &kept)?;
-    let drafts = fuse(drafts, &constants, &kept)?;
+    let drafts = fuse(drafts, model, &constants, &kept)?;
     let sample_bytes = sample_bytes(&drafts, model);
     let separable = request.taps.is_empty() && is_separable(&drafts, &feeds, &outputs, &constants, model);
     Ok(lay_out(model, feeds, outputs, &request.taps, constants, drafts, separable.then_some(sample_bytes)))
@@ -82,7 +82,7 @@ pub(super) fn make(model: &Model, request: &Request) -> Result<Plan, ExecError> 
 
 /// The nodes between what is fed and what is wanted, in running order.
 fn needed<'m>(model: &'m Model, feeds: &[Wire], wanted: &BTreeSet<Wire>) -> Result<Vec<&'m Node>, ExecError> {
-    let producers = crate::engine::graph::producers(model);
+    let producers = producers(model);
     let mut seen: BTreeSet<Wire> = feeds.iter().cloned().collect();
     let mut chosen: BTreeSet<usize> = BTreeSet::new();
     let mut open: Vec<Wire> = wanted.iter().cloned().collect();
@@ -157,13 +157,14 @@ fn sample_bytes(drafts: &[Draft], model: &Model) -> usize {
 }
 
 /// Joins steps whose values in between nobody sees.
-fn fuse(drafts: Vec<Draft>, constants: &Constants, kept: &BTreeSet<Wire>) -> Result<Vec<Draft>, ExecError> {
+fn fuse(drafts: Vec<Draft>, model: &Model, constants: &Constants, kept: &BTreeSet<Wire>) -> Result<Vec<Draft>, ExecError> {
     let mut readers: BTreeMap<Wire, usize> = BTreeMap::new();
     for wire in drafts.iter().flat_map(|d| reads(&d.node)) {
         *readers.entry(wire).or_default() += 1;
     }
     let alone = |wire: &Wire| readers.get(wire) == Some(&1) && !kept.contains(wire);
     let mut done: Vec<Option<Draft>> = Vec::with_capacity(drafts.len());
+    let sources = producers(model);
     // Which finished step made a wire.
     let mut made: BTreeMap<Wire, usize> = BTreeMap::new();
     for draft in drafts {
@@ -176,7 +177,10 @@ fn fuse(drafts: Vec<Draft>, constants: &Constants, kept: &BTreeSet<Wire>) -> Res
                 joined
             }
             None => {
-                let draft = join_beside(pack(draft, constants)?, &mut done, &made, &alone);
+                let mut draft = join_beside(pack(draft, constants)?, &mut done, &made, &alone);
+                if let Work::Product(product) = &mut draft.work {
+                    product.image = flattened(&draft.node, model, &sources).filter(|(c, p)| c * p == product.depth());
+                }
                 join_flatten(draft, &mut done, &made, &alone)
             }
         };
@@ -331,6 +335,17 @@ fn join_beside(draft: Draft, done: &mut [Option<Draft>], made: &BTreeMap<Wire, u
     Draft { work: Work::Beside(convs), inputs, ..draft }
 }
 
+/// Channels and places of the image that `node` reads flattened, whoever flattens it and when.
+fn flattened(node: &Node, model: &Model, sources: &BTreeMap<&Wire, usize>) -> Option<(usize, usize)> {
+    let flatten = &model.nodes[*sources.get(node.input(0)?)?];
+    if flatten.op != "Flatten" || flatten.int("axis").unwrap_or(1) != 1 {
+        return None;
+    }
+    let shape = model.facts.get(flatten.input(0)?)?.shape.as_ref().filter(|s| s.len() >= 3)?;
+    let places = shape[2..].iter().map(Dim::known).product::<Option<usize>>()?;
+    Some((shape[1].known()?, places))
+}
+
 /// A product of what `Flatten` gives, and nobody else reads, takes what `Flatten` takes: an image that
 /// lies channels last need not be turned around.
 fn join_flatten(
@@ -343,6 +358,9 @@ fn join_flatten(
     let flattened = draft.inputs.first().and_then(Option::as_ref).filter(|w| alone(w)).and_then(|w| made.get(w));
     let Some(&index) = flattened else { return draft };
     let flattens = |d: &Draft| d.node.op == "Flatten" && d.node.int("axis").unwrap_or(1) == 1 && matches!(d.work, Work::Node(_));
+    if product.image.is_none() {
+        return draft;
+    }
     if let Some(flatten) = done[index].take_if(|d| flattens(d)) {
         product.flatten = true;
         draft.inputs = flatten.inputs;

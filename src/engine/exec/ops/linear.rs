@@ -18,14 +18,14 @@ pub(in crate::engine::exec) struct PackedProduct {
     bias: Vec<f32>,
     k: usize,
     n: usize,
-    /// A `Flatten` comes first: everything but the batch is one row.
+    /// The factors are a flattened image of so many (channels, places). They are summed place by place,
+    /// as images lie, wherever the plan begins, so that a part of a model gives the bits of the whole.
+    pub image: Option<(usize, usize)>,
+    /// The step takes the image itself.
     pub flatten: bool,
     pub low: f32,
     pub high: f32,
-    /// For rows in the order of the model.
-    rows: OnceLock<Panels>,
-    /// For flattened images that lie channels last, of so many places.
-    places: OnceLock<(usize, Panels)>,
+    panels: OnceLock<Panels>,
 }
 
 impl PackedProduct {
@@ -52,42 +52,32 @@ impl PackedProduct {
             bias,
             k,
             n,
+            image: None,
             flatten: false,
             low: f32::NEG_INFINITY,
             high: f32::INFINITY,
-            rows: OnceLock::new(),
-            places: OnceLock::new(),
+            panels: OnceLock::new(),
         })
     }
 
-    /// Panels for factors in the order that `row` gives: the place of factor i in the weight.
-    fn pack(&self, row: impl Fn(usize) -> usize) -> OpResult<Panels> {
-        let (k, n) = (self.k, self.n);
-        with::<f32, _>(&self.weight, |w| {
-            // Panels are cut from rows, one per factor.
-            let turned = if self.turned { transpose(w, 1, n, k) } else { Vec::new() };
-            let w = if self.turned { turned.as_slice() } else { w };
-            Panels::pack(n, k, &self.bias, |o, i| w[row(i) * n + o])
-        })
+    pub fn depth(&self) -> usize {
+        self.k
     }
 
-    /// Panels for rows in the order of the model. Two threads may both pack; one result is kept.
-    fn for_rows(&self) -> OpResult<&Panels> {
-        if self.rows.get().is_none() {
-            let packed = self.pack(|i| i)?;
-            let _ = self.rows.set(packed);
+    /// Packed at the first run. Two threads may both pack; one result is kept.
+    fn panels(&self) -> OpResult<&Panels> {
+        if self.panels.get().is_none() {
+            let (k, n) = (self.k, self.n);
+            // Which row of the weight belongs to the i-th factor.
+            let row = |i: usize| self.image.map_or(i, |(channels, places)| i % channels * places + i / channels);
+            let packed = with::<f32, _>(&self.weight, |w| {
+                let turned = if self.turned { transpose(w, 1, n, k) } else { Vec::new() };
+                let w = if self.turned { turned.as_slice() } else { w };
+                Panels::pack(n, k, &self.bias, |o, i| w[row(i) * n + o])
+            })?;
+            let _ = self.panels.set(packed);
         }
-        self.rows.get().map_or_else(|| fail("packed weights are missing"), Ok)
-    }
-
-    /// Panels for flattened images of `places`, channels last; `None` for a second size.
-    fn for_places(&self, places: usize) -> OpResult<Option<&Panels>> {
-        if self.places.get().is_none() {
-            let channels = (self.k / places.max(1)).max(1);
-            let packed = self.pack(|i| i % channels * places + i / channels)?;
-            let _ = self.places.set((places, packed));
-        }
-        Ok(self.places.get().filter(|(held, _)| *held == places).map(|(_, panels)| panels))
+        self.panels.get().map_or_else(|| fail("packed weights are missing"), Ok)
     }
 
     pub fn run(&self, x: &Held, pool: Option<&rayon::ThreadPool>) -> OpResult<Value> {
@@ -109,19 +99,19 @@ impl PackedProduct {
             install(pool, || cover_rows(panels, x, (rows, self.k), finish, Shared::new(&mut out)));
         };
         let dtype = x.dtype();
-        let as_it_lies = match x {
-            Held::Image(image) if self.flatten => self.for_places(image.shape[2..].iter().product())?.map(|p| (p, &image.data)),
-            _ => None,
-        };
-        if let Some((panels, data)) = as_it_lies {
-            run(panels, data);
-        } else {
-            let value = x.clone().into_value()?;
-            if held(&value)? != HeldAs::F32 {
-                return fail(format!("values of type {dtype} are not supported here; cast them to float32"));
+        let panels = self.panels()?;
+        match (x, self.image) {
+            (Held::Image(image), Some(order)) if (image.channels(), image.places()) == order => run(panels, &image.data),
+            (_, order) => {
+                let value = x.clone().into_value()?;
+                if held(&value)? != HeldAs::F32 {
+                    return fail(format!("values of type {dtype} are not supported here; cast them to float32"));
+                }
+                with::<f32, _>(&value, |x| match order {
+                    Some((channels, places)) => run(panels, &transpose(x, rows, channels, places)),
+                    None => run(panels, x),
+                })?;
             }
-            let panels = self.for_rows()?;
-            with::<f32, _>(&value, |x| run(panels, x))?;
         }
         make(dtype, out, &out_shape)
     }

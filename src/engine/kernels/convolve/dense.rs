@@ -138,6 +138,8 @@ pub fn run(g: &Geometry, rows: &Rows<'_>, groups: &[Panels], unit: Unit, finish:
             runs.push(d * g.dilation[0] * laid.plane + h * g.dilation[1] * laid.row + w * g.dilation[2] * g.in_channels);
         }
         let run = g.in_group() * if joined { g.kernel[2] } else { 1 };
+        let place = ((unit.image * g.output[0] + unit.depth) * height + from) * width;
+        let (out_step, first) = finish.beside.unwrap_or((g.out_channels, 0));
         for (group, panels) in groups.iter().enumerate() {
             let grid = Grid {
                 data: laid.data,

@@ -305,7 +305,14 @@ mod tests {
                 let weights = Weights::pack(&raw, &bias, g.groups, g.out_channels, g.taps());
                 let residual: Vec<f32> = expected.iter().map(|_| random.normal()).collect();
                 let mut out = vec![9.0; expected.len()];
-                convolve(&g, &weights, batch, &input, Finish { low: 0.0, high: 6.0, residual: Some(&residual), beside: None }, &mut out);
+                convolve(
+                    &g,
+                    &weights,
+                    batch,
+                    &input,
+                    Finish { low: 0.0, high: 6.0, residual: Some(&residual), beside: None },
+                    &mut out,
+                );
                 for (o, (e, r)) in out.iter().zip(expected.iter().zip(&residual)) {
                     assert!((o - (e + r).clamp(0.0, 6.0)).abs() < 1e-4 * e.abs().max(1.0));
                 }
