@@ -4,6 +4,7 @@
 
 mod control;
 mod data;
+mod memory;
 pub(in crate::engine) mod ops;
 mod plan;
 mod prepare;

@@ -3,6 +3,7 @@
 //! the tests compare it with. Sums run in one fixed order, whatever the number of threads.
 
 pub mod affine;
+pub mod attention;
 pub mod convolve;
 pub mod map;
 pub mod matmul;

@@ -1,15 +1,20 @@
 //! The operators: one table from name to function, one file per family.
 
+mod attention;
 mod convolution;
+mod einsum;
 mod elementwise;
 mod index;
+mod loss;
 mod matmul;
 mod normalize;
+mod optional;
 mod pooling;
 mod quantize;
 mod recurrent;
 mod reduce;
 mod resize;
+mod rotary;
 mod shape;
 mod unary;
 
@@ -96,6 +101,11 @@ pub(in crate::engine::exec) fn find(node: &Node) -> Option<Operator> {
         resize::find,
         quantize::find,
         recurrent::find,
+        attention::find,
+        rotary::find,
+        einsum::find,
+        loss::find,
+        optional::find,
     ]
     .iter()
     .find_map(|family| family(op))
