@@ -10,10 +10,16 @@ use crate::engine::tensor::{DType, TensorError, Value};
 use candle_core::Tensor;
 use rayon::ThreadPool;
 
-/// A loop that has run this often will hardly end: it is stopped with an error.
-const ITERATIONS: i64 = 1 << 24;
-/// What the values that one loop carries and gathers may take together.
-const BYTES: usize = 4 << 30;
+/// When a loop is stopped with an error.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// A loop that has run this often will hardly end.
+    iterations: i64,
+    /// What the values that it carries and gathers may take together.
+    bytes: usize,
+}
+
+const LIMITS: Limits = Limits { iterations: 1 << 24, bytes: 4 << 30 };
 
 /// Whether `node` runs sub-graphs.
 pub(super) fn is_control(node: &Node) -> bool {
@@ -163,7 +169,7 @@ impl Control {
                 let Some(Some(condition)) = inputs.first() else { return fail("the condition is missing") };
                 step(if int_scalar(condition)? != 0 { then } else { other }, Vec::new())
             }
-            Self::Loop(body) => run_loop(body, &inputs[..node.inputs.len()], ctx, &|values| step(body, values)),
+            Self::Loop(body) => run_loop(body, &inputs[..node.inputs.len()], (ctx, LIMITS), &|values| step(body, values)),
             Self::Scan(body, scan) => scan.run(body, &inputs[..node.inputs.len()], ctx, &|values| step(body, values)),
         }
     }
@@ -176,7 +182,7 @@ fn present(values: &[Option<Value>]) -> OpResult<Vec<Value>> {
     all.map_or_else(|| fail("an initial value is missing"), Ok)
 }
 
-fn run_loop(body: &Body, inputs: &[Option<Value>], ctx: &Ctx, iterate: &Iterate<'_>) -> OpResult<Vec<Value>> {
+fn run_loop(body: &Body, inputs: &[Option<Value>], (ctx, limits): (&Ctx, Limits), iterate: &Iterate<'_>) -> OpResult<Vec<Value>> {
     let trips = inputs[0].as_ref().map(int_scalar).transpose()?;
     // Without a condition from outside, the one that the body computes counts for nothing.
     let conditional = inputs[1].is_some();
@@ -188,8 +194,8 @@ fn run_loop(body: &Body, inputs: &[Option<Value>], ctx: &Ctx, iterate: &Iterate<
     let mut iteration = 0_i64;
     while trips.is_none_or(|n| iteration < n) && (!conditional || int_scalar(&condition)? != 0) {
         ctx.check()?;
-        if iteration == ITERATIONS {
-            return fail(format!("the loop has not ended after {ITERATIONS} iterations; check its condition"));
+        if iteration == limits.iterations {
+            return fail(format!("the loop has not ended after {iteration} iterations; check its condition"));
         }
         let mut values = vec![make(DType::I64, vec![iteration], shape)?, condition];
         values.append(&mut carried);
@@ -198,7 +204,7 @@ fn run_loop(body: &Body, inputs: &[Option<Value>], ctx: &Ctx, iterate: &Iterate<
         condition = outputs.next().map_or_else(|| fail("the body gives no condition"), Ok)?;
         carried.extend(outputs.by_ref().take(count));
         stacks.iter_mut().zip(outputs).try_for_each(|(stack, value)| stack.push(value))?;
-        limit_bytes(&carried, &stacks)?;
+        limits.check(&carried, &stacks)?;
         iteration += 1;
     }
     let forward = Walk { axis: 0, reversed: false };
@@ -265,7 +271,7 @@ impl Scan {
             let mut outputs = iterate(values)?.into_iter();
             states.extend(outputs.by_ref().take(count));
             stacks.iter_mut().zip(outputs).try_for_each(|(stack, value)| stack.push(value))?;
-            limit_bytes(&states, &stacks)?;
+            LIMITS.check(&states, &stacks)?;
         }
         let gathered = stacks.into_iter().zip(&self.outputs).map(|(s, w)| s.join(*w)).collect::<OpResult<Vec<Value>>>()?;
         Ok(states.into_iter().chain(gathered).collect())
@@ -360,10 +366,141 @@ fn bytes(value: &Value) -> usize {
     value.data.elem_count().saturating_mul(value.data.dtype().size_in_bytes())
 }
 
-fn limit_bytes(carried: &[Value], stacks: &[Stack<'_>]) -> OpResult<()> {
-    let total = carried.iter().map(bytes).chain(stacks.iter().map(Stack::bytes)).fold(0, usize::saturating_add);
-    if total <= BYTES {
-        return Ok(());
+impl Limits {
+    fn check(self, carried: &[Value], stacks: &[Stack<'_>]) -> OpResult<()> {
+        let total = carried.iter().map(bytes).chain(stacks.iter().map(Stack::bytes)).fold(0, usize::saturating_add);
+        if total <= self.bytes {
+            return Ok(());
+        }
+        fail(format!("the values of the loop take more than {} bytes; check how they grow", self.bytes))
     }
-    fail(format!("the values of the loop take more than {} GiB", BYTES >> 30))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::data::OpError;
+    use super::super::tests::Build;
+    use super::super::{ExecError, Executor};
+    use super::*;
+    use crate::engine::graph::NodeId;
+    use crate::engine::tensor::Tensor as Stored;
+    use std::sync::Arc;
+
+    fn node(op: &str, inputs: &[&str], outputs: &[&str]) -> Node {
+        let wires = |names: &[&str]| names.iter().map(|w| (!w.is_empty()).then(|| Wire::from(*w))).collect();
+        let (inputs, outputs) = (wires(inputs), wires(outputs));
+        let (name, op, domain) = (format!("my {op}"), op.to_owned(), String::new());
+        Node { id: NodeId(0), name, op, domain, inputs, outputs, attributes: std::collections::BTreeMap::new() }
+    }
+
+    fn graph(inputs: &[&str], nodes: Vec<Node>, outputs: &[&str]) -> Attribute {
+        let ports = |names: &[&str]| {
+            let port = |w: &&str| Port { wire: Wire::from(*w), fact: Fact::default() };
+            names.iter().map(port).collect::<Vec<Port>>()
+        };
+        let opsets = [(String::new(), 17)].into();
+        Attribute::Graph(Arc::new(Model { inputs: ports(inputs), nodes, outputs: ports(outputs), opsets, ..Model::default() }))
+    }
+
+    fn run(model: &Model, x: &[f32]) -> Result<Vec<Vec<f32>>, ExecError> {
+        let executor = Executor::new(model, &Request::default())?;
+        let value = Value::from_f32(x.to_vec(), &[1, x.len()]).unwrap();
+        let outputs = executor.run(&[("x".into(), value)], &Ctx::new(1).unwrap(), &mut |_, _| {})?;
+        Ok(outputs.iter().map(|(_, v)| v.to_f32().unwrap()).collect())
+    }
+
+    /// `a ← a·w + r` with a computed and a constant value from outside; in odd iterations `a ← a − w`,
+    /// from a sub-graph of the sub-graph. Gathers every `a`.
+    #[test]
+    fn a_loop_sees_what_lies_around_it() {
+        let product = node("Mul", &["a", "w"], &["m"]);
+        let even = graph(&[], vec![product, node("Add", &["m", "r"], &["even"])], &["even"]);
+        let odd = graph(&[], vec![node("Sub", &["a", "w"], &["odd"])], &["odd"]);
+        let mut choose = node("If", &["is odd"], &["b"]);
+        choose.attributes = [("then_branch".to_owned(), odd), ("else_branch".to_owned(), even)].into();
+        let parity = node("Mod", &["i", "two"], &["parity"]);
+        let inside = vec![parity, node("Cast", &["parity"], &["is odd"]), choose, node("Identity", &["go"], &["on"])];
+        let mut inside = inside;
+        inside[1].attributes = [("to".to_owned(), Attribute::Int(9))].into();
+        let body = graph(&["i", "go", "a"], inside, &["on", "b", "b"]);
+        let mut build = Build::new(&[2]);
+        build.store("w", Stored::from_f32(vec![1, 2], &[2.0, 3.0]).unwrap());
+        build.store("count", Stored::from_integers(DType::I64, vec![], &[3]).unwrap());
+        build.store("two", Stored::from_integers(DType::I64, vec![], &[2]).unwrap());
+        let model = build.node("Relu", &["x"], "r").with("Loop", &["count", "", "x"], "y", [("body", body)]).output("y");
+        let mut model = model;
+        model.nodes[1].outputs.push(Some("all".into()));
+        model.outputs.push(Port { wire: "all".into(), fact: Fact::default() });
+        // -1: -1·2+0 = -2, -2-2 = -4, -4·2+0 = -8; 5: 5·3+5 = 20, 17, 56
+        let outputs = run(&model, &[-1.0, 5.0]).unwrap();
+        assert_eq!(outputs, [vec![-8.0, 56.0], vec![-2.0, 20.0, -4.0, 17.0, -8.0, 56.0]]);
+    }
+
+    #[test]
+    fn a_branch_known_beforehand_is_folded() {
+        let constant = |name: &str| graph(&[], vec![node("Neg", &["k"], &[name])], &[name]);
+        let mut build = Build::new(&[2]);
+        build.store("yes", Stored::from_integers(DType::Bool, vec![], &[1]).unwrap()).constant("k", &[2]);
+        let branches = [("then_branch", constant("a")), ("else_branch", graph(&[], vec![node("Exp", &["k"], &["b"])], &["b"]))];
+        let model = build.with("If", &["yes"], "n", branches).node("Add", &["x", "n"], "y").output("y");
+        let executor = Executor::new(&model, &Request::default()).unwrap();
+        assert_eq!(executor.plan.steps.len(), 1);
+        let k = model.constants["k"].to_f32().unwrap();
+        assert_eq!(run(&model, &[1.0, 2.0]).unwrap(), [vec![1.0 - k[0], 2.0 - k[1]]]);
+    }
+
+    #[test]
+    fn says_what_is_missing_inside() {
+        let body =
+            graph(&["i", "go"], vec![node("Frobnicate", &["x"], &["f"]), node("Identity", &["go"], &["on"])], &["on", "f"]);
+        let mut model = Build::new(&[2]).with("Loop", &["", ""], "y", [("body", body)]).model.clone();
+        model.outputs = vec![Port { wire: "y".into(), fact: Fact::default() }];
+        let message = Executor::new(&model, &Request::default()).unwrap_err().to_string();
+        assert!(message.contains("Frobnicate (node \"my Frobnicate\")"), "{message}");
+    }
+
+    #[test]
+    fn an_error_inside_names_the_node_inside() {
+        let wrong = graph(&[], vec![node("MatMul", &["x", "x"], &["a"])], &["a"]);
+        let mut build = Build::new(&[2]);
+        let model = build.node("ReduceMax", &["x"], "top").with("Cast", &["top"], "c", [("to", Attribute::Int(9))]);
+        let model = model.with("If", &["c"], "y", [("then_branch", wrong.clone()), ("else_branch", wrong)]).output("y");
+        let message = run(&model, &[1.0, 2.0]).unwrap_err().to_string();
+        assert!(message.starts_with("node \"my MatMul\""), "{message}");
+    }
+
+    /// A loop whose body doubles what it carries.
+    fn doubling() -> Body {
+        let inside = vec![node("Identity", &["go"], &["on"]), node("Concat", &["a", "a"], &["b"])];
+        let mut loops = node("Loop", &["", "", "a0"], &["y"]);
+        loops.attributes = [("body".to_owned(), graph(&["i", "go", "a"], inside, &["on", "b"]))].into();
+        loops.attributes.insert("axis".to_owned(), Attribute::Int(0));
+        match plan(&loops, &Constants::new()).unwrap() {
+            Planned::Work(control, _) => match *control {
+                Control::Loop(body) => body,
+                _ => panic!("a loop is a loop"),
+            },
+            Planned::Values(_) => panic!("the initial value is not known"),
+        }
+    }
+
+    #[test]
+    fn endless_loops_end() {
+        let body = doubling();
+        let start = Value::from_f32(vec![1.0], &[1, 1]).unwrap();
+        let inputs = [None, None, Some(start)];
+        let ctx = Ctx::new(1).unwrap();
+        let stop = |limits: Limits, iterate: &Iterate<'_>| run_loop(&body, &inputs, (&ctx, limits), iterate).unwrap_err();
+        let same = |mut values: Vec<Value>| -> OpResult<Vec<Value>> { Ok(values.split_off(1)) };
+        let error = stop(Limits { iterations: 100, bytes: 1 << 20 }, &same).to_string();
+        assert!(error.contains("100 iterations"), "{error}");
+        let twice = |values: Vec<Value>| body.run(values, &[], None, &ctx);
+        let error = stop(Limits { iterations: 100, bytes: 1 << 12 }, &twice).to_string();
+        assert!(error.contains("4096 bytes"), "{error}");
+        let interrupted = |values: Vec<Value>| {
+            ctx.cancel();
+            same(values)
+        };
+        assert!(matches!(stop(LIMITS, &interrupted), OpError::Cancelled(_)));
+    }
 }

@@ -232,7 +232,8 @@ impl Direction {
         }
         self.activate(*f, output);
         line.copy_from_slice(c);
-        self.activate(*last, line);
+        // The cell state is no sum of a gate: ONNX Runtime does not clip it either.
+        last.apply(line);
         for ((h, output), value) in h.iter_mut().zip(&*output).zip(line) {
             *h = output * *value;
         }
