@@ -199,7 +199,9 @@ fn multiply(c: &Call<'_>, a: &Term, b: &Term, needed: &dyn Fn(&usize) -> bool) -
         Held::F32 => {
             let mut out = vec![0.0_f32; total];
             with2::<f32, f32, _>(&x, &y, |x, y| c.install(|| products(x, y, (m, k, n), &mut out)))?;
-            out.iter_mut().for_each(|v| *v = narrow(dtype, *v));
+            for v in &mut out {
+                *v = narrow(dtype, *v);
+            }
             make(dtype, out, &shape)?
         }
         Held::F64 => {

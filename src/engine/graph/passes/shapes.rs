@@ -113,11 +113,11 @@ fn dtype(node: &Node, known: &Known, output: usize) -> Option<DType> {
     let named = |name: &str| node.int(name).filter(|v| *v != 0).map(|v| DType::from_onnx(v as i32));
     match (node.op.as_str(), output) {
         (
-            "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "And" | "Or" | "Xor" | "Not" | "IsNaN" | "IsInf",
+            "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "And" | "Or" | "Xor" | "Not" | "IsNaN" | "IsInf"
+            | "OptionalHasElement",
             _,
         )
-        | ("Dropout", 1)
-        | ("OptionalHasElement", _) => Some(DType::Bool),
+        | ("Dropout", 1) => Some(DType::Bool),
         ("Shape" | "Size" | "ArgMax" | "ArgMin" | "NonZero", _) | ("MaxPool" | "TopK", 1) => Some(DType::I64),
         ("Cast", _) => named("to"),
         ("Where", _) => of(1),
