@@ -2,6 +2,7 @@
 
 use super::ExecError;
 use crate::engine::context::Cancelled;
+use crate::engine::kernels::layout::transpose;
 use crate::engine::tensor::{DType, TensorError, Value};
 use candle_core::{DType as CandleType, Device, Layout, Storage, WithDType};
 
@@ -69,19 +70,39 @@ fn slice<'a, T: WithDType>(storage: &'a Storage, layout: &Layout) -> OpResult<&'
 }
 
 /// Calls `use_it` with the elements in row-major order; no copy where they already lie so.
-pub(super) fn with<T: WithDType, R>(value: &Value, use_it: impl FnOnce(&[T]) -> R) -> OpResult<R> {
+pub(super) fn with<T: WithDType + Default, R>(value: &Value, use_it: impl FnOnce(&[T]) -> R) -> OpResult<R> {
+    if value.data.is_contiguous() {
+        let (storage, layout) = value.data.storage_and_layout();
+        return Ok(use_it(slice::<T>(&storage, layout)?));
+    }
+    let last = channels_at_end(&value.data)?;
+    if value.data.rank() >= 3 && last.is_contiguous() {
+        let (batch, channels, places) = planes(value);
+        let (storage, layout) = last.storage_and_layout();
+        return Ok(use_it(&transpose(slice::<T>(&storage, layout)?, batch, places, channels)));
+    }
     let data = value.data.contiguous()?;
     let (storage, layout) = data.storage_and_layout();
     Ok(use_it(slice::<T>(&storage, layout)?))
 }
 
+/// Batch, channels, places of one channel.
+fn planes(value: &Value) -> (usize, usize, usize) {
+    let shape = value.shape();
+    (shape[0], shape[1], shape[2..].iter().product())
+}
+
 /// [`with`] for two values at once.
-pub(super) fn with2<T: WithDType, U: WithDType, R>(a: &Value, b: &Value, use_it: impl FnOnce(&[T], &[U]) -> R) -> OpResult<R> {
+pub(super) fn with2<T: WithDType + Default, U: WithDType + Default, R>(
+    a: &Value,
+    b: &Value,
+    use_it: impl FnOnce(&[T], &[U]) -> R,
+) -> OpResult<R> {
     with::<T, _>(a, |x| with::<U, _>(b, |y| use_it(x, y)))?
 }
 
 /// The same data with the channel axis, the second, last: a view.
-fn channels_at_end(data: &candle_core::Tensor) -> OpResult<candle_core::Tensor> {
+pub(super) fn channels_at_end(data: &candle_core::Tensor) -> OpResult<candle_core::Tensor> {
     let rank = data.rank();
     let axes: Vec<usize> = if rank < 3 { (0..rank).collect() } else { [0].into_iter().chain(2..rank).chain([1]).collect() };
     Ok(data.permute(axes)?)
@@ -89,7 +110,11 @@ fn channels_at_end(data: &candle_core::Tensor) -> OpResult<candle_core::Tensor> 
 
 /// [`with`] in the order `[batch, spatial axes…, channels]`: no copy for values from
 /// [`make_channels_last`].
-pub(super) fn with_channels_last<T: WithDType, R>(value: &Value, use_it: impl FnOnce(&[T]) -> R) -> OpResult<R> {
+pub(super) fn with_channels_last<T: WithDType + Default, R>(value: &Value, use_it: impl FnOnce(&[T]) -> R) -> OpResult<R> {
+    if value.data.rank() >= 3 && !is_channels_last(value) {
+        let (batch, channels, places) = planes(value);
+        return with::<T, _>(value, |x| use_it(&transpose(x, batch, channels, places)));
+    }
     with(&like(value, channels_at_end(&value.data)?), use_it)
 }
 
@@ -110,6 +135,21 @@ pub(super) fn make_channels_last<T: WithDType>(dtype: DType, values: Vec<T>, sha
     let axes: Vec<usize> = [0, rank - 1].into_iter().chain(1..rank - 1).collect();
     let data = candle_core::Tensor::from_vec(values, held, &Device::Cpu)?.permute(axes)?;
     Ok(Value { dtype, data })
+}
+
+/// The elements in the order in which they lie, for work that treats each by itself; [`make_alike`]
+/// makes a value of what comes out.
+pub(super) fn with_any_order<R>(value: &Value, use_it: impl FnOnce(&[f32]) -> R) -> OpResult<R> {
+    if is_channels_last(value) { with_channels_last(value, use_it) } else { with(value, use_it) }
+}
+
+/// A value that lies as `value` does.
+pub(super) fn make_alike(value: &Value, values: Vec<f32>) -> OpResult<Value> {
+    if is_channels_last(value) {
+        make_channels_last(value.dtype, values, value.shape())
+    } else {
+        make(value.dtype, values, value.shape())
+    }
 }
 
 pub(super) fn make<T: WithDType>(dtype: DType, values: Vec<T>, shape: &[usize]) -> OpResult<Value> {

@@ -4,8 +4,11 @@
 
 mod control;
 mod data;
+mod image;
+mod layout;
 mod memory;
 pub(in crate::engine) mod ops;
+mod places;
 mod plan;
 mod prepare;
 mod run;

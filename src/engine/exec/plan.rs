@@ -2,11 +2,12 @@
 
 use super::control::{self, Control, Planned};
 use super::data::scalar;
-use super::ops::{FakeQuantize, Operator, PackedConv, Recurrent, find};
+use super::ops::{FakeQuantize, Operator, PackedConv, PackedProduct, Recurrent, find};
+use super::places::Affine;
 use super::separable::is_separable;
 use super::{ExecError, MissingOperator, Request, evaluate_node};
 use crate::engine::graph::{Attribute, Fact, Model, Node, Wire, reads, topological};
-use crate::engine::tensor::{TensorError, Value};
+use crate::engine::tensor::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a value lies while a plan runs.
@@ -17,6 +18,9 @@ pub(super) enum Work {
     /// Input 0 convolved; input 1, if there, added; then limits.
     Conv(Box<PackedConv>),
     Quantize(FakeQuantize),
+    /// Input 0 times a constant matrix; then limits.
+    Product(Box<PackedProduct>),
+    Affine(Affine),
     /// Inputs: data, lengths of the sequences, initial states.
     Recurrent(Box<Recurrent>),
     /// Inputs: the node's own, then what its sub-graphs take from outside.
@@ -85,11 +89,8 @@ pub(super) fn make_inside(model: &Model, request: &Request, outer: Constants) ->
     let nodes = needed(model, &feeds, &outer, &kept)?;
     refuse_missing(&nodes)?;
     let fed: BTreeSet<Wire> = feeds.iter().cloned().collect();
-    let (mut constants, drafts) = fold(model, nodes, &fed, &kept, outer)?;
-    let drafts = drafts
-        .into_iter()
-        .map(|d| turn_weight(d, &mut constants).and_then(|d| pack_recurrent(d, &constants)))
-        .collect::<Result<Vec<Draft>, ExecError>>()?;
+    let (constants, drafts) = fold(model, nodes, &fed, &kept, outer)?;
+    let drafts = drafts.into_iter().map(|d| pack_recurrent(d, &constants)).collect::<Result<Vec<Draft>, ExecError>>()?;
     let drafts = fuse(drafts, &constants, &kept)?;
     let sample_bytes = sample_bytes(&drafts, model);
     let separable = request.taps.is_empty() && is_separable(&drafts, &feeds, &outputs, &constants, model);
@@ -187,25 +188,6 @@ fn fold(
     Ok((constants, drafts))
 }
 
-/// A constant weight that `Gemm` would turn around at every run is turned once.
-fn turn_weight(mut draft: Draft, constants: &mut Constants) -> Result<Draft, ExecError> {
-    let node = &draft.node;
-    let weight = node.input(1).and_then(|w| Some((w.clone(), constants.get(w)?.clone())));
-    let Some((name, value)) = weight.filter(|_| node.op == "Gemm" && node.int("transB").unwrap_or(0) != 0) else {
-        return Ok(draft);
-    };
-    if value.shape().len() != 2 {
-        return Ok(draft);
-    }
-    let data = value.data.t().and_then(|t| t.contiguous()).map_err(TensorError::from)?;
-    let turned = Wire::from(format!("{name}\u{0}turned"));
-    constants.insert(turned.clone(), Value { dtype: value.dtype, data });
-    draft.node.inputs[1] = Some(turned.clone());
-    draft.inputs[1] = Some(turned);
-    draft.node.attributes.remove("transB");
-    Ok(draft)
-}
-
 /// A recurrent layer with constant weights gets them packed.
 fn pack_recurrent(draft: Draft, constants: &Constants) -> Result<Draft, ExecError> {
     let Some(parameters) = Recurrent::parameters(&draft.node) else { return Ok(draft) };
@@ -247,7 +229,10 @@ fn fuse(drafts: Vec<Draft>, constants: &Constants, kept: &BTreeSet<Wire>) -> Res
                 done[previous] = None;
                 joined
             }
-            None => pack(draft, constants)?,
+            None => {
+                let draft = pack(draft, constants)?;
+                join_flatten(draft, &mut done, &made, &alone)
+            }
         };
         for wire in draft.outputs.iter().flatten() {
             made.insert(wire.clone(), done.len());
@@ -257,14 +242,34 @@ fn fuse(drafts: Vec<Draft>, constants: &Constants, kept: &BTreeSet<Wire>) -> Res
     Ok(done.into_iter().flatten().collect())
 }
 
-/// A convolution with constant weights gets them packed.
+/// A step whose weights are constant gets them packed.
 fn pack(draft: Draft, constants: &Constants) -> Result<Draft, ExecError> {
-    let constant = |i: usize| draft.node.input(i).and_then(|w| constants.get(w));
-    let whole =
-        draft.node.op == "Conv" && draft.node.domain.is_empty() && draft.node.input(2).is_none_or(|w| constants.contains_key(w));
-    let Some(weight) = constant(1).filter(|_| whole) else { return Ok(draft) };
-    let conv = PackedConv::new(&draft.node, weight, constant(2)).map_err(|e| ExecError::at(&draft.node, e))?;
-    Ok(Draft { work: Work::Conv(Box::new(conv)), inputs: vec![draft.inputs.first().cloned().flatten()], ..draft })
+    let node = &draft.node;
+    let fixed = |i: usize| node.input(i).is_none_or(|w| constants.contains_key(w));
+    let constant = |i: usize| node.input(i).and_then(|w| constants.get(w));
+    let Work::Node(operator) = draft.work else { return Ok(draft) };
+    let work = match (node.domain.as_str(), node.op.as_str(), constant(1)) {
+        ("" | "ai.onnx", "Conv", Some(weight)) if fixed(2) => {
+            let conv = PackedConv::new(node, weight, constant(2)).map_err(|e| ExecError::at(node, e))?;
+            Some(Work::Conv(Box::new(conv)))
+        }
+        ("" | "ai.onnx", "Gemm" | "MatMul", Some(weight)) if fixed(2) => {
+            PackedProduct::of(node, weight, constant(2)).map(|p| Work::Product(Box::new(p)))
+        }
+        ("" | "ai.onnx", "BatchNormalization", Some(gamma)) => match [constant(2), constant(3), constant(4)] {
+            [Some(beta), Some(mean), Some(variance)] => {
+                Affine::of(node, [gamma, beta, mean, variance], operator).map(Work::Affine)
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    Ok(match work {
+        None => draft,
+        // The general operator of a batch normalization still reads its parameters.
+        Some(work @ Work::Affine(_)) => Draft { work, ..draft },
+        Some(work) => Draft { work, inputs: vec![draft.inputs.first().cloned().flatten()], ..draft },
+    })
 }
 
 type Joined = Option<(usize, Draft)>;
@@ -293,7 +298,7 @@ fn join_quantize(
     Some((index, Draft { work: Work::Quantize(work), node: draft.node.clone(), inputs, outputs: draft.outputs.clone() }))
 }
 
-/// `Relu` or `Clip` after a convolution.
+/// `Relu` or `Clip` after a convolution or a product.
 fn join_limits(
     draft: &Draft,
     done: &mut [Option<Draft>],
@@ -317,14 +322,17 @@ fn join_limits(
         _ => return None,
     };
     let index = *made.get(node.input(0).filter(|w| alone(w))?)?;
-    let unlimited = |c: &PackedConv| c.low == f32::NEG_INFINITY && c.high == f32::INFINITY;
-    if !matches!(&done[index], Some(Draft { work: Work::Conv(conv), .. }) if unlimited(conv)) {
+    let work = &mut done[index].as_mut()?.work;
+    let limits = match work {
+        Work::Conv(conv) => (&mut conv.low, &mut conv.high),
+        Work::Product(product) => (&mut product.low, &mut product.high),
+        _ => return None,
+    };
+    if (*limits.0, *limits.1) != (f32::NEG_INFINITY, f32::INFINITY) {
         return None;
     }
+    (*limits.0, *limits.1) = (low, high);
     let mut joined = done[index].take()?;
-    if let Work::Conv(conv) = &mut joined.work {
-        (conv.low, conv.high) = (low, high);
-    }
     joined.outputs.clone_from(&draft.outputs);
     Some((index, joined))
 }
@@ -357,6 +365,25 @@ fn join_add(
     joined.inputs.push(Some(other.clone()));
     joined.outputs.clone_from(&draft.outputs);
     Some((index, joined))
+}
+
+/// A product of what `Flatten` gives, and nobody else reads, takes what `Flatten` takes: an image that
+/// lies channels last need not be turned around.
+fn join_flatten(
+    mut draft: Draft,
+    done: &mut [Option<Draft>],
+    made: &BTreeMap<Wire, usize>,
+    alone: &dyn Fn(&Wire) -> bool,
+) -> Draft {
+    let Work::Product(product) = &mut draft.work else { return draft };
+    let flattened = draft.inputs.first().and_then(Option::as_ref).filter(|w| alone(w)).and_then(|w| made.get(w));
+    let Some(&index) = flattened else { return draft };
+    let flattens = |d: &Draft| d.node.op == "Flatten" && d.node.int("axis").unwrap_or(1) == 1 && matches!(d.work, Work::Node(_));
+    if let Some(flatten) = done[index].take_if(|d| flattens(d)) {
+        product.flatten = true;
+        draft.inputs = flatten.inputs;
+    }
+    draft
 }
 
 /// Gives out slots and notes when each is last read.

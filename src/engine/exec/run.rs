@@ -1,9 +1,10 @@
 //! Following a plan.
 
-use super::data::{OpResult, held, held_as};
+use super::data::{OpError, OpResult, fail, held, held_as};
+use super::image::Held;
 use super::ops::Call;
-use super::plan::{Feed, Plan, Step, Work};
-use super::{ExecError, Executor};
+use super::plan::{Feed, Plan, Slot, Step, Work};
+use super::{ExecError, Executor, layout, places};
 use crate::engine::context::Ctx;
 use crate::engine::graph::{Dim, Wire};
 use crate::engine::tensor::{TensorError, Value};
@@ -11,7 +12,7 @@ use rayon::ThreadPool;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use std::collections::BTreeMap;
 
-type Slots = Vec<Option<Value>>;
+type Slots = Vec<Option<Held>>;
 
 impl Executor {
     /// Computes the outputs, in the order of the request. `tap` sees every tapped wire once, as soon as
@@ -30,6 +31,8 @@ impl Executor {
         check_names(&plan.feeds, &values)?;
         let outputs = match plan.parts(&values, ctx.pool().current_num_threads()) {
             Some(parts) => plan.follow_parts(&values, &parts, ctx)?,
+            // Within the pool from the first step to the last: going in and out costs more than a small step.
+            None if plan.taps.is_empty() => ctx.pool().install(|| plan.follow(values, Some(ctx.pool()), ctx, &mut |_, _| {}))?,
             None => plan.follow(values, Some(ctx.pool()), ctx, tap)?,
         };
         Ok(plan.outputs.iter().map(|(wire, _)| wire.clone()).zip(outputs).collect())
@@ -80,23 +83,26 @@ impl Plan {
     ) -> Result<Vec<Value>, ExecError> {
         let mut slots: Slots = vec![None; self.slots];
         for (slot, value) in &self.constants {
-            slots[*slot] = Some(value.clone());
+            slots[*slot] = Some(Held::Value(value.clone()));
         }
         for (feed, value) in self.feeds.iter().zip(values) {
-            slots[feed.slot] = Some(value);
+            slots[feed.slot] = Some(Held::Value(value));
         }
         for (slot, wire) in &self.taps {
-            if let Some(value) = &slots[*slot] {
+            if let Some(Held::Value(value)) = &slots[*slot] {
                 tap(wire, value);
             }
         }
         for step in &self.steps {
             ctx.check()?;
-            let values = self.compute(step, &slots, pool, ctx).map_err(|e| ExecError::at(&step.node, e))?;
-            for (slot, value) in step.outputs.iter().zip(values) {
+            let at = |e| ExecError::at(&step.node, e);
+            let values = self.compute(step, &mut slots, pool, ctx).map_err(at)?;
+            for (slot, mut value) in step.outputs.iter().zip(values) {
                 let Some(slot) = *slot else { continue };
                 if let Some(wire) = self.taps.get(&slot) {
-                    tap(wire, &value);
+                    let shown = value.into_value().map_err(at)?;
+                    tap(wire, &shown);
+                    value = Held::Value(shown);
                 }
                 slots[slot] = Some(value);
             }
@@ -104,23 +110,51 @@ impl Plan {
                 slots[*slot] = None;
             }
         }
-        let missing = |wire: &Wire| ExecError::NoSource { wire: wire.clone() };
-        self.outputs.iter().map(|(wire, slot)| slots[*slot].clone().ok_or_else(|| missing(wire))).collect()
+        let give = |(wire, slot): &(Wire, Slot)| -> Result<Value, ExecError> {
+            let held = slots[*slot].clone().ok_or_else(|| ExecError::NoSource { wire: wire.clone() })?;
+            let refuse = |e: OpError| ExecError::Feed { wire: wire.clone(), reason: e.to_string() };
+            held.into_value().map_err(refuse)
+        };
+        self.outputs.iter().map(give).collect()
     }
 
-    fn compute(&self, step: &Step, slots: &Slots, pool: Option<&ThreadPool>, ctx: &Ctx) -> OpResult<Vec<Value>> {
-        let inputs: Vec<Option<Value>> = step.inputs.iter().map(|s| slots[(*s)?].clone()).collect();
-        let call = Call { node: &step.node, opset: self.opset, inputs: &inputs, pool };
-        match &step.work {
-            Work::Node(operator) => operator(&call),
-            Work::Control(control) => control.run(&step.node, &inputs, pool, ctx),
-            Work::Recurrent(layer) => layer.run(call.input(0)?, [1, 2, 3].map(|i| call.optional(i)), pool),
-            Work::Quantize(pair) => Ok(vec![pair.run(call.input(0)?, pool)?]),
-            Work::Conv(conv) => match call.optional(1) {
-                None => Ok(vec![conv.run(call.input(0)?, None, pool)?]),
-                Some(other) => conv.run_and_add(call.input(0)?, other, pool),
-            },
+    fn compute(&self, step: &Step, slots: &mut Slots, pool: Option<&ThreadPool>, ctx: &Ctx) -> OpResult<Vec<Held>> {
+        let inputs: Vec<Option<Held>> = step.inputs.iter().map(|s| slots[(*s)?].clone()).collect();
+        // What nobody else reads can be taken apart.
+        for slot in &step.free {
+            slots[*slot] = None;
         }
+        let input = |i: usize| match inputs.get(i) {
+            Some(Some(held)) => Ok(held),
+            _ => fail(format!("input {i} is missing")),
+        };
+        let all = |held: &[Option<Held>]| -> OpResult<Vec<Option<Value>>> {
+            held.iter().cloned().map(|h| h.map(Held::into_value).transpose()).collect()
+        };
+        let operator = match &step.work {
+            Work::Control(control) => {
+                let done = control.run(&step.node, &all(&inputs)?, pool, ctx)?;
+                return Ok(done.into_iter().map(Held::Value).collect());
+            }
+            Work::Recurrent(layer) => {
+                let done = layer.run(&all(&inputs)?, pool)?;
+                return Ok(done.into_iter().map(Held::Value).collect());
+            }
+            Work::Quantize(pair) => return Ok(vec![pair.run(input(0)?, pool)?]),
+            Work::Conv(conv) => return Ok(vec![conv.run(input(0)?, inputs.get(1).and_then(Option::as_ref), pool)?]),
+            Work::Product(product) => return Ok(vec![Held::Value(product.run(input(0)?, pool)?)]),
+            Work::Affine(affine) => match affine.run(input(0)?) {
+                Ok(done) => return Ok(vec![done]),
+                Err(operator) => operator,
+            },
+            Work::Node(operator) => match places::run(&step.node, self.opset, &inputs, pool)? {
+                Some(done) => return Ok(vec![done]),
+                None => *operator,
+            },
+        };
+        let values = inputs.into_iter().map(|h| h.map(Held::into_value).transpose()).collect::<OpResult<Vec<_>>>()?;
+        let call = Call { node: &step.node, opset: self.opset, inputs: &values, pool };
+        Ok(layout::run(operator, &call)?.into_iter().map(Held::Value).collect())
     }
 }
 

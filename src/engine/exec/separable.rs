@@ -64,7 +64,8 @@ impl View<'_> {
         let data = draft.inputs.first().and_then(Option::as_ref);
         match draft.work {
             Work::Conv(_) => return draft.inputs.iter().all(|w| self.is_rows(w.as_ref())),
-            Work::Quantize(_) => return self.is_rows(data),
+            Work::Quantize(_) | Work::Affine(_) => return self.is_rows(data),
+            Work::Product(_) => return self.is_rows(data) && data.and_then(|w| self.rank(w)).is_some_and(|rank| rank >= 2),
             // Time comes first, or the batch after it: samples are not rows.
             Work::Control(_) | Work::Recurrent(_) => return false,
             Work::Node(_) => {}

@@ -1,7 +1,8 @@
 //! Scaled dot-product attention (Vaswani et al., "Attention Is All You Need", 2017), one key head with
 //! the query heads that share it (Ainslie et al., "GQA", 2023).
 
-use super::matmul::{Left, matmul, transpose};
+use super::layout::transpose;
+use super::matmul::{Left, matmul};
 
 /// Rows whose scores are held at once: they stay in the cache from the product to the softmax.
 const ROWS: usize = 64;
@@ -51,7 +52,7 @@ pub trait Mask: Sync {
 /// When slices do not have the sizes given.
 pub fn attend(head: Head<'_>, mask: &impl Mask, out: &mut [f32], mut shown: Option<(Stage, &mut [f32])>) {
     let Head { queries, keys, size, value_size, .. } = head;
-    let turned = if queries < FEW { Vec::new() } else { transpose(head.key, keys, size) };
+    let turned = if queries < FEW { Vec::new() } else { transpose(head.key, 1, keys, size) };
     let mut scores = vec![0.0; ROWS.min(queries) * keys];
     for from in (0..queries).step_by(ROWS) {
         let count = ROWS.min(queries - from);

@@ -1,14 +1,10 @@
 //! Matrix products: row-major `[m, k] · [k, n]`.
 
+use super::convolve::{Finish, Panels, WORTH, cover_rows};
 use super::is_serial;
-use super::product::{Columns, Rows, Target, multiply};
-use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
-use rayon::slice::ParallelSliceMut;
-
-/// Rows of the left matrix that one task takes; a multiple of what the inner loop takes at once.
-const ROWS: usize = 32;
-/// Columns that one task takes where there are few rows.
-const COLUMNS: usize = 384;
+use super::isa::Isa;
+use super::tile::{self, Shared, Tile};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 /// The left matrix by its strides, so that a transposed one needs no copy.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +13,9 @@ pub struct Left<'a> {
     pub row_stride: usize,
     pub column_stride: usize,
 }
+
+/// Rows from which on it pays to pack the right matrix first.
+const PACKED: usize = 6;
 
 /// `out[r][j] = Σ_k left[r][k] · right[k][j]`; every sum runs in the order of k.
 ///
@@ -31,58 +30,86 @@ pub fn matmul(left: Left<'_>, right: &[f32], (m, k, n): (usize, usize, usize), o
         out.fill(0.0);
         return;
     }
-    let offsets: Vec<usize> = (0..k).map(|i| i * n).collect();
-    let zeros = vec![0.0; ROWS.min(m)];
-    let limits = (f32::NEG_INFINITY, f32::INFINITY);
-    let pack = |from: usize, to: usize| {
-        Rows::pack(to - from, k, |r, i| left.data[(from + r) * left.row_stride + i * left.column_stride])
-    };
-    let small = m * k * n < 1 << 16 || is_serial();
-    if m > ROWS || n <= COLUMNS || small {
-        let task = |(index, out): (usize, &mut [f32])| {
-            let (from, to) = (index * ROWS, (index * ROWS + ROWS).min(m));
-            let columns = Columns { data: right, base: 0, offsets: &offsets, count: n };
-            multiply(&pack(from, to), (0, to - from), &zeros, columns, &mut Target { data: out, stride: n, room: n }, limits);
-        };
-        if small {
-            out.chunks_mut(ROWS * n).enumerate().for_each(task);
-        } else {
-            out.par_chunks_mut(ROWS * n).enumerate().for_each(task);
-        }
-        return;
+    if left.column_stride != 1 || left.row_stride != k {
+        let at = |i: usize| left.data[i / k * left.row_stride + i % k * left.column_stride];
+        let copy: Vec<f32> = (0..m * k).map(at).collect();
+        return matmul(Left { data: &copy, row_stride: k, column_stride: 1 }, right, (m, k, n), out);
     }
-    let rows = pack(0, m);
-    let parts: Vec<(usize, Vec<f32>)> = (0..n.div_ceil(COLUMNS))
-        .into_par_iter()
-        .map(|index| {
-            let count = COLUMNS.min(n - index * COLUMNS);
-            let mut part = vec![0.0; m * count];
-            let columns = Columns { data: right, base: index * COLUMNS, offsets: &offsets, count };
-            multiply(&rows, (0, m), &zeros, columns, &mut Target { data: &mut part, stride: count, room: count }, limits);
-            (count, part)
-        })
-        .collect();
-    for (index, (count, part)) in parts.iter().enumerate() {
-        for (r, line) in part.chunks(*count).enumerate() {
-            out[r * n + index * COLUMNS..][..*count].copy_from_slice(line);
-        }
+    if m < PACKED {
+        few_rows(left.data, right, (m, k, n), out);
+    } else {
+        product(left.data, m, &Panels::pack_matrix(right, k, n), out);
     }
 }
 
-/// `[rows, columns]` to `[columns, rows]`.
-pub fn transpose<T: Copy + Default>(x: &[T], rows: usize, columns: usize) -> Vec<T> {
-    let mut out = vec![T::default(); rows * columns];
-    for (r, line) in x.chunks(columns.max(1)).take(rows).enumerate() {
-        for (j, v) in line.iter().enumerate() {
-            out[j * rows + r] = *v;
+/// [`matmul`] of `m` rows with a matrix that is packed once for many products; its bias is added.
+///
+/// # Panics
+/// When a slice is shorter than its matrix.
+pub fn product(left: &[f32], m: usize, right: &Panels, out: &mut [f32]) {
+    assert!(out.len() >= m * right.channels(), "the result is too short");
+    cover_rows(right, left, (m, right.depth()), Finish::NONE, Shared::new(out));
+}
+
+/// Reads the right matrix where it lies: packing it would cost more than it saves.
+fn few_rows(left: &[f32], right: &[f32], (m, k, n): (usize, usize, usize), out: &mut [f32]) {
+    let isa = Isa::best();
+    let lanes = isa.lanes();
+    let (whole, rest) = (n / lanes, n % lanes);
+    let end: Vec<f32> = if rest == 0 {
+        Vec::new()
+    } else {
+        let line =
+            |i: usize| right[i * n + whole * lanes..].iter().take(rest).copied().chain(std::iter::repeat_n(0.0, lanes - rest));
+        (0..k).flat_map(line).collect()
+    };
+    let init = [0.0; 64];
+    let out = Shared::new(out);
+    let run = |row: usize, block: usize, taken: usize, last: bool| {
+        let (weights, weights_at, weights_step) = if last { (end.as_slice(), 0, lanes) } else { (right, block * lanes, n) };
+        let tile = Tile {
+            data: left,
+            at: row * k,
+            step: k,
+            runs: &[0],
+            run: k,
+            weights,
+            weights_at,
+            block_stride: lanes,
+            weights_step,
+            init: &init,
+            valid: if last { rest } else { lanes },
+            residual: None,
+            limits: (f32::NEG_INFINITY, f32::INFINITY),
+        };
+        let count = tile::places(isa, taken).min(m - row);
+        tile::run(isa, &tile, count, taken, out, row * n + block * lanes, n);
+        row + count
+    };
+    let cover = |from: usize, to: usize| {
+        let mut block = from;
+        while block < to {
+            let last = block == whole;
+            let taken = if last { 1 } else { tile::blocks(whole.min(to) - block, m) };
+            let mut row = 0;
+            while row < m {
+                row = run(row, block, taken, last);
+            }
+            block += taken;
         }
+    };
+    let blocks = n.div_ceil(lanes);
+    let parts = if is_serial() { 1 } else { (m * k * n / WORTH).clamp(1, 2 * rayon::current_num_threads()).min(blocks) };
+    if parts == 1 {
+        return cover(0, blocks);
     }
-    out
+    (0..parts).into_par_iter().for_each(|part| cover(blocks * part / parts, blocks * (part + 1) / parts));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::kernels::layout::transpose;
     use crate::engine::random::Random;
 
     #[test]
@@ -93,7 +120,7 @@ mod tests {
             let b: Vec<f32> = (0..k * n).map(|_| random.normal()).collect();
             let mut out = vec![1.0; m * n];
             matmul(Left { data: &a, row_stride: k, column_stride: 1 }, &b, (m, k, n), &mut out);
-            let turned = transpose(&a, m, k);
+            let turned = transpose(&a, 1, m, k);
             let mut again = vec![1.0; m * n];
             matmul(Left { data: &turned, row_stride: 1, column_stride: m }, &b, (m, k, n), &mut again);
             assert_eq!(out, again);

@@ -3,16 +3,19 @@
 //! the tests compare it with. Sums run in one fixed order, whatever the number of threads.
 
 pub mod affine;
+mod aligned;
 pub mod attention;
 pub mod convolve;
+pub mod isa;
+pub mod layout;
 pub mod map;
 pub mod matmul;
 pub mod pool;
-mod product;
 pub mod quantize;
 pub mod recurrent;
 pub mod softmax;
 pub mod summary;
+pub mod tile;
 
 use std::cell::Cell;
 

@@ -28,6 +28,7 @@ pub fn dequantize(q: i64, scale: f32, zero: i64) -> f32 {
 ///
 /// The limits are whole numbers, so that limiting first and rounding then is the same; what is left
 /// is small enough to round by adding and taking off 1.5·2²³, which needs no library call.
+#[inline]
 pub fn fake_quantize(x: &[f32], scale: f32, zero: i64, (low, high): (i64, i64), out: &mut [f32]) {
     const MAGIC: f32 = 12_582_912.0;
     let (low, high) = ((low - zero) as f32, (high - zero) as f32);

@@ -5,8 +5,8 @@
 //! What the inputs contribute is one matrix product for all time steps; only what the hidden state
 //! contributes is computed step by step.
 
-use super::matmul::{Left, matmul};
-use super::{is_serial, serial};
+use super::convolve::Panels;
+use super::matmul::product;
 
 /// A function between a gate's sum and its value.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,8 +52,8 @@ fn each(x: &mut [f32], f: impl Fn(f32) -> f32) {
 /// What follows a GRU's reset gate.
 #[derive(Debug, Clone)]
 pub enum Reset {
-    /// The hidden state is reset before it is multiplied: by this matrix, `[hidden, hidden]`.
-    Before(Vec<f32>),
+    /// The hidden state is reset before it is multiplied: by this matrix, from `hidden` to `hidden`.
+    Before(Panels),
     /// The product is reset after this bias, `[hidden]`, is added (`linear_before_reset`).
     After(Vec<f32>),
 }
@@ -86,12 +86,10 @@ pub struct Direction {
     pub cell: Cell,
     pub hidden: usize,
     pub inputs: usize,
-    /// `[inputs, gates · hidden]`
-    pub input_weight: Vec<f32>,
-    /// `[hidden, gates · hidden]`; without the last gate for a GRU that resets before it multiplies.
-    pub hidden_weight: Vec<f32>,
-    /// `[gates · hidden]`
-    pub bias: Vec<f32>,
+    /// From `inputs` to `gates · hidden`, with the bias of the gates.
+    pub input_weight: Panels,
+    /// From `hidden` to `gates · hidden`; without the last gate for a GRU that resets before it multiplies.
+    pub hidden_weight: Panels,
     /// Sums are clipped to ± this.
     pub clip: f32,
     /// From the end of each sequence to its beginning.
@@ -112,14 +110,12 @@ impl Direction {
     ///
     /// # Panics
     /// When slices do not have the sizes given.
-    pub fn run(&self, x: &[f32], lengths: &[usize], state: &mut State) -> Vec<f32> {
+    pub fn run(&self, x: &[f32], steps: usize, lengths: &[usize], state: &mut State) -> Vec<f32> {
         let (batch, hidden) = (lengths.len(), self.hidden);
         let width = self.cell.gates() * hidden;
-        let rows = x.len() / self.inputs.max(1);
-        let steps = rows / batch.max(1);
+        let rows = steps * batch;
         let mut sums = vec![0.0; rows * width];
-        let left = Left { data: x, row_stride: self.inputs, column_stride: 1 };
-        matmul(left, &self.input_weight, (rows, self.inputs, width), &mut sums);
+        product(x, rows, &self.input_weight, &mut sums);
         let mut out = vec![0.0; rows * hidden];
         let mut buffers =
             Buffers { product: vec![0.0; batch * width], reset: vec![0.0; batch * hidden], line: vec![0.0; hidden] };
@@ -145,14 +141,13 @@ impl Direction {
     ) {
         let (batch, hidden) = (lengths.len(), self.hidden);
         let width = self.cell.gates() * hidden;
-        let columns = self.hidden_weight.len() / hidden.max(1);
-        product(&state.hidden, &self.hidden_weight, (batch, hidden, columns), &mut buffers.product);
+        let columns = self.hidden_weight.channels();
+        product(&state.hidden, batch, &self.hidden_weight, &mut buffers.product);
         let active = || (0..batch).filter(|b| step < lengths[*b]);
         for b in active() {
             let row = &mut sums[place(b) * width..][..width];
             let product = &buffers.product[b * columns..][..columns];
             let (h, c) = (&mut state.hidden[b * hidden..][..hidden], &mut state.cell[b * hidden..][..hidden]);
-            add(row, &self.bias);
             match &self.cell {
                 Cell::Plain(f) => {
                     add(row, product);
@@ -187,7 +182,7 @@ impl Direction {
             }
         }
         if let Cell::Gru { g, reset: Reset::Before(weight), .. } = &self.cell {
-            product(&buffers.reset, weight, (batch, hidden, hidden), &mut buffers.product);
+            product(&buffers.reset, batch, weight, &mut buffers.product);
             for b in active() {
                 let (gates, candidate) = sums[place(b) * width..][..width].split_at_mut(2 * hidden);
                 add(candidate, &buffers.product[b * hidden..][..hidden]);
@@ -249,16 +244,6 @@ struct Buffers {
     line: Vec<f32>,
 }
 
-/// A step's product is mostly too small to be worth sharing out.
-fn product(x: &[f32], weight: &[f32], (m, k, n): (usize, usize, usize), out: &mut [f32]) {
-    let left = Left { data: x, row_stride: k, column_stride: 1 };
-    if is_serial() || m * k * n < 1 << 20 {
-        serial(|| matmul(left, weight, (m, k, n), out));
-    } else {
-        matmul(left, weight, (m, k, n), out);
-    }
-}
-
 fn add(x: &mut [f32], y: &[f32]) {
     for (x, y) in x.iter_mut().zip(y) {
         *x += y;
@@ -292,19 +277,17 @@ mod tests {
         let (f, g) = (Activation::Sigmoid, Activation::Tanh);
         let (w, r, bias, p) = ([0.5, -0.3, 0.8, 1.1], [0.2, 0.4, -0.6, 0.7], [0.1, 0.0, -0.1, 0.2], [0.3, -0.2, 0.4]);
         let cell = Cell::Lstm { f, g, h: g, peepholes: Some(p.to_vec()), input_forget: false };
-        let (input_weight, hidden_weight, bias) = (w.to_vec(), r.to_vec(), bias.to_vec());
         let layer = Direction {
             cell,
             hidden: 1,
             inputs: 1,
-            input_weight,
-            hidden_weight,
-            bias: bias.clone(),
+            input_weight: Panels::pack(4, 1, &bias, |gate, _| w[gate]),
+            hidden_weight: Panels::pack(4, 1, &[], |gate, _| r[gate]),
             clip: f32::INFINITY,
             reversed: false,
         };
         let mut state = State { hidden: vec![0.25], cell: vec![-0.5] };
-        let out = layer.run(&[0.7, -1.2], &[2], &mut state);
+        let out = layer.run(&[0.7, -1.2], 2, &[2], &mut state);
         let (mut h, mut c) = (0.25_f32, -0.5_f32);
         for (t, x) in [0.7_f32, -1.2].into_iter().enumerate() {
             let sum = |i: usize| w[i] * x + r[i] * h + bias[i];
@@ -323,19 +306,18 @@ mod tests {
             cell: Cell::Plain(Activation::Affine { alpha: 1.0, beta: 0.0 }),
             hidden: 1,
             inputs: 1,
-            input_weight: vec![1.0],
-            hidden_weight: vec![1.0],
-            bias: vec![0.0],
+            input_weight: Panels::pack(1, 1, &[], |_, _| 1.0),
+            hidden_weight: Panels::pack(1, 1, &[], |_, _| 1.0),
             clip: f32::INFINITY,
             reversed,
         };
         // Two sequences side by side, of 3 and of 1 steps: running sums.
         let x = [1.0, 10.0, 2.0, 20.0, 3.0, 30.0];
         let mut state = State { hidden: vec![0.0; 2], cell: vec![0.0; 2] };
-        assert_eq!(plain(false).run(&x, &[3, 1], &mut state), [1.0, 10.0, 3.0, 0.0, 6.0, 0.0]);
+        assert_eq!(plain(false).run(&x, 3, &[3, 1], &mut state), [1.0, 10.0, 3.0, 0.0, 6.0, 0.0]);
         assert_eq!(state.hidden, [6.0, 10.0]);
         let mut state = State { hidden: vec![0.0; 2], cell: vec![0.0; 2] };
-        assert_eq!(plain(true).run(&x, &[3, 1], &mut state), [6.0, 10.0, 5.0, 0.0, 3.0, 0.0]);
+        assert_eq!(plain(true).run(&x, 3, &[3, 1], &mut state), [6.0, 10.0, 5.0, 0.0, 3.0, 0.0]);
         assert_eq!(state.hidden, [6.0, 10.0]);
     }
 }

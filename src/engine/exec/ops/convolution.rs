@@ -1,10 +1,13 @@
 //! Convolutions, and the geometry of windows that pooling shares.
 
+use super::unary::cast_to;
 use super::{Call, Operator, install};
-use crate::engine::exec::data::{OpError, OpResult, fail, floats, make, with, with2};
+use crate::engine::exec::data::{OpError, OpResult, fail, floats, make, make_channels_last, with, with_channels_last};
+use crate::engine::exec::image::{Buffer, Held, Image};
 use crate::engine::graph::{Auto, Node, transposed_axes, window_axes};
 use crate::engine::kernels::convolve::{Finish, Geometry, Weights, convolve};
-use crate::engine::tensor::Value;
+use crate::engine::kernels::tile::limit;
+use crate::engine::tensor::{DType, Value};
 
 pub(super) fn find(op: &str) -> Option<Operator> {
     Some(match op {
@@ -50,14 +53,15 @@ impl PackedConv {
         if !bias.is_empty() && bias.len() != shape[0] {
             return fail(format!("a bias of {} does not fit {} output channels", bias.len(), shape[0]));
         }
-        let weights = with::<f32, _>(weight, |w| Weights::pack(w, &bias, groups, shape[0]))?;
+        let taps = shape[2..].iter().product();
+        let weights = with::<f32, _>(weight, |w| Weights::pack(w, &bias, groups, shape[0], taps))?;
         Ok(Self { node: node.clone(), weights, shape, low: f32::NEG_INFINITY, high: f32::INFINITY })
     }
 
-    /// Convolves `x`, adds `residual`, applies the limits.
-    pub fn run(&self, x: &Value, residual: Option<&Value>, pool: Option<&rayon::ThreadPool>) -> OpResult<Value> {
+    /// The shape of the result for an input of `shape`, and how to get there.
+    fn geometry(&self, shape: &[usize]) -> OpResult<(Geometry, Vec<usize>)> {
         let groups = groups_of(&self.node);
-        let [batch, channels, spatial @ ..] = x.shape() else { return fail("a batch and a channel axis are needed") };
+        let [batch, channels, spatial @ ..] = shape else { return fail("a batch and a channel axis are needed") };
         if *channels != self.shape[1] * groups {
             let wanted = self.shape[1] * groups;
             return fail(format!("the input has {channels} channels, the weight of shape {:?} needs {wanted}", self.shape));
@@ -75,57 +79,41 @@ impl PackedConv {
             pad: spatial3(&axes.pad_before, 0)?,
             output: spatial3(&axes.output, 1)?,
         };
-        let shape: Vec<usize> = [*batch, self.shape[0]].iter().chain(&axes.output).copied().collect();
-        let mut out = vec![0.0_f32; shape.iter().product()];
-        let mut run = |input: &[f32], residual: Option<&[f32]>| {
-            let finish = Finish { low: self.low, high: self.high, residual };
-            install(pool, || convolve(&geometry, &self.weights, *batch, input, finish, &mut out));
-        };
-        match residual {
-            Some(r) if r.shape() != shape => return fail(format!("shapes {:?} and {shape:?} cannot be added", r.shape())),
-            Some(r) => with2::<f32, f32, _>(x, r, |x, r| run(x, Some(r)))?,
-            None => with::<f32, _>(x, |x| run(x, None))?,
-        }
-        make(x.dtype, out, &shape)
+        Ok((geometry, [*batch, self.shape[0]].iter().chain(&axes.output).copied().collect()))
     }
-}
 
-impl PackedConv {
-    /// [`PackedConv::run`] with `other` added; of any shape that broadcasts.
-    pub fn run_and_add(&self, x: &Value, other: &Value, pool: Option<&rayon::ThreadPool>) -> OpResult<Vec<Value>> {
-        let fits = {
-            let axes = window_axes(&self.node, x.shape().get(2..).unwrap_or_default(), &self.shape[2..], Auto::Conv)
-                .map_err(OpError::Reason)?;
-            let expected = x.shape().iter().take(1).chain(&self.shape[..1]).chain(&axes.output);
-            expected.eq(other.shape())
+    /// Convolves `x`, adds `residual` (of any shape that broadcasts), applies the limits.
+    pub fn run(&self, x: &Held, residual: Option<&Held>, pool: Option<&rayon::ThreadPool>) -> OpResult<Held> {
+        let (geometry, shape) = self.geometry(x.shape())?;
+        let fits = residual.filter(|r| r.shape() == shape && r.dtype() == DType::F32);
+        let mut out = Buffer::new(shape.iter().product());
+        let late = residual.is_some() && fits.is_none();
+        let limits = if late { (f32::NEG_INFINITY, f32::INFINITY) } else { (self.low, self.high) };
+        let mut run = |input: &[f32], residual: Option<&[f32]>| {
+            let finish = Finish { low: limits.0, high: limits.1, residual };
+            install(pool, || convolve(&geometry, &self.weights, shape[0], input, finish, &mut out));
         };
-        if fits {
-            return Ok(vec![self.run(x, Some(other), pool)?]);
+        match fits {
+            Some(r) => x.with_channels_last(|x| r.with_channels_last(|r| run(x, Some(r))))??,
+            None => x.with_channels_last(|x| run(x, None))?,
         }
-        let bare = Self {
-            low: f32::NEG_INFINITY,
-            high: f32::INFINITY,
-            weights: self.weights.clone(),
-            node: self.node.clone(),
-            shape: self.shape.clone(),
-        };
-        let sum = super::elementwise::add(&bare.run(x, None, pool)?, other, pool)?;
-        let (low, high) = (self.low, self.high);
-        let limited = with::<f32, _>(&sum, |s| {
-            s.iter()
-                .map(|v| {
-                    let v = if *v < low { low } else { *v };
-                    if v > high { high } else { v }
-                })
-                .collect::<Vec<f32>>()
-        })?;
-        Ok(vec![make(sum.dtype, limited, sum.shape())?])
+        let image = Held::Image(Image::new(shape, out));
+        let done = if x.dtype() == DType::F32 { image } else { Held::Value(cast_to(&image.into_value()?, x.dtype())?) };
+        match residual.filter(|_| late) {
+            None => Ok(done),
+            Some(other) => {
+                let sum = super::elementwise::add(&done.into_value()?, &other.clone().into_value()?, pool)?;
+                let limits = (self.low, self.high);
+                let limited = with::<f32, _>(&sum, |s| s.iter().map(|v| limit(*v, limits)).collect::<Vec<f32>>())?;
+                Ok(Held::Value(make(sum.dtype, limited, sum.shape())?))
+            }
+        }
     }
 }
 
 fn conv(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let packed = PackedConv::new(c.node, c.input(1)?, c.optional(2))?;
-    Ok(vec![packed.run(c.input(0)?, None, c.pool)?])
+    Ok(vec![packed.run(&Held::Value(c.input(0)?.clone()), None, c.pool)?.into_value()?])
 }
 
 /// A transposed convolution is a convolution of the input spread out by the stride, with the
@@ -142,7 +130,7 @@ fn conv_transpose(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let axes = transposed_axes(c.node, spatial, kernel).map_err(OpError::Reason)?;
     let (out_channels, stride) = (per_group * groups, &axes.stride);
     let spread: Vec<usize> = spatial.iter().zip(stride).map(|(n, s)| (n.max(&1) - 1) * s + 1).collect();
-    let input = with::<f32, _>(x, |s| spread_out(s, batch * channels, spatial, stride, &spread))?;
+    let input = with_channels_last::<f32, _>(x, |s| spread_out(s, *batch, *channels, spatial, stride, &spread))?;
     let turned = with::<f32, _>(weight, |w| turn(w, groups, channels / groups, *per_group, kernel.iter().product()))?;
     let bias = c.optional(2).map(floats).transpose()?.unwrap_or_default();
     if !bias.is_empty() && bias.len() != out_channels {
@@ -161,23 +149,23 @@ fn conv_transpose(c: &Call<'_>) -> OpResult<Vec<Value>> {
     };
     let shape: Vec<usize> = [*batch, out_channels].iter().chain(&axes.output).copied().collect();
     let mut out = vec![0.0_f32; shape.iter().product()];
-    let weights = Weights::pack(&turned, &bias, groups, out_channels);
+    let weights = Weights::pack(&turned, &bias, groups, out_channels, kernel.iter().product());
     c.install(|| convolve(&geometry, &weights, *batch, &input, Finish::NONE, &mut out));
-    Ok(vec![make(x.dtype, out, &shape)?])
+    Ok(vec![make_channels_last(x.dtype, out, &shape)?])
 }
 
-/// Puts zeros between neighbors.
-fn spread_out(x: &[f32], planes: usize, from: &[usize], stride: &[usize], to: &[usize]) -> Vec<f32> {
+/// Puts zeros between neighbors of images whose channels lie last.
+fn spread_out(x: &[f32], batch: usize, channels: usize, from: &[usize], stride: &[usize], to: &[usize]) -> Vec<f32> {
     let (size, spread) = (from.iter().product::<usize>(), to.iter().product::<usize>());
-    let mut out = vec![0.0; planes * spread];
-    for (i, v) in x.iter().enumerate() {
-        let (plane, mut rest, mut place, mut step) = (i / size, i % size, 0, 1);
+    let mut out = vec![0.0; batch * spread * channels];
+    for (i, values) in x.chunks(channels.max(1)).enumerate() {
+        let (image, mut rest, mut place, mut step) = (i / size, i % size, 0, 1);
         for a in (0..from.len()).rev() {
             place += rest % from[a] * stride[a] * step;
             rest /= from[a];
             step *= to[a];
         }
-        out[plane * spread + place] = *v;
+        out[(image * spread + place) * channels..][..channels].copy_from_slice(values);
     }
     out
 }

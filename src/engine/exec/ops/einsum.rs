@@ -172,7 +172,7 @@ impl Term {
     }
 }
 
-fn sum_rows<T: WithDType>(
+fn sum_rows<T: WithDType + Default>(
     x: &Value,
     (shape, count, length): (&[usize], usize, usize),
     sum: impl Fn(&[T]) -> T,

@@ -77,7 +77,7 @@ fn pairs<T, R>(
     pool: Option<&rayon::ThreadPool>,
 ) -> OpResult<(Vec<R>, Vec<usize>)>
 where
-    T: candle_core::WithDType,
+    T: candle_core::WithDType + Default,
     R: Send + Copy + Default,
 {
     let shape = broadcast_shape(a.shape(), b.shape())?;

@@ -3,7 +3,8 @@
 use super::elementwise::broadcast_shape;
 use super::{Call, Operator};
 use crate::engine::exec::data::{Held, OpResult, fail, held, make, with, with2};
-use crate::engine::kernels::matmul::{Left, matmul, transpose};
+use crate::engine::kernels::layout::transpose;
+use crate::engine::kernels::matmul::{Left, matmul};
 use crate::engine::tensor::Value;
 
 pub(super) fn find(op: &str) -> Option<Operator> {
@@ -34,7 +35,7 @@ fn gemm(c: &Call<'_>) -> OpResult<Vec<Value>> {
         let left = Left { data: x, row_stride, column_stride };
         c.install(|| {
             if turn_b {
-                matmul(left, &transpose(w, n, k), (m, k, n), &mut out);
+                matmul(left, &transpose(w, 1, n, k), (m, k, n), &mut out);
             } else {
                 matmul(left, w, (m, k, n), &mut out);
             }

@@ -5,6 +5,7 @@ mod convolution;
 mod einsum;
 mod elementwise;
 mod index;
+mod linear;
 mod loss;
 mod matmul;
 mod normalize;
@@ -19,6 +20,8 @@ mod shape;
 mod unary;
 
 pub(in crate::engine::exec) use convolution::PackedConv;
+pub(in crate::engine::exec) use linear::PackedProduct;
+pub(in crate::engine::exec) use pooling::pool_window;
 pub(in crate::engine::exec) use quantize::FakeQuantize;
 pub(in crate::engine::exec) use recurrent::Recurrent;
 pub(in crate::engine::exec) use unary::cast_to;
@@ -42,7 +45,7 @@ pub(in crate::engine::exec) struct Call<'a> {
 pub(in crate::engine::exec) type Operator = fn(&Call<'_>) -> OpResult<Vec<Value>>;
 
 /// Runs `work` on the pool, or on the calling thread alone where there is none.
-fn install<R: Send>(pool: Option<&ThreadPool>, work: impl FnOnce() -> R + Send) -> R {
+pub(in crate::engine::exec) fn install<R: Send>(pool: Option<&ThreadPool>, work: impl FnOnce() -> R + Send) -> R {
     match pool {
         Some(pool) => pool.install(work),
         None => serial(work),

@@ -1,8 +1,12 @@
 //! Quantization operators.
 
 use super::{Call, Operator, install};
-use crate::engine::exec::data::{Number, OpResult, axis_of, fail, floats, for_held, int_scalar, ints, make, scalar, with};
+use crate::engine::exec::data::{
+    Number, OpResult, axis_of, fail, floats, for_held, int_scalar, ints, make, make_alike, scalar, with, with_any_order,
+};
+use crate::engine::exec::image::{Buffer, Held, Image};
 use crate::engine::graph::Node;
+use crate::engine::kernels::isa::wide;
 use crate::engine::kernels::quantize::{dequantize, fake_quantize, quantize};
 use crate::engine::tensor::{DType, Value};
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
@@ -160,21 +164,31 @@ impl FakeQuantize {
         Some(Self { scale: first.0, zero: first.1, range })
     }
 
-    pub fn run(&self, x: &Value, pool: Option<&rayon::ThreadPool>) -> OpResult<Value> {
-        const TILE: usize = 1 << 15;
-        let values = with::<f32, _>(x, |s| {
-            let mut out = vec![0.0_f32; s.len()];
-            if s.len() <= TILE || pool.is_none() {
-                fake_quantize(s, self.scale, self.zero, self.range, &mut out);
-            } else {
-                install(pool, || {
-                    out.par_chunks_mut(TILE)
-                        .zip(s.par_chunks(TILE))
-                        .for_each(|(o, s)| fake_quantize(s, self.scale, self.zero, self.range, o));
-                });
+    pub fn run(&self, x: &Held, pool: Option<&rayon::ThreadPool>) -> OpResult<Held> {
+        match x {
+            Held::Image(image) => {
+                let mut out = Buffer::new(image.data.len());
+                self.round(&image.data, &mut out, pool);
+                Ok(Held::Image(Image::new(image.shape.clone(), out)))
             }
-            out
-        })?;
-        make(x.dtype, values, x.shape())
+            Held::Value(x) => {
+                let values = with_any_order(x, |s| {
+                    let mut out = vec![0.0_f32; s.len()];
+                    self.round(s, &mut out, pool);
+                    out
+                })?;
+                Ok(Held::Value(make_alike(x, values)?))
+            }
+        }
+    }
+
+    fn round(&self, x: &[f32], out: &mut [f32], pool: Option<&rayon::ThreadPool>) {
+        const TILE: usize = 1 << 15;
+        let part = |x: &[f32], out: &mut [f32]| wide(|| fake_quantize(x, self.scale, self.zero, self.range, out));
+        if x.len() <= TILE || pool.is_none() {
+            part(x, out);
+        } else {
+            install(pool, || out.par_chunks_mut(TILE).zip(x.par_chunks(TILE)).for_each(|(o, x)| part(x, o)));
+        }
     }
 }

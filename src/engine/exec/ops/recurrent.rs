@@ -4,7 +4,7 @@ use super::unary::narrow;
 use super::{Call, Operator, install};
 use crate::engine::exec::data::{Held, OpResult, fail, floats, held, ints, like, make, with};
 use crate::engine::graph::{Attribute, Node};
-use crate::engine::kernels::matmul::transpose;
+use crate::engine::kernels::convolve::Panels;
 use crate::engine::kernels::recurrent::{Activation, Cell, Direction, Reset, State};
 use crate::engine::tensor::Value;
 use rayon::ThreadPool;
@@ -20,8 +20,7 @@ pub(super) fn find(op: &str) -> Option<Operator> {
 fn layer(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let Some(parameters) = Recurrent::parameters(c.node) else { return fail("this is no recurrent layer") };
     let layer = Recurrent::new(c.node, parameters.map(|i| c.optional(i)))?;
-    let [_, data @ ..] = Recurrent::DATA;
-    layer.run(c.input(0)?, data.map(|i| c.optional(i)), c.pool)
+    layer.run(&Recurrent::DATA.map(|i| c.optional(i).cloned()), c.pool)
 }
 
 /// A recurrent layer with its weights as the kernel reads them.
@@ -81,10 +80,23 @@ impl Recurrent {
             let r = &r[d * rows * hidden..][..rows * hidden];
             let (input_bias, hidden_bias) = bias[d * 2 * rows..][..2 * rows].split_at(rows);
             let own = &activations[d];
-            let mut parts = Parts { bias: input_bias.iter().zip(hidden_bias).map(|(a, b)| a + b).collect(), rows };
+            let mut bias: Vec<f32> = input_bias.iter().zip(hidden_bias).map(|(a, b)| a + b).collect();
+            // Rows of the hidden weight that are multiplied at once.
+            let mut multiplied = rows;
             let cell = match gates {
                 1 => Cell::Plain(own[0]),
-                3 => Cell::Gru { f: own[0], g: own[1], reset: parts.reset(node, hidden, r, (input_bias, hidden_bias)) },
+                3 => {
+                    let last = 2 * hidden;
+                    let reset = if node.int("linear_before_reset").unwrap_or(0) == 0 {
+                        multiplied = last;
+                        Reset::Before(Panels::pack(hidden, hidden, &[], |o, k| r[(last + o) * hidden + k]))
+                    } else {
+                        // The last gate's hidden bias is reset with its product.
+                        bias[last..].copy_from_slice(&input_bias[last..]);
+                        Reset::After(hidden_bias[last..].to_vec())
+                    };
+                    Cell::Gru { f: own[0], g: own[1], reset }
+                }
                 _ => Cell::Lstm {
                     f: own[0],
                     g: own[1],
@@ -97,9 +109,8 @@ impl Recurrent {
                 cell,
                 hidden,
                 inputs,
-                input_weight: transpose(w, rows, inputs),
-                hidden_weight: transpose(&r[..parts.rows * hidden], parts.rows, hidden),
-                bias: parts.bias,
+                input_weight: Panels::pack(rows, inputs, &bias, |o, k| w[o * inputs + k]),
+                hidden_weight: Panels::pack(multiplied, hidden, &[], |o, k| r[o * hidden + k]),
                 clip: node.float("clip").filter(|c| *c > 0.0).unwrap_or(f32::INFINITY),
                 reversed,
             }
@@ -108,13 +119,11 @@ impl Recurrent {
         Ok(Self { directions: directions.collect(), batch_first, has_cell_state: gates == 4 })
     }
 
-    /// Gives the hidden states of all steps, the last ones, and an LSTM's last cell states.
-    pub fn run(
-        &self,
-        x: &Value,
-        [lengths, hidden, cell]: [Option<&Value>; 3],
-        pool: Option<&ThreadPool>,
-    ) -> OpResult<Vec<Value>> {
+    /// `data` are the inputs that [`Recurrent::DATA`] names. Gives the hidden states of all steps, the
+    /// last ones, and an LSTM's last cell states.
+    pub fn run(&self, data: &[Option<Value>], pool: Option<&ThreadPool>) -> OpResult<Vec<Value>> {
+        let [x, lengths, hidden, cell] = [0, 1, 2, 3].map(|i| data.get(i).and_then(Option::as_ref));
+        let Some(x) = x else { return fail("the sequences are missing") };
         expect_f32(x)?;
         let time_first = |v: &Value| -> OpResult<Value> {
             Ok(if self.batch_first { like(v, v.data.transpose(0, 1)?.contiguous()?) } else { v.clone() })
@@ -143,7 +152,7 @@ impl Recurrent {
             let run = |&(d, direction): &(usize, &Direction)| {
                 let own = |v: &[f32]| v[d * batch * size..][..batch * size].to_vec();
                 let mut state = State { hidden: own(&hidden), cell: own(&cell) };
-                let out = direction.run(x, &lengths, &mut state);
+                let out = direction.run(x, steps, &lengths, &mut state);
                 (out, state)
             };
             install(pool, || match jobs.as_slice() {
@@ -170,25 +179,6 @@ impl Recurrent {
             states.data = states.data.permute((2, 0, 1, 3))?.contiguous()?;
         }
         Ok([states, last].into_iter().chain(self.has_cell_state.then_some(cell)).collect())
-    }
-}
-
-/// What a GRU changes of the parameters common to all layers.
-struct Parts {
-    bias: Vec<f32>,
-    /// Rows of the hidden weight that are multiplied at once.
-    rows: usize,
-}
-
-impl Parts {
-    fn reset(&mut self, node: &Node, hidden: usize, r: &[f32], (input, recurrent): (&[f32], &[f32])) -> Reset {
-        if node.int("linear_before_reset").unwrap_or(0) != 0 {
-            // The last gate's hidden bias is reset with its product.
-            self.bias[2 * hidden..].copy_from_slice(&input[2 * hidden..]);
-            return Reset::After(recurrent[2 * hidden..].to_vec());
-        }
-        self.rows = 2 * hidden;
-        Reset::Before(transpose(&r[2 * hidden * hidden..], hidden, hidden))
     }
 }
 
