@@ -1,5 +1,6 @@
 //! Between candle tensors and the slices that operators compute on.
 
+use super::ExecError;
 use crate::engine::context::Cancelled;
 use crate::engine::kernels::layout::transpose;
 use crate::engine::tensor::{DType, TensorError, Value};
@@ -14,6 +15,9 @@ pub(in crate::engine) enum OpError {
     Tensor(#[from] TensorError),
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+    /// A node of a sub-graph could not be computed.
+    #[error(transparent)]
+    Inside(#[from] Box<ExecError>),
     #[error("{0}")]
     Reason(String),
 }

@@ -2,9 +2,11 @@
 //! value can be dropped); [`Executor::run`] follows it, as often and from as many threads as one
 //! likes. A plan may begin and end at any wires, so that one layer or a suffix can run alone.
 
+mod control;
 mod data;
 mod image;
 mod layout;
+mod memory;
 pub(in crate::engine) mod ops;
 mod places;
 mod plan;
@@ -73,6 +75,8 @@ impl ExecError {
     fn at(node: &Node, error: data::OpError) -> Self {
         match error {
             data::OpError::Cancelled(cancelled) => Self::Cancelled(cancelled),
+            // The node inside has said its name.
+            data::OpError::Inside(inside) => *inside,
             other => Self::Node { node: node.label(), op: node.op.clone(), reason: other.to_string() },
         }
     }

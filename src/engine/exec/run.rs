@@ -74,7 +74,7 @@ impl Plan {
     }
 
     /// Runs all steps on the fed values; gives the outputs.
-    fn follow(
+    pub(super) fn follow(
         &self,
         values: Vec<Value>,
         pool: Option<&ThreadPool>,
@@ -96,7 +96,7 @@ impl Plan {
         for step in &self.steps {
             ctx.check()?;
             let at = |e| ExecError::at(&step.node, e);
-            let values = self.compute(step, &mut slots, pool).map_err(at)?;
+            let values = self.compute(step, &mut slots, pool, ctx).map_err(at)?;
             for (slot, mut value) in step.outputs.iter().zip(values) {
                 let Some(slot) = *slot else { continue };
                 if let Some(wire) = self.taps.get(&slot) {
@@ -118,7 +118,7 @@ impl Plan {
         self.outputs.iter().map(give).collect()
     }
 
-    fn compute(&self, step: &Step, slots: &mut Slots, pool: Option<&ThreadPool>) -> OpResult<Vec<Held>> {
+    fn compute(&self, step: &Step, slots: &mut Slots, pool: Option<&ThreadPool>, ctx: &Ctx) -> OpResult<Vec<Held>> {
         let inputs: Vec<Option<Held>> = step.inputs.iter().map(|s| slots[(*s)?].clone()).collect();
         // What nobody else reads can be taken apart.
         for slot in &step.free {
@@ -128,7 +128,18 @@ impl Plan {
             Some(Some(held)) => Ok(held),
             _ => fail(format!("input {i} is missing")),
         };
+        let all = |held: &[Option<Held>]| -> OpResult<Vec<Option<Value>>> {
+            held.iter().cloned().map(|h| h.map(Held::into_value).transpose()).collect()
+        };
         let operator = match &step.work {
+            Work::Control(control) => {
+                let done = control.run(&step.node, &all(&inputs)?, pool, ctx)?;
+                return Ok(done.into_iter().map(Held::Value).collect());
+            }
+            Work::Recurrent(layer) => {
+                let done = layer.run(&all(&inputs)?, pool)?;
+                return Ok(done.into_iter().map(Held::Value).collect());
+            }
             Work::Quantize(pair) => return Ok(vec![pair.run(input(0)?, pool)?]),
             Work::Conv(conv) => return Ok(vec![conv.run(input(0)?, inputs.get(1).and_then(Option::as_ref), pool)?]),
             Work::Beside(convs) => return Ok(vec![run_beside(convs, &inputs, pool)?]),

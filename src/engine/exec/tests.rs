@@ -6,34 +6,34 @@ use crate::engine::random::Random;
 use crate::engine::tensor::{DType, Tensor, Value};
 
 /// A model under construction: one data input `x` of `[N, …]`.
-struct Build {
-    model: Model,
+pub(super) struct Build {
+    pub model: Model,
     random: Random,
 }
 
 impl Build {
-    fn new(sample: &[usize]) -> Self {
+    pub fn new(sample: &[usize]) -> Self {
         let shape = std::iter::once(Dim::Named("N".into())).chain(sample.iter().map(|&d| Dim::Known(d))).collect();
         let port = Port { wire: "x".into(), fact: Fact { dtype: Some(DType::F32), shape: Some(shape) } };
         let opsets = [(String::new(), 17)].into();
         Self { model: Model { inputs: vec![port], opsets, ..Model::default() }, random: Random::new(9) }
     }
 
-    fn constant(&mut self, name: &str, shape: &[usize]) -> &mut Self {
+    pub fn constant(&mut self, name: &str, shape: &[usize]) -> &mut Self {
         let values: Vec<f32> = (0..shape.iter().product()).map(|_| self.random.range(0.2, 1.5)).collect();
         self.store(name, Tensor::from_f32(shape.to_vec(), &values).unwrap())
     }
 
-    fn store(&mut self, name: &str, tensor: Tensor) -> &mut Self {
+    pub fn store(&mut self, name: &str, tensor: Tensor) -> &mut Self {
         self.model.constants.insert(name.into(), tensor);
         self
     }
 
-    fn node(&mut self, op: &str, inputs: &[&str], output: &str) -> &mut Self {
+    pub fn node(&mut self, op: &str, inputs: &[&str], output: &str) -> &mut Self {
         self.with(op, inputs, output, [])
     }
 
-    fn with(
+    pub fn with(
         &mut self,
         op: &str,
         inputs: &[&str],
@@ -52,7 +52,7 @@ impl Build {
         self
     }
 
-    fn output(&mut self, wire: &str) -> Model {
+    pub fn output(&mut self, wire: &str) -> Model {
         self.model.outputs = vec![Port { wire: wire.into(), fact: Fact::default() }];
         let mut model = self.model.clone();
         model.validate().unwrap();

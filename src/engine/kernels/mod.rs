@@ -4,6 +4,7 @@
 
 pub mod affine;
 pub mod aligned;
+pub mod attention;
 pub mod convolve;
 pub mod isa;
 pub mod layout;
@@ -11,6 +12,7 @@ pub mod map;
 pub mod matmul;
 pub mod pool;
 pub mod quantize;
+pub mod recurrent;
 pub mod softmax;
 pub mod summary;
 pub mod tile;

@@ -1,15 +1,21 @@
 //! The operators: one table from name to function, one file per family.
 
+mod attention;
 mod convolution;
+mod einsum;
 mod elementwise;
 mod index;
 mod linear;
+mod loss;
 mod matmul;
 mod normalize;
+mod optional;
 mod pooling;
 mod quantize;
+mod recurrent;
 mod reduce;
 mod resize;
+mod rotary;
 mod shape;
 mod unary;
 
@@ -17,6 +23,8 @@ pub(in crate::engine::exec) use convolution::{PackedConv, run_beside};
 pub(in crate::engine::exec) use linear::PackedProduct;
 pub(in crate::engine::exec) use pooling::pool_window;
 pub(in crate::engine::exec) use quantize::FakeQuantize;
+pub(in crate::engine::exec) use recurrent::Recurrent;
+pub(in crate::engine::exec) use unary::cast_to;
 
 use super::data::{OpResult, fail, ints};
 use crate::engine::graph::Node;
@@ -95,6 +103,12 @@ pub(in crate::engine::exec) fn find(node: &Node) -> Option<Operator> {
         index::find,
         resize::find,
         quantize::find,
+        recurrent::find,
+        attention::find,
+        rotary::find,
+        einsum::find,
+        loss::find,
+        optional::find,
     ]
     .iter()
     .find_map(|family| family(op))

@@ -2,6 +2,7 @@
 //! running the model. Free dimensions keep their names; what is not known stays unknown.
 
 use super::contents::{Entry, contents};
+use super::shapes_sequence as sequence;
 use super::shapes_windows as windows;
 use crate::engine::graph::{Attribute, Dim, Fact, Model, Node, Wire, is_elementwise};
 use crate::engine::tensor::{DType, Tensor};
@@ -112,7 +113,8 @@ fn dtype(node: &Node, known: &Known, output: usize) -> Option<DType> {
     let named = |name: &str| node.int(name).filter(|v| *v != 0).map(|v| DType::from_onnx(v as i32));
     match (node.op.as_str(), output) {
         (
-            "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "And" | "Or" | "Xor" | "Not" | "IsNaN" | "IsInf",
+            "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "And" | "Or" | "Xor" | "Not" | "IsNaN" | "IsInf"
+            | "OptionalHasElement",
             _,
         )
         | ("Dropout", 1) => Some(DType::Bool),
@@ -134,7 +136,8 @@ fn dtype(node: &Node, known: &Known, output: usize) -> Option<DType> {
         ("QuantizeLinear", _) => of(2).or_else(|| named("output_dtype")).or(Some(DType::U8)),
         ("DequantizeLinear", _) => named("output_dtype").or_else(|| of(1)),
         ("DynamicQuantizeLinear", _) => Some(DType::U8),
-        ("If" | "Loop" | "Scan", _) => None,
+        ("If", _) => sequence::branches(node, output)?.dtype,
+        ("Loop" | "Scan", _) => None,
         _ => of(0),
     }
 }
@@ -211,7 +214,13 @@ fn shapes(node: &Node, known: &Known) -> Option<Vec<Option<Shape>>> {
             let rows: Shape = shape.iter().enumerate().map(|(i, d)| if i < from { d.clone() } else { Dim::Known(1) }).collect();
             Some(vec![Some(shape), Some(rows.clone()), Some(rows)])
         }
-        "BatchNormalization" => one(of(0)),
+        "BatchNormalization" | "RotaryEmbedding" | "TensorScatter" | "Hardmax" | "Shrink" | "MeanVarianceNormalization" => {
+            one(of(0))
+        }
+        "OptionalHasElement" => one(Some(Vec::new())),
+        "RNN" | "GRU" | "LSTM" => sequence::recurrent(node, known),
+        "Attention" => sequence::attention(node, known),
+        "If" => Some((0..node.outputs.len()).map(|i| sequence::branches(node, i)?.shape).collect()),
         op if is_elementwise(op) || KEEPING.contains(&op) => one(of(0)),
         _ => None,
     }
