@@ -29,9 +29,19 @@ const WALLS: &[(&str, &[&str])] = &[
     ("workbench::jobs", &["engine::context", "engine::Ctx", "engine::Warning", "engine::Cancelled", "workbench::jobs"]),
     ("workbench::work", &["engine", "pipeline", "workbench::project"]),
     ("workbench::sample", &["engine", "pipeline", "workbench::project", "workbench::sample"]),
+    ("workbench::conformance", &["engine", "pipeline::load", "workbench::conformance"]),
     (
         "workbench::cli",
-        &["engine", "pipeline", "workbench::project", "workbench::work", "workbench::sample", "workbench::cli", "workbench::ui"],
+        &[
+            "engine",
+            "pipeline",
+            "workbench::project",
+            "workbench::work",
+            "workbench::sample",
+            "workbench::conformance",
+            "workbench::cli",
+            "workbench::ui",
+        ],
     ),
     ("workbench::ui", &["engine", "pipeline", "workbench"]),
 ];

@@ -44,6 +44,10 @@ pub enum ExecError {
     Feed { wire: Wire, reason: String },
     #[error("node \"{node}\" ({op}): {reason}")]
     Node { node: String, op: String, reason: String },
+    /// A node asks for a mode of its operator, or for a type, that Lapidary does not compute: the
+    /// model may be sound.
+    #[error("node \"{node}\" ({op}): {reason}")]
+    Refused { node: String, op: String, reason: String },
     #[error(transparent)]
     Graph(#[from] GraphError),
     #[error(transparent)]
@@ -68,9 +72,23 @@ fn list(missing: &[MissingOperator]) -> String {
 
 impl ExecError {
     fn at(node: &Node, error: data::OpError) -> Self {
+        let (label, op) = (node.label(), node.op.clone());
         match error {
             data::OpError::Cancelled(cancelled) => Self::Cancelled(cancelled),
-            other => Self::Node { node: node.label(), op: node.op.clone(), reason: other.to_string() },
+            data::OpError::Unsupported(reason) => Self::Refused { node: label, op, reason },
+            data::OpError::Tensor(e) if e.is_unknown_type() => Self::Refused { node: label, op, reason: e.to_string() },
+            other => Self::Node { node: label, op, reason: other.to_string() },
+        }
+    }
+
+    /// Whether the model asks for something that Lapidary does not do (an operator, a mode of one, an
+    /// element type), as opposed to something that is wrong.
+    #[must_use]
+    pub fn is_unsupported(&self) -> bool {
+        match self {
+            Self::Unsupported(_) | Self::Refused { .. } => true,
+            Self::Tensor(e) => e.is_unknown_type(),
+            _ => false,
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::pipeline::configure::Plan;
 use crate::pipeline::evaluate::{Report, TaskMetrics};
 use crate::pipeline::export::Exported;
 use crate::pipeline::load::Subject;
+use crate::workbench::conformance::{Conformance, Outcome};
 use crate::workbench::work::{Opened, warning_lines};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -362,4 +363,26 @@ pub(super) fn speed(speed: &ForwardSpeed) -> Document {
         units::bytes(speed.peak_rss_bytes)
     );
     Document { json, text }
+}
+
+pub(super) fn conformance(result: &Conformance) -> Document {
+    let tests: Vec<Value> = result
+        .tests
+        .iter()
+        .map(|t| {
+            let mut json = json!({ "name": t.name, "outcome": t.outcome.name() });
+            if let Some(reason) = t.outcome.reason() {
+                json["reason"] = json!(reason);
+            }
+            json
+        })
+        .collect();
+    let (passed, failed, unsupported) = (result.passed(), result.failed(), result.unsupported());
+    let mut text = format!("{passed} passed, {failed} failed, {unsupported} unsupported\n");
+    for test in &result.tests {
+        if let Outcome::Failed(reason) = &test.outcome {
+            let _ = writeln!(text, "FAILED {}: {reason}", test.name);
+        }
+    }
+    Document { json: json!({ "passed": passed, "failed": failed, "unsupported": unsupported, "tests": tests }), text }
 }
