@@ -1,7 +1,7 @@
 //! Convolutions, and the geometry of windows that pooling shares.
 
 use super::{Call, Operator, install};
-use crate::engine::exec::data::{OpError, OpResult, fail, floats, make, with, with2};
+use crate::engine::exec::data::{OpError, OpResult, fail, floats, make, unsupported, with, with2};
 use crate::engine::graph::{Auto, Node, transposed_axes, window_axes};
 use crate::engine::kernels::convolve::{Finish, Geometry, Weights, convolve};
 use crate::engine::tensor::Value;
@@ -21,7 +21,7 @@ pub(super) fn spatial3<T: Copy>(axes: &[T], unused: T) -> OpResult<[T; 3]> {
         [w] => Ok([unused, unused, w]),
         [h, w] => Ok([unused, h, w]),
         [d, h, w] => Ok([d, h, w]),
-        _ => fail(format!("{} spatial axes are not supported; at most 3 are", axes.len())),
+        _ => unsupported(format!("{} spatial axes are not supported; at most 3 are", axes.len())),
     }
 }
 

@@ -1,7 +1,9 @@
 //! Quantization operators.
 
 use super::{Call, Operator, install};
-use crate::engine::exec::data::{Number, OpResult, axis_of, fail, floats, for_held, int_scalar, ints, make, scalar, with};
+use crate::engine::exec::data::{
+    Number, OpResult, axis_of, fail, floats, for_held, int_scalar, ints, make, scalar, unsupported, with,
+};
 use crate::engine::graph::Node;
 use crate::engine::kernels::quantize::{dequantize, fake_quantize, quantize};
 use crate::engine::tensor::{DType, Value};
@@ -89,7 +91,7 @@ fn quantize_linear(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let asked = c.node.int("output_dtype").filter(|v| *v != 0).map(|v| DType::from_onnx(v as i32));
     let dtype = zero.map(|z| z.dtype).or(asked).unwrap_or(DType::U8);
     let Some(range) = dtype.integer_range() else {
-        return fail(format!("quantization to {dtype} is not supported"));
+        return unsupported(format!("quantization to {dtype} is not supported"));
     };
     let scales = Scales::of(c, x, scale, zero)?;
     let values: Vec<i64> = for_held!(x, T => with::<T, _>(x, |s| {

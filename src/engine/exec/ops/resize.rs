@@ -2,7 +2,7 @@
 
 use super::index::{Places, take};
 use super::{Call, Operator};
-use crate::engine::exec::data::{Number, OpResult, axis_of, fail, floats, for_held, ints, make, with};
+use crate::engine::exec::data::{Number, OpResult, axis_of, fail, floats, for_held, ints, make, unsupported, with};
 use crate::engine::tensor::Value;
 
 pub(super) fn find(op: &str) -> Option<Operator> {
@@ -26,7 +26,7 @@ fn resize(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let mode = c.node.text("mode").unwrap_or("nearest");
     let transform = if early { "asymmetric" } else { c.node.text("coordinate_transformation_mode").unwrap_or("half_pixel") };
     if transform == "tf_crop_and_resize" || c.int("antialias", 0) != 0 {
-        return fail(format!("resizing with \"{transform}\" or antialiasing is not supported"));
+        return unsupported(format!("resizing with \"{transform}\" or antialiasing is not supported"));
     }
     let nearest = if early { "floor" } else { c.node.text("nearest_mode").unwrap_or("round_prefer_floor") };
     let mut out = x.clone();
