@@ -7,6 +7,7 @@
 
 mod case;
 mod compare;
+mod errata;
 mod suite;
 #[cfg(test)]
 mod tests;
