@@ -314,15 +314,31 @@ impl Opened {
     pub fn export(&self, recipe: &Recipe, out: &Path, ctx: &Ctx) -> Result<Exported, WorkError> {
         let (plan, variant) = self.compress(recipe, ctx)?;
         let mut draft = export::run(Format::Onnx, &variant, &plan, &self.subject, out, ctx)?;
-        if self.document.evaluate.is_some() {
-            let data = self.dataset(Split::Evaluate, None, ctx)?;
-            let ours = self.evaluate_variant(recipe, &plan, &variant, &data, Split::Evaluate, ctx)?;
-            let file = self.evaluate_file(&draft.reopened, &data, Split::Evaluate, ctx)?;
-            draft.checks.push(same_accuracy(&ours, &file));
-        } else {
-            draft.checks.push(Check::new("accuracy", true, "not measured: the project has no evaluation data"));
-        }
+        let unmeasured = |why: &str| Check::new("accuracy", true, format!("not measured: {why}"));
+        draft.checks.push(match self.accuracy(recipe, &plan, &variant, &draft.reopened, ctx) {
+            Ok(check) => check,
+            Err(WorkError::NoData) => unmeasured("the project has no evaluation data"),
+            Err(WorkError::Evaluate(EvaluateError::Exec { source, .. })) if source.is_unsupported() => {
+                unmeasured(&source.to_string())
+            }
+            Err(error) => return Err(error),
+        });
         Ok(draft.publish()?)
+    }
+
+    /// Whether a file that was read back is as accurate as the variant that it was written from.
+    fn accuracy(
+        &self,
+        recipe: &Recipe,
+        plan: &Plan,
+        variant: &Variant,
+        reopened: &LoadedModel,
+        ctx: &Ctx,
+    ) -> Result<Check, WorkError> {
+        let data = self.dataset(Split::Evaluate, None, ctx)?;
+        let ours = self.evaluate_variant(recipe, plan, variant, &data, Split::Evaluate, ctx)?;
+        let file = self.evaluate_file(reopened, &data, Split::Evaluate, ctx)?;
+        Ok(same_accuracy(&ours, &file))
     }
 
     /// Holds an exported file against the project's model.

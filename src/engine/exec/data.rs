@@ -1,5 +1,6 @@
 //! Between candle tensors and the slices that operators compute on.
 
+use super::ExecError;
 use crate::engine::context::Cancelled;
 use crate::engine::tensor::{DType, TensorError, Value};
 use candle_core::{DType as CandleType, Device, Layout, Storage, WithDType};
@@ -13,6 +14,9 @@ pub(in crate::engine) enum OpError {
     Tensor(#[from] TensorError),
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+    /// A node of a sub-graph could not be computed.
+    #[error(transparent)]
+    Inside(#[from] Box<ExecError>),
     #[error("{0}")]
     Reason(String),
     /// What is asked for makes sense, but is not done here.

@@ -2,7 +2,9 @@
 //! value can be dropped); [`Executor::run`] follows it, as often and from as many threads as one
 //! likes. A plan may begin and end at any wires, so that one layer or a suffix can run alone.
 
+mod control;
 mod data;
+mod missing;
 pub(in crate::engine) mod ops;
 mod plan;
 mod prepare;
@@ -11,6 +13,7 @@ mod separable;
 #[cfg(test)]
 mod tests;
 
+pub use missing::{MissingOperator, missing_operators};
 pub use prepare::prepare;
 
 use crate::engine::context::Cancelled;
@@ -36,7 +39,7 @@ pub struct Request {
 pub enum ExecError {
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
-    #[error("the model uses operators that Lapidary cannot run: {}", list(.0))]
+    #[error("the model uses operators that Lapidary cannot run: {}", missing::list(.0))]
     Unsupported(Vec<MissingOperator>),
     #[error("\"{wire}\" is needed but neither fed, nor constant, nor computed by any node")]
     NoSource { wire: Wire },
@@ -54,27 +57,13 @@ pub enum ExecError {
     Tensor(#[from] TensorError),
 }
 
-/// An operator without an implementation, and where the model uses it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MissingOperator {
-    pub op: String,
-    pub domain: String,
-    pub node: String,
-}
-
-fn list(missing: &[MissingOperator]) -> String {
-    let show = |m: &MissingOperator| match m.domain.as_str() {
-        "" => format!("{} (node \"{}\")", m.op, m.node),
-        domain => format!("{domain}.{} (node \"{}\")", m.op, m.node),
-    };
-    missing.iter().map(show).collect::<Vec<_>>().join(", ")
-}
-
 impl ExecError {
     fn at(node: &Node, error: data::OpError) -> Self {
         let (label, op) = (node.label(), node.op.clone());
         match error {
             data::OpError::Cancelled(cancelled) => Self::Cancelled(cancelled),
+            // The node inside has said its name.
+            data::OpError::Inside(inside) => *inside,
             data::OpError::Unsupported(reason) => Self::Refused { node: label, op, reason },
             data::OpError::Tensor(e) if e.is_unknown_type() => Self::Refused { node: label, op, reason: e.to_string() },
             other => Self::Node { node: label, op, reason: other.to_string() },
@@ -135,8 +124,7 @@ pub fn evaluate_node(
     pool: Option<&ThreadPool>,
 ) -> Result<Vec<Value>, ExecError> {
     let Some(operator) = ops::find(node) else {
-        let missing = MissingOperator { op: node.op.clone(), domain: node.domain.clone(), node: node.label() };
-        return Err(ExecError::Unsupported(vec![missing]));
+        return Err(ExecError::Unsupported(vec![MissingOperator::at(node)]));
     };
     operator(&ops::Call { node, opset, inputs, pool }).map_err(|e| ExecError::at(node, e))
 }

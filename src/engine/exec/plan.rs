@@ -1,9 +1,10 @@
 //! The plan: which steps run in which order on which slots, and when a slot is emptied.
 
+use super::control::{self, Control, Planned};
 use super::data::scalar;
-use super::ops::{FakeQuantize, Operator, PackedConv, find};
+use super::ops::{FakeQuantize, Operator, PackedConv, Recurrent, find};
 use super::separable::is_separable;
-use super::{ExecError, MissingOperator, Request, evaluate_node};
+use super::{ExecError, Request, evaluate_node, missing};
 use crate::engine::graph::{Fact, Model, Node, Wire, reads, topological};
 use crate::engine::tensor::{TensorError, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,10 @@ pub(super) enum Work {
     /// Input 0 convolved; input 1, if there, added; then limits.
     Conv(Box<PackedConv>),
     Quantize(FakeQuantize),
+    /// Inputs: data, lengths of the sequences, initial states.
+    Recurrent(Box<Recurrent>),
+    /// Inputs: the node's own, then what its sub-graphs take from outside.
+    Control(Box<Control>),
 }
 
 pub(super) struct Step {
@@ -46,6 +51,14 @@ pub(super) struct Plan {
     pub separable: Option<usize>,
 }
 
+impl Plan {
+    /// The outputs, where all of them are constants and nothing is left to run.
+    pub fn finished(&self) -> Option<Vec<Value>> {
+        let constant = |slot: Slot| self.constants.iter().find(|(s, _)| *s == slot).map(|(_, v)| v.clone());
+        self.outputs.iter().map(|(_, slot)| constant(*slot)).collect::<Option<_>>().filter(|_| self.steps.is_empty())
+    }
+}
+
 /// A step before slots are given out.
 pub(super) struct Draft {
     pub work: Work,
@@ -55,6 +68,11 @@ pub(super) struct Draft {
 }
 
 pub(super) fn make(model: &Model, request: &Request) -> Result<Plan, ExecError> {
+    make_inside(model, request, Constants::new())
+}
+
+/// [`make`] for a sub-graph: `outer` are constants of the graph around it.
+pub(super) fn make_inside(model: &Model, request: &Request, outer: Constants) -> Result<Plan, ExecError> {
     let feeds: Vec<Wire> = match &request.inputs {
         Some(wires) => wires.clone(),
         None => model.inputs.iter().filter(|p| !model.constants.contains_key(&p.wire)).map(|p| p.wire.clone()).collect(),
@@ -64,12 +82,14 @@ pub(super) fn make(model: &Model, request: &Request) -> Result<Plan, ExecError> 
         None => model.outputs.iter().map(|p| p.wire.clone()).collect(),
     };
     let kept: BTreeSet<Wire> = outputs.iter().chain(&request.taps).cloned().collect();
-    let nodes = needed(model, &feeds, &kept)?;
+    let nodes = needed(model, &feeds, &outer, &kept)?;
     refuse_missing(&nodes)?;
     let fed: BTreeSet<Wire> = feeds.iter().cloned().collect();
-    let (constants, drafts) = fold(model, nodes, &fed, &kept)?;
-    let mut constants = constants;
-    let drafts = drafts.into_iter().map(|d| turn_weight(d, &mut constants)).collect::<Result<Vec<Draft>, ExecError>>()?;
+    let (mut constants, drafts) = fold(model, nodes, &fed, &kept, outer)?;
+    let drafts = drafts
+        .into_iter()
+        .map(|d| turn_weight(d, &mut constants).and_then(|d| pack_recurrent(d, &constants)))
+        .collect::<Result<Vec<Draft>, ExecError>>()?;
     let drafts = fuse(drafts, &constants, &kept)?;
     let sample_bytes = sample_bytes(&drafts, model);
     let separable = request.taps.is_empty() && is_separable(&drafts, &feeds, &outputs, &constants, model);
@@ -77,9 +97,9 @@ pub(super) fn make(model: &Model, request: &Request) -> Result<Plan, ExecError> 
 }
 
 /// The nodes between what is fed and what is wanted, in running order.
-fn needed<'m>(model: &'m Model, feeds: &[Wire], wanted: &BTreeSet<Wire>) -> Result<Vec<&'m Node>, ExecError> {
+fn needed<'m>(model: &'m Model, feeds: &[Wire], outer: &Constants, wanted: &BTreeSet<Wire>) -> Result<Vec<&'m Node>, ExecError> {
     let producers = crate::engine::graph::producers(model);
-    let mut seen: BTreeSet<Wire> = feeds.iter().cloned().collect();
+    let mut seen: BTreeSet<Wire> = feeds.iter().chain(outer.keys()).cloned().collect();
     let mut chosen: BTreeSet<usize> = BTreeSet::new();
     let mut open: Vec<Wire> = wanted.iter().cloned().collect();
     while let Some(wire) = open.pop() {
@@ -96,16 +116,11 @@ fn needed<'m>(model: &'m Model, feeds: &[Wire], wanted: &BTreeSet<Wire>) -> Resu
 }
 
 fn refuse_missing(nodes: &[&Node]) -> Result<(), ExecError> {
-    let mut missing: Vec<MissingOperator> = Vec::new();
-    for node in nodes.iter().filter(|n| find(n).is_none()) {
-        if !missing.iter().any(|m| m.op == node.op && m.domain == node.domain) {
-            missing.push(MissingOperator { op: node.op.clone(), domain: node.domain.clone(), node: node.label() });
-        }
-    }
+    let missing = missing::among(nodes.iter().copied());
     if missing.is_empty() { Ok(()) } else { Err(ExecError::Unsupported(missing)) }
 }
 
-type Constants = BTreeMap<Wire, Value>;
+pub(super) type Constants = BTreeMap<Wire, Value>;
 
 /// Computes nodes that read constants alone; the rest become drafts.
 fn fold(
@@ -113,8 +128,9 @@ fn fold(
     nodes: Vec<&Node>,
     fed: &BTreeSet<Wire>,
     kept: &BTreeSet<Wire>,
+    outer: Constants,
 ) -> Result<(Constants, Vec<Draft>), ExecError> {
-    let mut constants = Constants::new();
+    let mut constants = outer;
     let mut drafts: Vec<Draft> = Vec::new();
     let wanted = nodes.iter().flat_map(|n| reads(n)).chain(kept.iter().cloned()).filter(|w| !fed.contains(w));
     for wire in wanted {
@@ -125,6 +141,20 @@ fn fold(
         }
     }
     for node in nodes {
+        // A wire that is fed is not computed a second time.
+        let outputs = node.outputs.iter().map(|w| w.clone().filter(|w| !fed.contains(w))).collect();
+        if control::is_control(node) {
+            match control::plan(node, &constants)? {
+                Planned::Values(values) => {
+                    let free = |(wire, value): (&Option<Wire>, Value)| Some((wire.clone().filter(|w| !fed.contains(w))?, value));
+                    constants.extend(node.outputs.iter().zip(values).filter_map(free));
+                }
+                Planned::Work(control, inputs) => {
+                    drafts.push(Draft { work: Work::Control(control), node: node.clone(), inputs, outputs });
+                }
+            }
+            continue;
+        }
         let Some(operator) = find(node) else { continue };
         let known = node.inputs.iter().flatten().all(|w| constants.contains_key(w))
             && !node.outputs.iter().flatten().any(|w| fed.contains(w));
@@ -136,8 +166,6 @@ fn fold(
             }
             continue;
         }
-        // A wire that is fed is not computed a second time.
-        let outputs = node.outputs.iter().map(|w| w.clone().filter(|w| !fed.contains(w))).collect();
         drafts.push(Draft { work: Work::Node(operator), node: node.clone(), inputs: node.inputs.clone(), outputs });
     }
     Ok((constants, drafts))
@@ -160,6 +188,19 @@ fn turn_weight(mut draft: Draft, constants: &mut Constants) -> Result<Draft, Exe
     draft.inputs[1] = Some(turned);
     draft.node.attributes.remove("transB");
     Ok(draft)
+}
+
+/// A recurrent layer with constant weights gets them packed.
+fn pack_recurrent(draft: Draft, constants: &Constants) -> Result<Draft, ExecError> {
+    let Some(parameters) = Recurrent::parameters(&draft.node) else { return Ok(draft) };
+    let values = parameters.map(|i| draft.node.input(i).map(|w| constants.get(w)));
+    // One that is computed keeps the layer from being packed.
+    if values.iter().any(|v| matches!(v, Some(None))) {
+        return Ok(draft);
+    }
+    let layer = Recurrent::new(&draft.node, values.map(Option::flatten)).map_err(|e| ExecError::at(&draft.node, e))?;
+    let inputs = Recurrent::DATA.iter().map(|i| draft.node.input(*i).cloned()).collect();
+    Ok(Draft { work: Work::Recurrent(Box::new(layer)), inputs, ..draft })
 }
 
 /// Bytes of f32 that the widest step reads and writes for one sample, as far as shapes are known.

@@ -71,7 +71,7 @@ impl Plan {
     }
 
     /// Runs all steps on the fed values; gives the outputs.
-    fn follow(
+    pub(super) fn follow(
         &self,
         values: Vec<Value>,
         pool: Option<&ThreadPool>,
@@ -92,7 +92,7 @@ impl Plan {
         }
         for step in &self.steps {
             ctx.check()?;
-            let values = self.compute(step, &slots, pool).map_err(|e| ExecError::at(&step.node, e))?;
+            let values = self.compute(step, &slots, pool, ctx).map_err(|e| ExecError::at(&step.node, e))?;
             for (slot, value) in step.outputs.iter().zip(values) {
                 let Some(slot) = *slot else { continue };
                 if let Some(wire) = self.taps.get(&slot) {
@@ -108,11 +108,13 @@ impl Plan {
         self.outputs.iter().map(|(wire, slot)| slots[*slot].clone().ok_or_else(|| missing(wire))).collect()
     }
 
-    fn compute(&self, step: &Step, slots: &Slots, pool: Option<&ThreadPool>) -> OpResult<Vec<Value>> {
+    fn compute(&self, step: &Step, slots: &Slots, pool: Option<&ThreadPool>, ctx: &Ctx) -> OpResult<Vec<Value>> {
         let inputs: Vec<Option<Value>> = step.inputs.iter().map(|s| slots[(*s)?].clone()).collect();
         let call = Call { node: &step.node, opset: self.opset, inputs: &inputs, pool };
         match &step.work {
             Work::Node(operator) => operator(&call),
+            Work::Control(control) => control.run(&step.node, &inputs, pool, ctx),
+            Work::Recurrent(layer) => layer.run(call.input(0)?, [1, 2, 3].map(|i| call.optional(i)), pool),
             Work::Quantize(pair) => Ok(vec![pair.run(call.input(0)?, pool)?]),
             Work::Conv(conv) => match call.optional(1) {
                 None => Ok(vec![conv.run(call.input(0)?, None, pool)?]),

@@ -65,6 +65,8 @@ impl View<'_> {
         match draft.work {
             Work::Conv(_) => return draft.inputs.iter().all(|w| self.is_rows(w.as_ref())),
             Work::Quantize(_) => return self.is_rows(data),
+            // Time comes first, or the batch after it: samples are not rows.
+            Work::Control(_) | Work::Recurrent(_) => return false,
             Work::Node(_) => {}
         }
         let rest_fixed = (1..node.inputs.len()).all(|i| self.is_fixed(node, i));

@@ -13,7 +13,7 @@ pub use layers::{Layer, LayerKind, layers};
 pub use lower::{LoweredLayer, RoundedInput, ScaleLayout, StoredWeight, lower};
 
 pub use operators::is_elementwise;
-pub use order::{consumers, producers, reads, topological};
+pub use order::{captured, consumers, producers, reads, topological};
 pub use patch::Patch;
 pub use window::{Auto, WindowAxes, slice_places, transposed_axes, window_axes};
 

@@ -28,13 +28,19 @@ pub fn reads(node: &Node) -> Vec<Wire> {
     let mut all: Vec<Wire> = node.inputs.iter().flatten().cloned().collect();
     for attribute in node.attributes.values() {
         if let Attribute::Graph(graph) = attribute {
-            let mut inside: BTreeSet<&Wire> = graph.inputs.iter().map(|p| &p.wire).chain(graph.constants.keys()).collect();
-            inside.extend(graph.nodes.iter().flat_map(|n| n.outputs.iter().flatten()));
-            let outputs = graph.outputs.iter().map(|p| p.wire.clone());
-            all.extend(graph.nodes.iter().flat_map(reads).chain(outputs).filter(|w| !inside.contains(w)));
+            all.extend(captured(graph));
         }
     }
     all
+}
+
+/// What a sub-graph takes from the graph around it: wires that it reads or gives out and does not make.
+#[must_use]
+pub fn captured(graph: &Model) -> BTreeSet<Wire> {
+    let mut inside: BTreeSet<&Wire> = graph.inputs.iter().map(|p| &p.wire).chain(graph.constants.keys()).collect();
+    inside.extend(graph.nodes.iter().flat_map(|n| n.outputs.iter().flatten()));
+    let outputs = graph.outputs.iter().map(|p| p.wire.clone());
+    graph.nodes.iter().flat_map(reads).chain(outputs).filter(|w| !inside.contains(w)).collect()
 }
 
 /// Indices of the nodes in an order in which each comes after what it reads; ties keep the order

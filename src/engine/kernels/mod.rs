@@ -9,6 +9,7 @@ pub mod matmul;
 pub mod pool;
 mod product;
 pub mod quantize;
+pub mod recurrent;
 pub mod softmax;
 pub mod summary;
 

@@ -7,6 +7,7 @@ mod matmul;
 mod normalize;
 mod pooling;
 mod quantize;
+mod recurrent;
 mod reduce;
 mod resize;
 mod shape;
@@ -14,6 +15,8 @@ mod unary;
 
 pub(in crate::engine::exec) use convolution::PackedConv;
 pub(in crate::engine::exec) use quantize::FakeQuantize;
+pub(in crate::engine::exec) use recurrent::Recurrent;
+pub(in crate::engine::exec) use unary::cast_to;
 
 use super::data::{OpResult, fail, ints};
 use crate::engine::graph::Node;
@@ -92,6 +95,7 @@ pub(in crate::engine::exec) fn find(node: &Node) -> Option<Operator> {
         index::find,
         resize::find,
         quantize::find,
+        recurrent::find,
     ]
     .iter()
     .find_map(|family| family(op))

@@ -215,7 +215,7 @@ fn cast(c: &Call<'_>) -> OpResult<Vec<Value>> {
     Ok(vec![cast_to(c.input(0)?, DType::from_onnx(code as i32))?])
 }
 
-pub(super) fn cast_to(x: &Value, to: DType) -> OpResult<Value> {
+pub(in crate::engine::exec) fn cast_to(x: &Value, to: DType) -> OpResult<Value> {
     let shape = x.shape();
     if x.dtype == to {
         return Ok(x.clone());
