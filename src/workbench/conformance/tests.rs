@@ -119,10 +119,12 @@ fn what_holds_no_tests_is_an_error() {
 fn panics_and_endless_tests_are_outcomes() {
     let ctx = Ctx::new(1).unwrap();
     let mut work = ctx.fresh();
-    let mut watch = |test: fn(&Ctx) -> Outcome| watched(Duration::from_millis(100), &mut work, &ctx, test).unwrap();
-    let panicking = watch(|_| panic!("by {}", "zero"));
+    let mut watch_for =
+        |limit: u64, test: fn(&Ctx) -> Outcome| watched(Duration::from_millis(limit), &mut work, &ctx, test).unwrap();
+    // Printing where it happened may take a while.
+    let panicking = watch_for(60_000, |_| panic!("by {}", "zero"));
     assert_eq!(panicking, Outcome::Failed("panic: by zero".to_owned()));
-    let endless = watch(|ctx| {
+    let endless = watch_for(100, |ctx| {
         while ctx.check().is_ok() {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -130,10 +132,10 @@ fn panics_and_endless_tests_are_outcomes() {
     });
     assert_eq!(endless, Outcome::Failed("stopped after 0.1 s".to_owned()));
     // One that does not listen keeps the only thread of the pool; the next gets another.
-    let stubborn = watch(|ctx| {
+    let stubborn = watch_for(100, |ctx| {
         ctx.pool().install(|| std::thread::sleep(Duration::from_secs(10)));
         Outcome::Passed
     });
     assert!(matches!(stubborn, Outcome::Failed(_)));
-    assert_eq!(watch(|ctx| ctx.pool().install(|| Outcome::Passed)), Outcome::Passed);
+    assert_eq!(watch_for(60_000, |ctx| ctx.pool().install(|| Outcome::Passed)), Outcome::Passed);
 }
