@@ -148,6 +148,24 @@ fn each_library_has_its_keepers() {
 }
 
 #[test]
+fn refusals_are_told_apart_from_faults() {
+    let mut breaches = Vec::new();
+    for (name, text, file) in all().into_iter().filter(|(name, ..)| lies_in(name, "engine::exec::ops")) {
+        // `fail("…")` may be broken over lines: the text belongs to the call that opened last.
+        let mut call = "";
+        for (number, line) in text.lines().enumerate() {
+            for word in ["unsupported(", "fail("] {
+                call = if line.contains(word) { word } else { call };
+            }
+            if line.contains("not supported") && line.contains('"') && call == "fail(" {
+                breaches.push(format!("{}:{}: {name}: say it with `unsupported(…)`", file.display(), number + 1));
+            }
+        }
+    }
+    assert!(breaches.is_empty(), "{}", breaches.join("\n"));
+}
+
+#[test]
 fn unsafe_code_stays_in_its_places() {
     for (name, text, file) in all() {
         let allowed = lies_in(&name, "engine::kernels") || name == "engine::tensor";

@@ -159,18 +159,7 @@ fn modulo(c: &Call<'_>) -> OpResult<Vec<Value>> {
     )
 }
 
-/// Before operator set 7 a row of slopes belongs to the channels; since then it broadcasts as all else.
 fn prelu(c: &Call<'_>) -> OpResult<Vec<Value>> {
-    let (x, slope) = (c.input(0)?, c.input(1)?);
-    if let (true, [channels], rank @ 3..) = (c.opset < 7, slope.shape(), x.shape().len()) {
-        let shape: Vec<usize> = [*channels].into_iter().chain(std::iter::repeat_n(1, rank - 2)).collect();
-        let slope = Value { dtype: slope.dtype, data: slope.data.reshape(shape)? };
-        return leak(&Call { inputs: &[Some(x.clone()), Some(slope)], ..*c });
-    }
-    leak(c)
-}
-
-fn leak(c: &Call<'_>) -> OpResult<Vec<Value>> {
     fold(c, |x, s| if x < 0.0 { s * x } else { x }, |x, s| if x < 0.0 { s * x } else { x }, |x, s| if x < 0 { s * x } else { x })
 }
 

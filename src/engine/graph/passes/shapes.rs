@@ -144,7 +144,7 @@ fn shapes(node: &Node, known: &Known) -> Option<Vec<Option<Shape>>> {
     let of = |i: usize| known.shape(node.input(i)?);
     let one = |shape: Option<Shape>| Some(vec![shape]);
     match node.op.as_str() {
-        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "Min" | "Max" | "Sum" | "Mean" | "Equal" | "Greater"
+        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "Min" | "Max" | "Sum" | "Mean" | "PRelu" | "Equal" | "Greater"
         | "GreaterOrEqual" | "Less" | "LessOrEqual" | "And" | "Or" | "Xor" | "Where" => {
             let all: Option<Vec<Shape>> = (0..node.inputs.len()).map(of).collect();
             one(all?.into_iter().try_fold(Vec::new(), |a, b| broadcast(&a, &b)))
@@ -203,7 +203,6 @@ fn shapes(node: &Node, known: &Known) -> Option<Vec<Option<Shape>>> {
             let times = known.entries(node.input(1)?)?;
             one(Some(of(0)?.iter().zip(&times).map(|(d, t)| scaled(d, t)).collect()))
         }
-        "PRelu" => one(of(0)),
         "Dropout" => Some(vec![of(0), of(0)]),
         "DynamicQuantizeLinear" => Some(vec![of(0), Some(Vec::new()), Some(Vec::new())]),
         "LayerNormalization" => {
