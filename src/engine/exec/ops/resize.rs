@@ -110,7 +110,11 @@ fn source(transform: &str, i: f64, axis: &Axis) -> OpResult<f64> {
     Ok(match transform {
         "half_pixel" => (i + 0.5) / axis.scale - 0.5,
         "pytorch_half_pixel" if axis.to > 1 => (i + 0.5) / axis.scale - 0.5,
-        "align_corners" if axis.to > 1 => i * (from - 1.0) / (to - 1.0),
+        // A scale may ask for a length that is no whole number: ONNX's vectors count with it as it is.
+        "align_corners" if axis.to > 1 => {
+            let length = axis.scale * from;
+            i * (from - 1.0) / (if (length - to).abs() < 1e-4 { to } else { length } - 1.0)
+        }
         "pytorch_half_pixel" | "align_corners" => 0.0,
         "asymmetric" => i / axis.scale,
         "half_pixel_symmetric" => {
