@@ -1,8 +1,6 @@
 //! The operators against the vectors of the ONNX project's own backend tests. Needs the corpus:
 //! `LAPIDARY_CORPUS`, else `../shared/data`; skips without.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test says what it finds and fails where it must")]
-
 use lapidary::engine::Ctx;
 use lapidary::workbench::conformance::{self, Outcome};
 use std::path::{Path, PathBuf};

@@ -212,14 +212,13 @@ impl Tally {
         };
         let rows = (before.len() / classes).min(rows_per_sample * indices.len());
         match truth {
-            Truth::Unknown => {}
             Truth::Classes(labels) if rows != labels.len() => {
                 return Err(EvaluateError::Rows { labels: labels.len(), rows, samples: indices.len() });
             }
             Truth::Next(tokens) if before.len() / classes != tokens.len() => {
                 return Err(EvaluateError::Tokens { tokens: tokens.len(), rows: before.len() / classes });
             }
-            Truth::Classes(_) => {}
+            Truth::Unknown | Truth::Classes(_) => {}
             Truth::Next(_) => self.text = true,
         }
         for (row, (b, a)) in before.chunks(classes).zip(after.chunks(classes)).take(rows).enumerate() {

@@ -1,8 +1,7 @@
 //! One test: its model on its data sets.
 
-use super::Outcome;
 use super::compare::{Rule, compare};
-use super::errata::corrected;
+use super::{Outcome, errata};
 use crate::engine::Ctx;
 use crate::engine::exec::{ExecError, Executor, Request, prepare};
 use crate::engine::graph::{Dim, Model, Port, Wire};
@@ -76,13 +75,13 @@ fn check_set(set: &Path, model: &Model, inputs: &[&Port], executor: &Executor, c
         }
     }
     let outputs = executor.run(&feeds, ctx, &mut |_, _| {}).map_err(|e| of_exec(&e))?;
-    let rule = Rule::of(model);
     let test = set.parent().and_then(Path::file_name).map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+    let rule = Rule::of(model, errata::noise(&test));
     for (i, (wire, ours)) in outputs.iter().enumerate() {
         let expected = tensor(&set.join(format!("output_{i}.pb")))?;
         let wrong = |e: String| Outcome::Failed(format!("output \"{wire}\": {e}"));
         let stored = ours.to_stored().map_err(|e| wrong(e.to_string()))?;
-        let expected = corrected(&test, expected).map_err(|e| wrong(e.to_string()))?;
+        let expected = errata::corrected(&test, expected).map_err(|e| wrong(e.to_string()))?;
         compare(&stored, &expected, rule).map_err(wrong)?;
         let inferred = model.facts.get(wire).and_then(|f| f.shape.as_ref());
         let fits = |shape: &Vec<_>| {

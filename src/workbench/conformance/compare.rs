@@ -11,18 +11,19 @@ const ABSOLUTE: f64 = 1e-7;
 const EXACT: [&str; 6] = ["BitCast", "Cast", "CastLike", "DequantizeLinear", "Identity", "QuantizeLinear"];
 
 /// How close a float has to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Rule {
     /// The same value: nothing was computed but the conversion between types.
     Equal,
-    /// Within the tolerances, or one step of a type that is coarser than they are.
-    Near,
+    /// Within this absolute or ONNX's relative tolerance, or one step of a type that is coarser.
+    Near(f64),
 }
 
 impl Rule {
-    pub(super) fn of(model: &Model) -> Self {
+    /// `absolute`: the tolerance of a test that has its own.
+    pub(super) fn of(model: &Model, absolute: Option<f64>) -> Self {
         let exact = model.nodes.iter().all(|n| n.domain.is_empty() && EXACT.contains(&n.op.as_str()));
-        if exact { Self::Equal } else { Self::Near }
+        if exact { Self::Equal } else { Self::Near(absolute.unwrap_or(ABSOLUTE)) }
     }
 }
 
@@ -44,8 +45,8 @@ pub(super) fn compare(ours: &Tensor, expected: &Tensor, rule: Rule) -> Result<()
     let fits = |i: usize| {
         let (a, b) = (a[i], b[i]);
         let equal = a == b || (a.is_nan() && b.is_nan());
-        let near = || (a - b).abs() <= ABSOLUTE + RELATIVE * b.abs() || one_step(ours, expected, i);
-        equal || (rule == Rule::Near && a.is_finite() && b.is_finite() && near())
+        let near = |absolute: f64| (a - b).abs() <= absolute + RELATIVE * b.abs() || one_step(ours, expected, i);
+        equal || matches!(rule, Rule::Near(absolute) if a.is_finite() && b.is_finite() && near(absolute))
     };
     match (0..a.len().min(b.len())).find(|i| !fits(*i)) {
         Some(i) => Err(format!("element {i} is {} instead of {}", a[i], b[i])),
@@ -89,6 +90,8 @@ fn step_of(tensor: &Tensor, i: usize) -> Option<i32> {
 mod tests {
     use super::*;
 
+    const NEAR: Rule = Rule::Near(ABSOLUTE);
+
     fn halves(codes: &[u16]) -> Tensor {
         let bytes: Vec<u8> = codes.iter().flat_map(|c| c.to_le_bytes()).collect();
         Tensor::from_bytes(DType::BF16, vec![codes.len()], bytes).unwrap()
@@ -97,23 +100,23 @@ mod tests {
     #[test]
     fn one_step_of_a_coarse_type_is_near_and_two_are_not() {
         let one = halves(&[0x3F80, 0x0000]);
-        assert!(compare(&halves(&[0x3F81, 0x8001]), &one, Rule::Near).is_ok());
-        assert!(compare(&halves(&[0x3F82, 0x0000]), &one, Rule::Near).unwrap_err().contains("element 0"));
+        assert!(compare(&halves(&[0x3F81, 0x8001]), &one, NEAR).is_ok());
+        assert!(compare(&halves(&[0x3F82, 0x0000]), &one, NEAR).unwrap_err().contains("element 0"));
         assert!(compare(&halves(&[0x3F81, 0x0000]), &one, Rule::Equal).is_err());
         let (largest, infinite) = (halves(&[0x7F7F]), halves(&[0x7F80]));
-        assert!(compare(&infinite, &largest, Rule::Near).is_err() && compare(&infinite, &infinite, Rule::Near).is_ok());
+        assert!(compare(&infinite, &largest, NEAR).is_err() && compare(&infinite, &infinite, NEAR).is_ok());
     }
 
     #[test]
     fn tolerances_are_those_of_onnx() {
         let of = |values: &[f32]| Tensor::from_f32(vec![values.len()], values).unwrap();
-        assert!(compare(&of(&[1000.9, 9e-8]), &of(&[1000.0, 0.0]), Rule::Near).is_ok());
-        assert!(compare(&of(&[1001.1]), &of(&[1000.0]), Rule::Near).is_err());
-        assert!(compare(&of(&[2e-7]), &of(&[0.0]), Rule::Near).is_err());
+        assert!(compare(&of(&[1000.9, 9e-8]), &of(&[1000.0, 0.0]), NEAR).is_ok());
+        assert!(compare(&of(&[1001.1]), &of(&[1000.0]), NEAR).is_err());
+        assert!(compare(&of(&[2e-7]), &of(&[0.0]), NEAR).is_err());
         assert!(compare(&of(&[f32::NAN]), &of(&[f32::NAN]), Rule::Equal).is_ok());
-        assert!(compare(&of(&[f32::NAN]), &of(&[1.0]), Rule::Near).is_err());
-        assert!(compare(&of(&[1.0]), &Tensor::from_i64(vec![1], &[1]).unwrap(), Rule::Near).unwrap_err().contains("int64"));
+        assert!(compare(&of(&[f32::NAN]), &of(&[1.0]), NEAR).is_err());
+        assert!(compare(&of(&[1.0]), &Tensor::from_i64(vec![1], &[1]).unwrap(), NEAR).unwrap_err().contains("int64"));
         let (a, b) = (Tensor::from_i64(vec![1], &[1 << 60]).unwrap(), Tensor::from_i64(vec![1], &[(1 << 60) + 1]).unwrap());
-        assert!(compare(&a, &b, Rule::Near).is_err(), "integers are not compared as floats");
+        assert!(compare(&a, &b, NEAR).is_err(), "integers are not compared as floats");
     }
 }

@@ -17,7 +17,7 @@ use crate::engine::context::Cancelled;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 use suite::Suite;
@@ -140,7 +140,7 @@ fn watched(
 ) -> Result<Outcome, ConformanceError> {
     let threads = |e: &dyn std::fmt::Display| ConformanceError::Threads(e.to_string());
     let inner = work.fresh();
-    let (send, receive) = channel();
+    let (send, receive) = sync_channel(1);
     let given = inner.clone();
     let guarded = move || {
         let outcome = catch_unwind(AssertUnwindSafe(|| test(&given)));
