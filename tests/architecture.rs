@@ -29,9 +29,19 @@ const WALLS: &[(&str, &[&str])] = &[
     ("workbench::jobs", &["engine::context", "engine::Ctx", "engine::Warning", "engine::Cancelled", "workbench::jobs"]),
     ("workbench::work", &["engine", "pipeline", "workbench::project"]),
     ("workbench::sample", &["engine", "pipeline", "workbench::project", "workbench::sample"]),
+    ("workbench::conformance", &["engine", "pipeline::load", "workbench::conformance"]),
     (
         "workbench::cli",
-        &["engine", "pipeline", "workbench::project", "workbench::work", "workbench::sample", "workbench::cli", "workbench::ui"],
+        &[
+            "engine",
+            "pipeline",
+            "workbench::project",
+            "workbench::work",
+            "workbench::sample",
+            "workbench::conformance",
+            "workbench::cli",
+            "workbench::ui",
+        ],
     ),
     ("workbench::ui", &["engine", "pipeline", "workbench"]),
 ];
@@ -131,6 +141,24 @@ fn each_library_has_its_keepers() {
                 text.lines().filter(|l| !l.trim_start().starts_with("//")).any(|l| l.contains(&format!("{library}::")));
             if names_it && !keepers.iter().any(|k| lies_in(&name, k)) {
                 breaches.push(format!("{}: {library} belongs to {}", file.display(), keepers.join(", ")));
+            }
+        }
+    }
+    assert!(breaches.is_empty(), "{}", breaches.join("\n"));
+}
+
+#[test]
+fn refusals_are_told_apart_from_faults() {
+    let mut breaches = Vec::new();
+    for (name, text, file) in all().into_iter().filter(|(name, ..)| lies_in(name, "engine::exec::ops")) {
+        // `fail("…")` may be broken over lines: the text belongs to the call that opened last.
+        let mut call = "";
+        for (number, line) in text.lines().enumerate() {
+            for word in ["unsupported(", "fail("] {
+                call = if line.contains(word) { word } else { call };
+            }
+            if line.contains("not supported") && line.contains('"') && call == "fail(" {
+                breaches.push(format!("{}:{}: {name}: say it with `unsupported(…)`", file.display(), number + 1));
             }
         }
     }

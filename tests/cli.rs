@@ -101,6 +101,31 @@ fn bad_calls_and_bad_files_say_what_to_do() {
 }
 
 #[test]
+fn conformance_answers_even_where_a_test_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().to_str().unwrap();
+    fails(1, &["bench", "conformance", place], &["no ONNX backend tests", "model.onnx"]);
+    // The sample's network with a data set that holds nothing.
+    fs::create_dir_all(folder.path().join("deep/test_sample/test_data_set_0")).unwrap();
+    fs::copy(MODEL, folder.path().join("deep/test_sample/model.onnx")).unwrap();
+    let output = lapidary(&["bench", "conformance", place, "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("1 of 1 tests failed"), "{}", text(&output.stderr));
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let counts = ["passed", "failed", "unsupported"].map(|key| answer[key].as_u64().unwrap());
+    assert_eq!(counts, [0, 1, 0]);
+    let test = &answer["tests"][0];
+    assert_eq!((test["name"].as_str(), test["outcome"].as_str()), (Some("test_sample"), Some("failed")));
+    assert!(test["reason"].as_str().unwrap().contains("deep/test_sample/test_data_set_0/input_0.pb"), "{test}");
+    fails_with_text(&["bench", "conformance", place], "FAILED test_sample");
+}
+
+fn fails_with_text(arguments: &[&str], says: &str) {
+    let output = lapidary(arguments);
+    assert!(output.status.code() == Some(1) && text(&output.stdout).contains(says), "{}", text(&output.stdout));
+}
+
+#[test]
 fn weights_that_are_not_numbers_are_refused_by_layer() {
     let folder = tempfile::tempdir().unwrap();
     // The first bytes of the largest weight become NaN, wherever the file keeps them.

@@ -64,6 +64,29 @@ fn keyword_spotting_survives_eight_bits() {
 }
 
 #[test]
+fn a_language_model_is_judged_by_its_perplexity() {
+    let Some(corpus) = corpus() else { return };
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
+    let new = NewProject {
+        model: corpus.join("models/stories260K/stories260K.onnx"),
+        evaluate: Some(corpus.join("data/text/tinystories_tokens.npz")),
+        ..NewProject::default()
+    };
+    let (_, opened) = work::init(&folder.path().join("p"), &new, &ctx).unwrap();
+    let perplexity = |recipe: &str| {
+        let report = evaluate(&opened, recipe, &ctx);
+        let text = report.metrics.unwrap().next_token.unwrap();
+        assert_eq!((report.samples, text.tokens), (3, 924));
+        (text.perplexity, report.fidelity.kl_mean)
+    };
+    let (original, kl) = perplexity("fp32");
+    assert!((original - 3.3235).abs() <= 0.001 && kl == 0.0, "FP32 {original}, KL {kl}");
+    let worse: Vec<(f64, f64)> = ["w8", "int8-dynamic", "w4"].map(perplexity).to_vec();
+    assert!((worse[0].0 / original - 1.0).abs() < 0.01 && worse[2].0 > original, "{worse:?}");
+    assert!(worse[0].1 > 0.0 && worse.windows(2).all(|w| w[0].1 < w[1].1), "KL grows: {worse:?}");
+}
+
+#[test]
 fn a_raised_operator_set_changes_no_output() {
     use lapidary::engine::exec::{Executor, Request, prepare};
     use lapidary::engine::graph::passes::upgrade_opset;

@@ -1,6 +1,7 @@
 //! What the person holds.
 
 pub mod cli;
+pub mod conformance;
 pub mod jobs;
 pub mod project;
 pub mod sample;

@@ -17,8 +17,12 @@ use std::sync::Arc;
 
 /// Samples that layer errors are measured on.
 const LAYER_SAMPLES: usize = 64;
+/// Fewer samples than this are all evaluated, and calibrate as well.
+const FEW_SAMPLES: usize = 10;
 /// Points by which a file's accuracy may differ from the variant's it was written from.
 const ACCURACY_TOLERANCE: f64 = 0.0;
+
+const SAME_DATA: &str = "calibration and evaluation data are the same: the accuracy of calibrated recipes is flattered";
 
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
@@ -139,8 +143,8 @@ pub fn init(root: &Path, new: &NewProject, ctx: &Ctx) -> Result<(Project, Opened
     document.calibrate = new.calibrate.as_deref().map(|p| Project::refer(root, p)).transpose()?;
     document.preprocess = new.preprocess.clone();
     if let (Some(&samples), None) = (checked.first(), &new.calibrate) {
-        // At most about 500 samples calibrate, at most every fifth.
-        document.hold_out = (samples / 500).max(5);
+        // At most about 500 samples calibrate, at most every fifth. Of a handful none can be spared.
+        document.hold_out = if samples < FEW_SAMPLES { 0 } else { (samples / 500).max(5) };
     }
     let project = Project::create(root, &document)?;
     let root = project.root().to_path_buf();
@@ -199,14 +203,17 @@ impl Opened {
         let data = match (split, &self.document.calibrate) {
             (Split::Calibrate, Some(calibrate)) => {
                 if calibrate.path == evaluate.path {
-                    ctx.warn(
-                        "data",
-                        "calibration and evaluation data are the same: the accuracy of calibrated recipes is flattered",
-                    );
+                    ctx.warn("data", SAME_DATA);
                 }
                 self.read_data(&calibrate.path, ctx)?
             }
             (Split::Evaluate, Some(_)) | (Split::All, _) => self.read_data(&evaluate.path, ctx)?,
+            (_, None) if self.document.hold_out == 0 => {
+                if split == Split::Calibrate {
+                    ctx.warn("data", SAME_DATA);
+                }
+                self.read_data(&evaluate.path, ctx)?
+            }
             (_, None) => {
                 let all = self.read_data(&evaluate.path, ctx)?;
                 let every = self.document.hold_out.max(2);
@@ -314,15 +321,31 @@ impl Opened {
     pub fn export(&self, recipe: &Recipe, out: &Path, ctx: &Ctx) -> Result<Exported, WorkError> {
         let (plan, variant) = self.compress(recipe, ctx)?;
         let mut draft = export::run(Format::Onnx, &variant, &plan, &self.subject, out, ctx)?;
-        if self.document.evaluate.is_some() {
-            let data = self.dataset(Split::Evaluate, None, ctx)?;
-            let ours = self.evaluate_variant(recipe, &plan, &variant, &data, Split::Evaluate, ctx)?;
-            let file = self.evaluate_file(&draft.reopened, &data, Split::Evaluate, ctx)?;
-            draft.checks.push(same_accuracy(&ours, &file));
-        } else {
-            draft.checks.push(Check::new("accuracy", true, "not measured: the project has no evaluation data"));
-        }
+        let unmeasured = |why: &str| Check::new("accuracy", true, format!("not measured: {why}"));
+        draft.checks.push(match self.accuracy(recipe, &plan, &variant, &draft.reopened, ctx) {
+            Ok(check) => check,
+            Err(WorkError::NoData) => unmeasured("the project has no evaluation data"),
+            Err(WorkError::Evaluate(EvaluateError::Exec { source, .. })) if source.is_unsupported() => {
+                unmeasured(&source.to_string())
+            }
+            Err(error) => return Err(error),
+        });
         Ok(draft.publish()?)
+    }
+
+    /// Whether a file that was read back is as accurate as the variant that it was written from.
+    fn accuracy(
+        &self,
+        recipe: &Recipe,
+        plan: &Plan,
+        variant: &Variant,
+        reopened: &LoadedModel,
+        ctx: &Ctx,
+    ) -> Result<Check, WorkError> {
+        let data = self.dataset(Split::Evaluate, None, ctx)?;
+        let ours = self.evaluate_variant(recipe, plan, variant, &data, Split::Evaluate, ctx)?;
+        let file = self.evaluate_file(reopened, &data, Split::Evaluate, ctx)?;
+        Ok(same_accuracy(&ours, &file))
     }
 
     /// Holds an exported file against the project's model.

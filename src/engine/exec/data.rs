@@ -20,6 +20,9 @@ pub(in crate::engine) enum OpError {
     Inside(#[from] Box<ExecError>),
     #[error("{0}")]
     Reason(String),
+    /// What is asked for makes sense, but is not done here.
+    #[error("{0}")]
+    Unsupported(String),
 }
 
 pub(super) type OpResult<T> = Result<T, OpError>;
@@ -27,6 +30,12 @@ pub(super) type OpResult<T> = Result<T, OpError>;
 /// An error with a reason in words.
 pub(super) fn fail<T>(reason: impl Into<String>) -> OpResult<T> {
     Err(OpError::Reason(reason.into()))
+}
+
+/// A refusal by name: a mode or a type that no operator here computes. What is *wrong* with a model
+/// is told by [`fail`].
+pub(super) fn unsupported<T>(reason: impl Into<String>) -> OpResult<T> {
+    Err(OpError::Unsupported(reason.into()))
 }
 
 /// How a value is held inside.
@@ -54,7 +63,7 @@ pub(super) fn held_as(dtype: DType) -> OpResult<Held> {
         DType::F64 => Held::F64,
         d if d.is_float() => Held::F32,
         DType::Bool => Held::Bool,
-        DType::Other(_) => return fail(format!("values of type {dtype} cannot be computed with")),
+        DType::Other(_) => return unsupported(format!("values of type {dtype} cannot be computed with")),
         _ => Held::Int,
     })
 }

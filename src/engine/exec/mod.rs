@@ -7,6 +7,7 @@ mod data;
 mod image;
 mod layout;
 mod memory;
+mod missing;
 pub(in crate::engine) mod ops;
 mod places;
 mod plan;
@@ -16,6 +17,7 @@ mod separable;
 #[cfg(test)]
 mod tests;
 
+pub use missing::{MissingOperator, missing_operators};
 pub use prepare::prepare;
 
 use crate::engine::context::Cancelled;
@@ -41,7 +43,7 @@ pub struct Request {
 pub enum ExecError {
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
-    #[error("the model uses operators that Lapidary cannot run: {}", list(.0))]
+    #[error("the model uses operators that Lapidary cannot run: {}", missing::list(.0))]
     Unsupported(Vec<MissingOperator>),
     #[error("\"{wire}\" is needed but neither fed, nor constant, nor computed by any node")]
     NoSource { wire: Wire },
@@ -49,35 +51,37 @@ pub enum ExecError {
     Feed { wire: Wire, reason: String },
     #[error("node \"{node}\" ({op}): {reason}")]
     Node { node: String, op: String, reason: String },
+    /// A node asks for a mode of its operator, or for a type, that Lapidary does not compute: the
+    /// model may be sound.
+    #[error("node \"{node}\" ({op}): {reason}")]
+    Refused { node: String, op: String, reason: String },
     #[error(transparent)]
     Graph(#[from] GraphError),
     #[error(transparent)]
     Tensor(#[from] TensorError),
 }
 
-/// An operator without an implementation, and where the model uses it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MissingOperator {
-    pub op: String,
-    pub domain: String,
-    pub node: String,
-}
-
-fn list(missing: &[MissingOperator]) -> String {
-    let show = |m: &MissingOperator| match m.domain.as_str() {
-        "" => format!("{} (node \"{}\")", m.op, m.node),
-        domain => format!("{domain}.{} (node \"{}\")", m.op, m.node),
-    };
-    missing.iter().map(show).collect::<Vec<_>>().join(", ")
-}
-
 impl ExecError {
     fn at(node: &Node, error: data::OpError) -> Self {
+        let (label, op) = (node.label(), node.op.clone());
         match error {
             data::OpError::Cancelled(cancelled) => Self::Cancelled(cancelled),
             // The node inside has said its name.
             data::OpError::Inside(inside) => *inside,
-            other => Self::Node { node: node.label(), op: node.op.clone(), reason: other.to_string() },
+            data::OpError::Unsupported(reason) => Self::Refused { node: label, op, reason },
+            data::OpError::Tensor(e) if e.is_unknown_type() => Self::Refused { node: label, op, reason: e.to_string() },
+            other => Self::Node { node: label, op, reason: other.to_string() },
+        }
+    }
+
+    /// Whether the model asks for something that Lapidary does not do (an operator, a mode of one, an
+    /// element type), as opposed to something that is wrong.
+    #[must_use]
+    pub fn is_unsupported(&self) -> bool {
+        match self {
+            Self::Unsupported(_) | Self::Refused { .. } => true,
+            Self::Tensor(e) => e.is_unknown_type(),
+            _ => false,
         }
     }
 }
@@ -124,8 +128,7 @@ pub fn evaluate_node(
     pool: Option<&ThreadPool>,
 ) -> Result<Vec<Value>, ExecError> {
     let Some(operator) = ops::find(node) else {
-        let missing = MissingOperator { op: node.op.clone(), domain: node.domain.clone(), node: node.label() };
-        return Err(ExecError::Unsupported(vec![missing]));
+        return Err(ExecError::Unsupported(vec![MissingOperator::at(node)]));
     };
     operator(&ops::Call { node, opset, inputs, pool }).map_err(|e| ExecError::at(node, e))
 }

@@ -5,8 +5,8 @@ use super::data::scalar;
 use super::ops::{FakeQuantize, Operator, PackedConv, PackedProduct, Recurrent, find};
 use super::places::Affine;
 use super::separable::is_separable;
-use super::{ExecError, MissingOperator, Request, evaluate_node};
-use crate::engine::graph::{Attribute, Dim, Fact, Model, Node, Wire, producers, reads, topological};
+use super::{ExecError, Request, evaluate_node, missing};
+use crate::engine::graph::{Dim, Fact, Model, Node, Wire, producers, reads, topological};
 use crate::engine::tensor::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -119,24 +119,8 @@ fn needed<'m>(model: &'m Model, feeds: &[Wire], outer: &Constants, wanted: &BTre
 }
 
 fn refuse_missing(nodes: &[&Node]) -> Result<(), ExecError> {
-    let mut missing: Vec<MissingOperator> = Vec::new();
-    for node in nodes {
-        note_missing(node, &mut missing);
-    }
+    let missing = missing::among(nodes.iter().copied());
     if missing.is_empty() { Ok(()) } else { Err(ExecError::Unsupported(missing)) }
-}
-
-/// Looks into sub-graphs too.
-fn note_missing(node: &Node, missing: &mut Vec<MissingOperator>) {
-    let known = control::is_control(node) || find(node).is_some();
-    if !known && !missing.iter().any(|m| m.op == node.op && m.domain == node.domain) {
-        missing.push(MissingOperator { op: node.op.clone(), domain: node.domain.clone(), node: node.label() });
-    }
-    for attribute in node.attributes.values() {
-        if let Attribute::Graph(graph) = attribute {
-            graph.nodes.iter().for_each(|n| note_missing(n, missing));
-        }
-    }
 }
 
 pub(super) type Constants = BTreeMap<Wire, Value>;

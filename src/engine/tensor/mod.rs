@@ -26,6 +26,14 @@ pub enum TensorError {
     Candle(#[from] candle_core::Error),
 }
 
+impl TensorError {
+    /// Whether the trouble is an element type that cannot be computed with (strings, complex numbers).
+    #[must_use]
+    pub fn is_unknown_type(&self) -> bool {
+        matches!(self, Self::Type { dtype: DType::Other(_), .. })
+    }
+}
+
 /// A read-only memory map of one file, shared by the tensors inside it.
 #[derive(Debug, Clone)]
 pub struct MappedFile(Arc<memmap2::Mmap>);

@@ -1,6 +1,6 @@
 //! Stage 6. Reports → tables, deltas, frontier: pure functions without tensors or files.
 
-use crate::pipeline::evaluate::Report;
+use crate::pipeline::evaluate::{ChangedPrediction, Report};
 use std::collections::BTreeSet;
 
 /// Indices of the points that no other beats: fewer bytes at the same or better quality. Sorted by
@@ -32,12 +32,13 @@ pub struct Row<'a> {
     pub on_frontier: bool,
 }
 
-/// The rows in the order of `reports`. Quality is top-1 where all have labels, else −KL.
+/// The rows in the order of `reports`. Quality is top-1 (for texts −perplexity) where all have labels,
+/// else −KL.
 #[must_use]
 pub fn table<'a>(reports: &[&'a Report]) -> Vec<Row<'a>> {
     let labelled = reports.iter().all(|r| r.metrics.is_some());
     let quality = |r: &Report| match (labelled, &r.metrics) {
-        (true, Some(metrics)) => metrics.top1.value,
+        (true, Some(metrics)) => metrics.next_token.map_or(metrics.top1.value, |t| -t.perplexity),
         _ => -r.fidelity.kl_mean,
     };
     let points: Vec<(f64, f64)> = reports.iter().map(|r| (r.bytes as f64, quality(r))).collect();
@@ -58,7 +59,7 @@ pub fn table<'a>(reports: &[&'a Report]) -> Vec<Row<'a>> {
 /// (wrong → right): SE = √(b + c − (b − c)²/n)/n.
 fn paired_change(report: &Report) -> Option<(f64, f64)> {
     report.metrics?;
-    let n = report.samples as f64;
+    let n = report.predictions() as f64;
     let (b, c) = (report.fidelity.flips_to_wrong as f64, report.fidelity.flips_to_right as f64);
     let error = (b + c - (b - c).powi(2) / n).max(0.0).sqrt() / n;
     Some((100.0 * (c - b) / n, 100.0 * 1.96 * error))
@@ -97,6 +98,8 @@ pub fn layer_rows(reports: &[&Report]) -> Vec<LayerRow> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangedSample {
     pub sample: usize,
+    /// Of the token, in a text.
+    pub position: Option<usize>,
     pub label: Option<usize>,
     pub before: usize,
     /// `None` where the report's prediction is the original's.
@@ -105,14 +108,17 @@ pub struct ChangedSample {
 
 #[must_use]
 pub fn changed_samples(reports: &[&Report]) -> Vec<ChangedSample> {
-    let samples: BTreeSet<usize> = reports.iter().flat_map(|r| r.changed.iter().map(|c| c.sample)).collect();
-    samples
+    let places: BTreeSet<(usize, Option<usize>)> =
+        reports.iter().flat_map(|r| r.changed.iter().map(|c| (c.sample, c.position))).collect();
+    places
         .into_iter()
-        .filter_map(|sample| {
-            let found: Vec<_> = reports.iter().map(|r| r.changed.iter().find(|c| c.sample == sample)).collect();
+        .filter_map(|(sample, position)| {
+            let is_there = |c: &&ChangedPrediction| (c.sample, c.position) == (sample, position);
+            let found: Vec<_> = reports.iter().map(|r| r.changed.iter().find(is_there)).collect();
             let first = found.iter().flatten().next()?;
             Some(ChangedSample {
                 sample,
+                position,
                 label: first.label,
                 before: first.before,
                 after: found.iter().map(|c| c.map(|c| c.after)).collect(),

@@ -6,7 +6,9 @@ pub mod outputs;
 mod report;
 mod run;
 
-pub use report::{ChangedPrediction, Fidelity, LayerError, Percentage, REPORT_FORMAT, REPORT_VERSION, Report, TaskMetrics};
+pub use report::{
+    ChangedPrediction, Fidelity, LayerError, NextToken, Percentage, REPORT_FORMAT, REPORT_VERSION, Report, TaskMetrics,
+};
 pub use run::{Settings, Subjects, run};
 
 use crate::engine::context::Cancelled;
@@ -39,6 +41,10 @@ pub enum EvaluateError {
         "{labels} labels for {rows} rows of output in a batch of {samples} samples: the model is no classifier of single samples; evaluate it without labels"
     )]
     Rows { labels: usize, rows: usize, samples: usize },
+    #[error(
+        "the model gives {rows} rows of output for {tokens} tokens: it is no language model that predicts a token at each place; evaluate it on other data"
+    )]
+    Tokens { tokens: usize, rows: usize },
     #[error("the {which} model gives NaN or infinity for sample {sample}; check the weights and the preprocessing")]
     NotFinite { which: &'static str, sample: usize },
 }

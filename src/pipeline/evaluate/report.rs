@@ -33,6 +33,29 @@ impl Percentage {
 pub struct TaskMetrics {
     pub top1: Percentage,
     pub top5: Percentage,
+    /// Of language models, whose labels are the tokens that follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_token: Option<NextToken>,
+}
+
+/// How well the tokens of texts are predicted from those before.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct NextToken {
+    /// exp of the mean negative log probability (natural) of the tokens that followed; 1 is perfect.
+    pub perplexity: f64,
+    /// Predicted ones: all but the first of each text.
+    pub tokens: usize,
+}
+
+impl TaskMetrics {
+    /// The metric that people ask for first.
+    #[must_use]
+    pub fn headline(&self) -> (&'static str, String) {
+        match self.next_token {
+            Some(text) => ("Perplexity", format!("{:.4}", text.perplexity)),
+            None => ("Top-1", format!("{:.2} %", self.top1.value)),
+        }
+    }
 }
 
 /// How far the compressed model's outputs are from the original's.
@@ -74,6 +97,9 @@ pub struct LayerError {
 pub struct ChangedPrediction {
     /// Place in the data set.
     pub sample: usize,
+    /// Place in the sample, where it is a text of several predictions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<usize>,
     pub label: Option<usize>,
     pub before: usize,
     pub after: usize,
@@ -117,6 +143,12 @@ impl Report {
     #[must_use]
     pub fn drop_points(&self) -> Option<f64> {
         Some(self.baseline?.top1.value - self.metrics?.top1.value)
+    }
+
+    /// What metrics are shares of: the samples, or the predicted tokens of texts.
+    #[must_use]
+    pub fn predictions(&self) -> usize {
+        self.metrics.and_then(|m| m.next_token).map_or(self.samples, |t| t.tokens)
     }
 }
 

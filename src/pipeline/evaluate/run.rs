@@ -3,7 +3,7 @@
 use super::EvaluateError;
 use super::layer_error::layer_errors;
 use super::outputs::{OutputKind, cosine, in_top5, kl, top1};
-use super::report::{ChangedPrediction, Fidelity, Percentage, REPORT_FORMAT, REPORT_VERSION, Report, TaskMetrics};
+use super::report::{ChangedPrediction, Fidelity, NextToken, Percentage, REPORT_FORMAT, REPORT_VERSION, Report, TaskMetrics};
 use crate::engine::Ctx;
 use crate::engine::exec::{Executor, Request};
 use crate::engine::graph::{Layer, Model, Wire};
@@ -62,12 +62,16 @@ pub fn run(subjects: &Subjects<'_>, data: &Dataset, settings: &Settings, ctx: &C
         let values = data.batch(&Dataset::whole_batch(indices, original.fixed_batch()), ctx)?;
         let before = first_output("original", &original, &input, &values, ctx)?;
         let after = first_output("compressed", &variant, &input, &values, ctx)?;
-        let labels = data.labels.as_ref().map(|l| indices.iter().map(|i| l[*i]).collect::<Vec<_>>());
+        let truth = match &data.labels {
+            _ if data.is_text() => Truth::Next(values.to_i64()?),
+            Some(labels) => Truth::Classes(indices.iter().map(|i| labels[*i]).collect()),
+            None => Truth::Unknown,
+        };
         let shape = before.shape().to_vec();
         if after.shape() != shape {
             return Err(EvaluateError::OtherShape { original: shape, compressed: after.shape().to_vec() });
         }
-        before.with_f32(|b| after.with_f32(|a| tally.batch(indices, labels.as_deref(), &shape, b, a)))???;
+        before.with_f32(|b| after.with_f32(|a| tally.batch(indices, &truth, &shape, b, a)))???;
         ctx.advance(indices.len());
     }
     let layers = if settings.layer_samples == 0 {
@@ -118,13 +122,56 @@ fn first_output(
     outputs.into_iter().next().map(|(_, value)| value).ok_or(EvaluateError::NoPorts)
 }
 
+/// What the outputs of a batch should say.
+enum Truth {
+    Unknown,
+    /// A class number per sample.
+    Classes(Vec<usize>),
+    /// The tokens that were fed: each is what the place before it should predict.
+    Next(Vec<i64>),
+}
+
+/// One row of output in its place.
+struct Place {
+    sample: usize,
+    position: Option<usize>,
+    label: Option<usize>,
+}
+
+/// Sums over labelled rows of one model.
+#[derive(Clone, Copy, Default)]
+struct Hits {
+    top1: usize,
+    top5: usize,
+    /// Negative log probability of the labels.
+    surprise: f64,
+}
+
+impl Hits {
+    fn add(&mut self, row: &[f32], log: &[f64], label: usize) {
+        self.top1 += usize::from(top1(row) == label);
+        self.top5 += usize::from(in_top5(row, label));
+        self.surprise -= log[label];
+    }
+
+    fn metrics(self, labelled: usize, text: bool) -> TaskMetrics {
+        let perplexity = (self.surprise / labelled.max(1) as f64).exp();
+        TaskMetrics {
+            top1: Percentage::of(self.top1, labelled),
+            top5: Percentage::of(self.top5, labelled),
+            next_token: text.then_some(NextToken { perplexity, tokens: labelled }),
+        }
+    }
+}
+
 /// Counts over all samples; one KL per row is all that is kept.
 struct Tally {
     kind: OutputKind,
-    samples: usize,
     rows: usize,
-    labelled: bool,
-    hits: [usize; 4],
+    labelled: usize,
+    text: bool,
+    before: Hits,
+    after: Hits,
     kl: Vec<f64>,
     cosine: f64,
     sums: ErrorSums,
@@ -136,10 +183,11 @@ impl Tally {
     fn new(kind: OutputKind) -> Self {
         Self {
             kind,
-            samples: 0,
             rows: 0,
-            labelled: false,
-            hits: [0; 4],
+            labelled: 0,
+            text: false,
+            before: Hits::default(),
+            after: Hits::default(),
             kl: Vec::new(),
             cosine: 0.0,
             sums: ErrorSums::default(),
@@ -151,7 +199,7 @@ impl Tally {
     fn batch(
         &mut self,
         indices: &[usize],
-        labels: Option<&[usize]>,
+        truth: &Truth,
         shape: &[usize],
         before: &[f32],
         after: &[f32],
@@ -163,11 +211,15 @@ impl Tally {
             _ => (before.len() / classes / indices.len().max(1)).max(1),
         };
         let rows = (before.len() / classes).min(rows_per_sample * indices.len());
-        if let Some(labels) = labels {
-            if rows != labels.len() {
+        match truth {
+            Truth::Classes(labels) if rows != labels.len() => {
                 return Err(EvaluateError::Rows { labels: labels.len(), rows, samples: indices.len() });
             }
-            self.labelled = true;
+            Truth::Next(tokens) if before.len() / classes != tokens.len() => {
+                return Err(EvaluateError::Tokens { tokens: tokens.len(), rows: before.len() / classes });
+            }
+            Truth::Unknown | Truth::Classes(_) => {}
+            Truth::Next(_) => self.text = true,
         }
         for (row, (b, a)) in before.chunks(classes).zip(after.chunks(classes)).take(rows).enumerate() {
             let sample = indices[(row / rows_per_sample).min(indices.len() - 1)];
@@ -176,45 +228,52 @@ impl Tally {
                     return Err(EvaluateError::NotFinite { which, sample });
                 }
             }
-            self.row(sample, labels.map(|l| l[row]), b, a)?;
+            let place = match truth {
+                Truth::Unknown => Place { sample, position: None, label: None },
+                Truth::Classes(labels) => Place { sample, position: None, label: Some(labels[row]) },
+                // What follows the last token of a text nobody knows.
+                Truth::Next(_) if (row + 1).is_multiple_of(rows_per_sample) => continue,
+                Truth::Next(tokens) => Place {
+                    sample,
+                    position: Some(row % rows_per_sample),
+                    label: Some(usize::try_from(tokens[row + 1]).unwrap_or(usize::MAX)),
+                },
+            };
+            self.row(&place, b, a)?;
         }
-        self.samples += indices.len();
         Ok(())
     }
 
-    fn row(&mut self, sample: usize, label: Option<usize>, before: &[f32], after: &[f32]) -> Result<(), EvaluateError> {
+    fn row(&mut self, place: &Place, before: &[f32], after: &[f32]) -> Result<(), EvaluateError> {
+        let &Place { sample, position, label } = place;
         self.rows += 1;
-        let log = |row: &[f32]| self.kind.log_probabilities(row);
-        self.kl.push(kl(&log(before), &log(after)).max(0.0));
+        let [log_before, log_after] = [before, after].map(|row| self.kind.log_probabilities(row));
+        self.kl.push(kl(&log_before, &log_after).max(0.0));
         self.cosine += cosine(before, after);
         self.sums.add_slices(before, after);
-        let (was, is) = (top1(before), top1(after));
         if let Some(label) = label {
             if label >= before.len() {
                 return Err(EvaluateError::Label { sample, label, classes: before.len() });
             }
-            let found = [was == label, in_top5(before, label), is == label, in_top5(after, label)];
-            for (hits, hit) in self.hits.iter_mut().zip(found) {
-                *hits += usize::from(hit);
-            }
+            self.labelled += 1;
+            self.before.add(before, &log_before, label);
+            self.after.add(after, &log_after, label);
         }
+        let (was, is) = (top1(before), top1(after));
         if was != is {
             self.flips[0] += 1;
             self.flips[1] += usize::from(label == Some(was));
             self.flips[2] += usize::from(label == Some(is));
             if self.changed.len() < CHANGED_LIMIT {
-                self.changed.push(ChangedPrediction { sample, label, before: was, after: is });
+                self.changed.push(ChangedPrediction { sample, position, label, before: was, after: is });
             }
         }
         Ok(())
     }
 
     fn finish(mut self) -> (Option<TaskMetrics>, Option<TaskMetrics>, Fidelity, Vec<ChangedPrediction>) {
-        let metrics = |top1: usize, top5: usize| TaskMetrics {
-            top1: Percentage::of(top1, self.samples),
-            top5: Percentage::of(top5, self.samples),
-        };
-        let (baseline, compressed) = (metrics(self.hits[0], self.hits[1]), metrics(self.hits[2], self.hits[3]));
+        let [baseline, compressed] = [self.before, self.after].map(|h| h.metrics(self.labelled, self.text));
+        let labelled = self.labelled > 0;
         let n = self.rows.max(1) as f64;
         let mean = self.kl.iter().sum::<f64>() / n;
         self.kl.sort_by(f64::total_cmp);
@@ -231,6 +290,42 @@ impl Tally {
             cosine: self.cosine / n,
             sqnr_db: sqnr.is_finite().then_some(sqnr),
         };
-        (self.labelled.then_some(compressed), self.labelled.then_some(baseline), fidelity, self.changed)
+        (labelled.then_some(compressed), labelled.then_some(baseline), fidelity, self.changed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two texts of three tokens, of which the first of each is given: probabilities of a vocabulary of four.
+    #[test]
+    fn tokens_are_judged_by_the_row_before_them() {
+        let rows = |p: f32| {
+            let row = |label: usize| (0..4).map(move |i| if i == label { p } else { (1.0 - p) / 3.0 });
+            // The last row of a text predicts what nobody knows: it must not count.
+            let text = [1, 2, 0].into_iter().flat_map(row);
+            text.clone().chain(text).map(f32::ln).collect::<Vec<f32>>()
+        };
+        let mut tally = Tally::new(OutputKind::LogProbabilities);
+        let truth = Truth::Next(vec![0, 1, 2, 0, 1, 2]);
+        tally.batch(&[7, 9], &truth, &[2, 3, 4], &rows(0.5), &rows(0.1)).unwrap();
+        let (after, before, fidelity, changed) = tally.finish();
+        let (before, after) = (before.unwrap(), after.unwrap());
+        let text = before.next_token.unwrap();
+        assert!(text.tokens == 4 && (text.perplexity - 2.0).abs() < 1e-6, "{text:?}");
+        assert!((after.next_token.unwrap().perplexity - 10.0).abs() < 1e-5);
+        assert_eq!((before.top1.value, after.top1.value, fidelity.flips, fidelity.flips_to_wrong), (100.0, 0.0, 4, 4));
+        let places: Vec<_> = changed.iter().map(|c| (c.sample, c.position, c.label)).collect();
+        assert_eq!(places, [(7, Some(0), Some(1)), (7, Some(1), Some(2)), (9, Some(0), Some(1)), (9, Some(1), Some(2))]);
+    }
+
+    #[test]
+    fn what_is_no_language_model_is_refused() {
+        let mut tally = Tally::new(OutputKind::Logits);
+        let error = tally.batch(&[0], &Truth::Next(vec![0, 1, 2]), &[1, 4], &[0.0; 4], &[0.0; 4]).unwrap_err();
+        assert!(matches!(error, EvaluateError::Tokens { tokens: 3, rows: 1 }), "{error}");
+        let outside = tally.batch(&[0], &Truth::Next(vec![0, 9]), &[1, 2, 4], &[0.0; 8], &[0.0; 8]).unwrap_err();
+        assert!(matches!(outside, EvaluateError::Label { label: 9, classes: 4, .. }), "{outside}");
     }
 }

@@ -2,6 +2,7 @@
 
 mod data;
 mod error;
+mod gaps;
 pub mod onnx;
 mod safetensors;
 mod subject;
@@ -77,6 +78,7 @@ pub fn model(path: &Path, ctx: &Ctx) -> Result<LoadedModel, LoadError> {
         Format::Safetensors => (safetensors::read(path, &map, ctx)?, OnnxSource::empty(""), Vec::new()),
     };
     warn_about_values(&model, ctx)?;
+    gaps::warn_about(&model, ctx);
     let (bytes, hash) = identify(path, &map, &externals)?;
     Ok(LoadedModel { path: path.to_owned(), format, bytes, hash, externals, model, source: Arc::new(source) })
 }

@@ -69,7 +69,7 @@ pub(super) enum Verb {
         #[arg(long)]
         again: bool,
     },
-    /// Measure speed
+    /// Measure speed and correctness
     #[command(subcommand)]
     Bench(Bench),
     /// Draw the sample's data and train its network again
@@ -254,5 +254,10 @@ pub(super) enum Bench {
         batch: usize,
         #[arg(long, default_value_t = 5.0)]
         seconds: f64,
+    },
+    /// Run every ONNX backend test in a folder or an archive: is the forward pass right?
+    Conformance {
+        /// A folder, searched recursively, or a .tar or .tar.gz
+        path: PathBuf,
     },
 }

@@ -10,6 +10,7 @@ pub use args::Arguments;
 
 use crate::engine::Ctx;
 use clap::Parser as _;
+use output::Document;
 use std::process::ExitCode;
 
 /// How a run ended, as exit codes tell it.
@@ -17,6 +18,8 @@ use std::process::ExitCode;
 pub enum CliError {
     /// The work failed: one line that says what, where, what to do.
     Failed(String),
+    /// There is an answer, and it says that something failed.
+    Answered(Box<Document>, String),
     /// The call makes no sense.
     Usage(String),
     Cancelled,
@@ -39,7 +42,7 @@ pub fn main() -> ExitCode {
             output::note(quiet, "cancelled");
             ExitCode::from(130)
         }
-        Err(CliError::Failed(message)) => {
+        Err(CliError::Failed(message) | CliError::Answered(_, message)) => {
             output::error(&message);
             ExitCode::from(1)
         }
@@ -64,8 +67,16 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
     let progress = output::Progress::start(&ctx, common.quiet);
     let result = verbs::run(verb, &common, &ctx);
     progress.finish(&ctx);
-    let document = result.map_err(|error| if ctx.is_cancelled() { CliError::Cancelled } else { error })?;
-    printed(output::print(&document, common.json))
+    match result {
+        Ok(document) => printed(output::print(&document, common.json)),
+        Err(_) if ctx.is_cancelled() => Err(CliError::Cancelled),
+        Err(error) => {
+            if let CliError::Answered(document, _) = &error {
+                printed(output::print(document, common.json))?;
+            }
+            Err(error)
+        }
+    }
 }
 
 fn printed(result: std::io::Result<()>) -> Result<(), CliError> {

@@ -10,7 +10,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// The answer of a verb: the same facts for machines and for people.
-pub(super) struct Document {
+#[derive(Debug)]
+pub struct Document {
     pub(super) json: serde_json::Value,
     pub(super) text: String,
 }

@@ -12,6 +12,7 @@ use crate::pipeline::configure::Plan;
 use crate::pipeline::evaluate::{Report, TaskMetrics};
 use crate::pipeline::export::Exported;
 use crate::pipeline::load::Subject;
+use crate::workbench::conformance::{Conformance, Outcome};
 use crate::workbench::work::{Opened, warning_lines};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -225,10 +226,15 @@ pub(super) fn variant(plan: &Plan, variant: &Variant, seconds: f64) -> Document 
 
 fn metrics(metrics: Option<&TaskMetrics>) -> Value {
     metrics.map_or(Value::Null, |m| {
-        json!({
+        let mut json = json!({
             "top1": m.top1.value, "top1_low": m.top1.low, "top1_high": m.top1.high,
             "top5": m.top5.value, "top5_low": m.top5.low, "top5_high": m.top5.high,
-        })
+        });
+        if let Some(text) = m.next_token {
+            json["perplexity"] = json!(text.perplexity);
+            json["tokens"] = json!(text.tokens);
+        }
+        json
     })
 }
 
@@ -260,6 +266,10 @@ pub(super) fn report(report: &Report) -> Document {
     let f = &report.fidelity;
     let mut text = format!("{} on {} samples ({})\n", report.recipe, report.samples, report.split);
     if let (Some(after), Some(before)) = (report.metrics, report.baseline) {
+        if let (Some(text_after), Some(text_before)) = (after.next_token, before.next_token) {
+            let (now, then) = (text_after.perplexity, text_before.perplexity);
+            let _ = writeln!(text, "perplexity {now:.4}, original {then:.4}, on {} predicted tokens", text_after.tokens);
+        }
         let _ = writeln!(
             text,
             "top-1 {:.2} % ({:.2} to {:.2}), original {:.2} %; top-5 {:.2} %",
@@ -308,10 +318,12 @@ pub(super) fn comparison(reports: &[Report]) -> Document {
         .collect();
     let changed: Vec<Value> = compare::changed_samples(&all)
         .into_iter()
-        .map(|c| json!({ "sample": c.sample, "label": c.label, "before": c.before, "after": c.after }))
+        .map(|c| json!({ "sample": c.sample, "position": c.position, "label": c.label, "before": c.before, "after": c.after }))
         .collect();
     let heads = ["recipe", "size", "of original", "top-1 %", "95 % interval", "change", "KL mean", "KL p99", "flips", "frontier"];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    let perplexity = |r: &Report| r.metrics.and_then(|m| Some(m.next_token?.perplexity));
+    let texts = reports.iter().any(|r| perplexity(r).is_some());
     rows.extend(table.iter().map(|row| {
         let r = row.report;
         let top1 = r.metrics.map(|m| m.top1);
@@ -328,6 +340,11 @@ pub(super) fn comparison(reports: &[Report]) -> Document {
             if row.on_frontier { "yes" } else { "" }.to_owned(),
         ]
     }));
+    if texts {
+        let values = reports.iter().map(|r| perplexity(r).map_or_else(|| "–".to_owned(), |p| format!("{p:.4}")));
+        let column = std::iter::once("perplexity".to_owned()).chain(values);
+        rows.iter_mut().zip(column).for_each(|(row, cell)| row.insert(3, cell));
+    }
     let samples = reports.first().map_or(0, |r| r.samples);
     let text = format!("{}{samples} samples; a row is on the frontier when no smaller one is as good\n", columns(&rows));
     Document { json: json!({ "recipes": recipes, "layers": layers, "changed": changed }), text }
@@ -362,4 +379,26 @@ pub(super) fn speed(speed: &ForwardSpeed) -> Document {
         units::bytes(speed.peak_rss_bytes)
     );
     Document { json, text }
+}
+
+pub(super) fn conformance(result: &Conformance) -> Document {
+    let tests: Vec<Value> = result
+        .tests
+        .iter()
+        .map(|t| {
+            let mut json = json!({ "name": t.name, "outcome": t.outcome.name() });
+            if let Some(reason) = t.outcome.reason() {
+                json["reason"] = json!(reason);
+            }
+            json
+        })
+        .collect();
+    let (passed, failed, unsupported) = (result.passed(), result.failed(), result.unsupported());
+    let mut text = format!("{passed} passed, {failed} failed, {unsupported} unsupported\n");
+    for test in &result.tests {
+        if let Outcome::Failed(reason) = &test.outcome {
+            let _ = writeln!(text, "FAILED {}: {reason}", test.name);
+        }
+    }
+    Document { json: json!({ "passed": passed, "failed": failed, "unsupported": unsupported, "tests": tests }), text }
 }

@@ -7,6 +7,7 @@ use crate::engine::Ctx;
 use crate::pipeline::configure::Recipe;
 use crate::pipeline::evaluate::Report;
 use crate::pipeline::load::{self, Subject};
+use crate::workbench::conformance;
 use crate::workbench::project::{Project, check_name};
 use crate::workbench::sample;
 use crate::workbench::work::{self, NewProject, Opened, Split};
@@ -30,6 +31,7 @@ pub(super) fn run(verb: Verb, common: &Common, ctx: &Ctx) -> Answer {
         Verb::Verify(verify) => verify_file(&verify, ctx),
         Verb::Run { project, again } => run_project(project, again, ctx),
         Verb::Bench(Bench::Forward { file, batch, seconds }) => forward(&file, batch, seconds, ctx),
+        Verb::Bench(Bench::Conformance { path }) => conformance(&path, ctx),
         Verb::Sample { out } => train_sample(&out, common.seed.unwrap_or(sample::SEED), ctx),
     }
 }
@@ -192,6 +194,18 @@ fn forward(file: &Path, batch: usize, seconds: f64, ctx: &Ctx) -> Answer {
     let loaded = load::model(file, ctx)?;
     let speed = bench::forward(&loaded.model, batch, seconds, ctx).map_err(|e| CliError::Failed(e.to_string()))?;
     Ok(show::speed(&speed))
+}
+
+fn conformance(path: &Path, ctx: &Ctx) -> Answer {
+    let result = conformance::run(path, ctx).map_err(|e| CliError::Failed(e.to_string()))?;
+    let document = show::conformance(&result);
+    match result.failed() {
+        0 => Ok(document),
+        failed => {
+            let message = format!("{failed} of {} tests failed; the answer names them and says why", result.tests.len());
+            Err(CliError::Answered(Box::new(document), message))
+        }
+    }
 }
 
 fn train_sample(out: &Path, seed: u64, ctx: &Ctx) -> Answer {

@@ -27,7 +27,8 @@ pub struct Document {
     pub name: String,
     pub model: FileRef,
     pub evaluate: Option<FileRef>,
-    /// `None`: every `hold_out`-th sample of the evaluation data calibrates and is kept out of evaluation.
+    /// `None`: every `hold_out`-th sample of the evaluation data calibrates and is kept out of evaluation;
+    /// where `hold_out` is 0, all of it does both.
     #[serde(default)]
     pub calibrate: Option<FileRef>,
     #[serde(default = "default_hold_out")]

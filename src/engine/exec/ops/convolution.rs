@@ -2,7 +2,9 @@
 
 use super::unary::cast_to;
 use super::{Call, Operator, install};
-use crate::engine::exec::data::{OpError, OpResult, fail, floats, make, make_channels_last, with, with_channels_last};
+use crate::engine::exec::data::{
+    OpError, OpResult, fail, floats, make, make_channels_last, unsupported, with, with_channels_last,
+};
 use crate::engine::exec::image::{Buffer, Held, Image};
 use crate::engine::graph::{Auto, Node, transposed_axes, window_axes};
 use crate::engine::kernels::convolve::{Finish, Geometry, Weights, convolve};
@@ -24,7 +26,7 @@ pub(super) fn spatial3<T: Copy>(axes: &[T], unused: T) -> OpResult<[T; 3]> {
         [w] => Ok([unused, unused, w]),
         [h, w] => Ok([unused, h, w]),
         [d, h, w] => Ok([d, h, w]),
-        _ => fail(format!("{} spatial axes are not supported; at most 3 are", axes.len())),
+        _ => unsupported(format!("{} spatial axes are not supported; at most 3 are", axes.len())),
     }
 }
 

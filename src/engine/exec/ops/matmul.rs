@@ -2,7 +2,7 @@
 
 use super::elementwise::broadcast_shape;
 use super::{Call, Operator};
-use crate::engine::exec::data::{Held, OpResult, fail, held, make, with, with2};
+use crate::engine::exec::data::{Held, OpResult, fail, held, make, unsupported, with, with2};
 use crate::engine::kernels::layout::transpose;
 use crate::engine::kernels::matmul::{Left, matmul};
 use crate::engine::tensor::Value;
@@ -27,7 +27,7 @@ fn gemm(c: &Call<'_>) -> OpResult<Vec<Value>> {
         return fail(format!("shapes {:?} and {:?} cannot be multiplied", a.shape(), b.shape()));
     }
     if held(a)? != Held::F32 {
-        return fail(format!("values of type {} are not supported here; cast them to float32", a.dtype));
+        return unsupported(format!("values of type {} are not supported here; cast them to float32", a.dtype));
     }
     let mut out = vec![0.0_f32; m * n];
     with2::<f32, f32, _>(a, b, |x, w| {
@@ -84,7 +84,7 @@ fn product(c: &Call<'_>) -> OpResult<Vec<Value>> {
         return fail(format!("shapes {:?} and {:?} cannot be multiplied", a.shape(), b.shape()));
     }
     if held(a)? != Held::F32 || held(b)? != Held::F32 {
-        return fail(format!("values of type {} are not supported here; cast them to float32", a.dtype));
+        return unsupported(format!("values of type {} are not supported here; cast them to float32", a.dtype));
     }
     let batch = broadcast_shape(batch_a, batch_b)?;
     let count: usize = batch.iter().product();

@@ -1,7 +1,7 @@
 //! Normalization and softmax.
 
 use super::{Call, Operator};
-use crate::engine::exec::data::{Held, OpResult, axis_of, fail, floats, held, like, make, with};
+use crate::engine::exec::data::{Held, OpResult, axis_of, fail, floats, held, like, make, unsupported, with};
 use crate::engine::kernels::softmax::{log_softmax, softmax};
 use crate::engine::tensor::{DType, Value};
 
@@ -26,7 +26,7 @@ fn rows(c: &Call<'_>, f: fn(&mut [f32])) -> OpResult<Vec<Value>> {
     let x = c.input(0)?;
     let rank = x.shape().len();
     if held(x)? != Held::F32 {
-        return fail(format!("values of type {} are not supported here; cast them to float32", x.dtype));
+        return unsupported(format!("values of type {} are not supported here; cast them to float32", x.dtype));
     }
     let axis = axis_of(c.int("axis", if c.opset < 13 { 1 } else { -1 }), rank)?;
     if c.opset < 13 || axis + 1 >= rank {
@@ -62,7 +62,7 @@ fn per_channel(x: &Value, scale: &[f32], shift: &[f32]) -> OpResult<Value> {
 
 fn batch(c: &Call<'_>) -> OpResult<Vec<Value>> {
     if c.int("training_mode", 0) != 0 {
-        return fail("batch normalization in training mode is not supported; export the model for inference");
+        return unsupported("batch normalization in training mode is not supported; export the model for inference");
     }
     let [gamma, beta, mean, variance] = [1, 2, 3, 4].map(|i| c.input(i).and_then(floats));
     let (gamma, beta, mean, variance) = (gamma?, beta?, mean?, variance?);

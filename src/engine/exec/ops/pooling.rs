@@ -3,7 +3,7 @@
 use super::convolution::spatial3;
 use super::unary::cast_to;
 use super::{Call, Operator};
-use crate::engine::exec::data::{OpError, OpResult, fail, make, make_channels_last, with, with_channels_last};
+use crate::engine::exec::data::{OpError, OpResult, fail, make, make_channels_last, unsupported, with, with_channels_last};
 use crate::engine::graph::{Auto, window_axes};
 use crate::engine::kernels::pool::{Pooling, Window, pool};
 use crate::engine::tensor::{DType, Value};
@@ -23,7 +23,7 @@ pub(super) fn find(op: &str) -> Option<Operator> {
 
 fn windows(c: &Call<'_>, kind: Pooling) -> OpResult<Vec<Value>> {
     if c.node.outputs.len() > 1 && c.node.outputs[1].is_some() {
-        return fail("the output of indices is not supported");
+        return unsupported("the output of indices is not supported");
     }
     let given = c.input(0)?;
     // Maxima of narrow integers are exact in f32.

@@ -2,7 +2,8 @@
 
 use super::{Call, Operator, install};
 use crate::engine::exec::data::{
-    Number, OpResult, axis_of, fail, floats, for_held, int_scalar, ints, make, make_alike, scalar, with, with_any_order,
+    Number, OpResult, axis_of, fail, floats, for_held, int_scalar, ints, make, make_alike, scalar, unsupported, with,
+    with_any_order,
 };
 use crate::engine::exec::image::{Buffer, Held, Image};
 use crate::engine::graph::Node;
@@ -93,7 +94,7 @@ fn quantize_linear(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let asked = c.node.int("output_dtype").filter(|v| *v != 0).map(|v| DType::from_onnx(v as i32));
     let dtype = zero.map(|z| z.dtype).or(asked).unwrap_or(DType::U8);
     let Some(range) = dtype.integer_range() else {
-        return fail(format!("quantization to {dtype} is not supported"));
+        return unsupported(format!("quantization to {dtype} is not supported"));
     };
     let scales = Scales::of(c, x, scale, zero)?;
     let values: Vec<i64> = for_held!(x, T => with::<T, _>(x, |s| {

@@ -2,7 +2,7 @@
 
 use super::index::{Places, take};
 use super::{Call, Operator};
-use crate::engine::exec::data::{Number, OpResult, axis_of, fail, floats, for_held, ints, make, with};
+use crate::engine::exec::data::{Number, OpResult, axis_of, fail, floats, for_held, ints, make, unsupported, with};
 use crate::engine::tensor::Value;
 
 pub(super) fn find(op: &str) -> Option<Operator> {
@@ -26,7 +26,7 @@ fn resize(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let mode = c.node.text("mode").unwrap_or("nearest");
     let transform = if early { "asymmetric" } else { c.node.text("coordinate_transformation_mode").unwrap_or("half_pixel") };
     if transform == "tf_crop_and_resize" || c.int("antialias", 0) != 0 {
-        return fail(format!("resizing with \"{transform}\" or antialiasing is not supported"));
+        return unsupported(format!("resizing with \"{transform}\" or antialiasing is not supported"));
     }
     let nearest = if early { "floor" } else { c.node.text("nearest_mode").unwrap_or("round_prefer_floor") };
     let mut out = x.clone();
@@ -110,7 +110,11 @@ fn source(transform: &str, i: f64, axis: &Axis) -> OpResult<f64> {
     Ok(match transform {
         "half_pixel" => (i + 0.5) / axis.scale - 0.5,
         "pytorch_half_pixel" if axis.to > 1 => (i + 0.5) / axis.scale - 0.5,
-        "align_corners" if axis.to > 1 => i * (from - 1.0) / (to - 1.0),
+        // A scale may ask for a length that is no whole number: ONNX's vectors count with it as it is.
+        "align_corners" if axis.to > 1 => {
+            let length = axis.scale * from;
+            i * (from - 1.0) / (if (length - to).abs() < 1e-4 { to } else { length } - 1.0)
+        }
         "pytorch_half_pixel" | "align_corners" => 0.0,
         "asymmetric" => i / axis.scale,
         "half_pixel_symmetric" => {

@@ -1,7 +1,7 @@
 //! Operators that rearrange elements or speak of shapes.
 
 use super::{Call, Operator};
-use crate::engine::exec::data::{OpResult, axis_of, fail, for_held, int_scalar, ints, like, make, scalar, with};
+use crate::engine::exec::data::{OpResult, axis_of, fail, for_held, int_scalar, ints, like, make, scalar, unsupported, with};
 use crate::engine::graph::Attribute;
 use crate::engine::tensor::{DType, Value};
 use candle_core::Tensor;
@@ -221,7 +221,7 @@ fn constant(c: &Call<'_>) -> OpResult<Vec<Value>> {
         (Some((_, Attribute::Int(v))), _) => Value::from_i64(vec![*v], &[])?,
         (Some((_, Attribute::Floats(v))), _) => Value::from_f32(v.clone(), &[v.len()])?,
         (Some((_, Attribute::Ints(v))), _) => Value::from_i64(v.clone(), &[v.len()])?,
-        _ => return fail("the constant is of a kind that cannot be computed with"),
+        _ => return unsupported("the constant is of a kind that cannot be computed with"),
     }])
 }
 

@@ -1,7 +1,7 @@
 //! Functions of one element: activations, roots, rounding, casts.
 
 use super::{Call, Operator};
-use crate::engine::exec::data::{Held, OpResult, fail, held, held_as, like, make, scalar, with};
+use crate::engine::exec::data::{Held, OpResult, fail, held, held_as, like, make, scalar, unsupported, with};
 use crate::engine::kernels::map::map;
 use crate::engine::tensor::{DType, Value};
 
@@ -43,7 +43,8 @@ pub(super) fn find(op: &str) -> Option<Operator> {
             let (up, down) = (c.int("detect_positive", 1) != 0, c.int("detect_negative", 1) != 0);
             test(c, |x| (up && x == f64::INFINITY) || (down && x == f64::NEG_INFINITY))
         },
-        "Identity" | "Dropout" => identity,
+        "Identity" => identity,
+        "Dropout" => dropout,
         "Cast" => cast,
         "CastLike" => |c| Ok(vec![cast_to(c.input(0)?, c.input(1)?.dtype)?]),
         _ => return None,
@@ -191,9 +192,17 @@ fn not(c: &Call<'_>) -> OpResult<Vec<Value>> {
     Ok(vec![make(DType::Bool, with::<u8, _>(x, |s| s.iter().map(|v| u8::from(*v == 0)).collect())?, x.shape())?])
 }
 
-/// `Dropout` does nothing at inference; its mask, where asked for, is all true.
 fn identity(c: &Call<'_>) -> OpResult<Vec<Value>> {
+    Ok(vec![c.input(0)?.clone()])
+}
+
+/// `Dropout` does nothing at inference; its mask, where asked for, is all true.
+fn dropout(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let x = c.input(0)?;
+    let number = |i: usize, default: f32| c.optional(i).map_or(Ok(default), scalar);
+    if c.opset >= 12 && number(2, 0.0)? != 0.0 && number(1, 0.5)? != 0.0 {
+        return unsupported("dropout in training mode is random and not supported; export the model for inference");
+    }
     let mut outputs = vec![x.clone()];
     if c.node.outputs.len() > 1 {
         outputs.push(make(DType::Bool, vec![1_u8; x.shape().iter().product()], x.shape())?);

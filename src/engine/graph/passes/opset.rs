@@ -95,7 +95,7 @@ fn rewrite(model: &Model, node: &mut Node, from: i64, to: i64, added: &mut Added
             Some(Attribute::Int(0)) => Err("it normalizes each place by itself, which newer sets cannot say".to_owned()),
             _ => Ok(()),
         },
-        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "And" | "Or" | "Equal" | "Greater" | "Less" if crosses(7) => {
+        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "And" | "Or" | "Equal" | "Greater" | "Less" | "PRelu" if crosses(7) => {
             Err("its broadcasting is that of operator sets before 7".to_owned())
         }
         "If" | "Loop" | "Scan" => Err("the graphs inside it are not raised yet".to_owned()),

@@ -8,6 +8,7 @@ mod picture;
 mod preprocess;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 pub use picture::Picture;
 pub use preprocess::{Channels, Layout, Preprocess};
@@ -40,6 +41,8 @@ enum Samples {
     Pixels(Tensor),
     /// Whatever the model takes, `[n, …]`.
     Array(Tensor),
+    /// Token ids, each text in a row of its own length.
+    Sequences(Vec<Tensor>),
 }
 
 impl Samples {
@@ -47,6 +50,7 @@ impl Samples {
         match self {
             Self::Files(files) => files.len(),
             Self::Pixels(tensor) | Self::Array(tensor) => tensor.shape().first().copied().unwrap_or(0),
+            Self::Sequences(sequences) => sequences.len(),
         }
     }
 }
@@ -63,13 +67,18 @@ enum Plan {
         dims: Vec<usize>,
         dtype: DType,
     },
+    /// As many tokens as each sample has; `dims` are those of the longest.
+    Tokens {
+        dims: Vec<usize>,
+        dtype: DType,
+    },
 }
 
 impl Plan {
     fn dims(&self) -> &[usize] {
         match self {
             Self::Pictures(plan) => &plan.dims,
-            Self::Floats { dims, .. } | Self::Integers { dims, .. } => dims,
+            Self::Floats { dims, .. } | Self::Integers { dims, .. } | Self::Tokens { dims, .. } => dims,
         }
     }
 }
@@ -185,6 +194,7 @@ fn plan(samples: &Samples, preprocess: &Preprocess, input: &Port) -> Result<Plan
             _ => no_picture(),
         },
         Samples::Array(tensor) => array_plan(tensor, preprocess, input, integer),
+        Samples::Sequences(sequences) => tokens::plan(sequences, preprocess, input),
     }
 }
 
@@ -278,6 +288,11 @@ fn content_hash(raw: &Raw, ctx: &Ctx) -> Result<String, LoadError> {
         Samples::Pixels(tensor) | Samples::Array(tensor) => {
             hasher.add(format!("{} {:?}", tensor.dtype(), tensor.shape()).as_bytes()).add(&tensor.bytes());
         }
+        Samples::Sequences(sequences) => {
+            for tensor in sequences {
+                hasher.add(format!("{} {:?}", tensor.dtype(), tensor.shape()).as_bytes()).add(&tensor.bytes());
+            }
+        }
     }
     for label in raw.labels.iter().flatten() {
         hasher.add(&label.to_le_bytes());
@@ -299,10 +314,19 @@ impl Dataset {
         self.indices.is_empty()
     }
 
+    /// Whether each sample is a text of its own length, whose tokens a language model predicts one by one.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        matches!(self.inner.plan, Plan::Tokens { .. })
+    }
+
     /// Samples to run at once: about a million input values and at most 64 samples, or what the
-    /// model is fixed to.
+    /// model is fixed to. Texts run one by one: their lengths differ.
     #[must_use]
     pub fn batch_size(&self, fixed: Option<usize>) -> usize {
+        if self.is_text() {
+            return 1;
+        }
         let values = self.sample_shape().iter().product::<usize>().max(1);
         fixed.unwrap_or_else(|| (1_000_000 / values).clamp(1, 64)).max(1)
     }
@@ -338,9 +362,14 @@ impl Dataset {
     ///
     /// # Errors
     /// When an index is out of range, a picture cannot be read or has another size than the first
-    /// one, or the work was cancelled.
+    /// one, texts differ in length, or the work was cancelled.
     pub fn batch(&self, indices: &[usize], ctx: &Ctx) -> Result<Value, LoadError> {
         let places = indices.iter().map(|i| self.place(*i)).collect::<Result<Vec<usize>, _>>()?;
+        if let Samples::Sequences(sequences) = &self.inner.samples
+            && let Some(tokens) = tokens::batch(sequences, &places, &self.inner.plan)?
+        {
+            return Ok(tokens);
+        }
         let dims = self.inner.plan.dims();
         let size = dims.iter().product::<usize>();
         let shape: Vec<usize> = std::iter::once(places.len()).chain(dims.iter().copied()).collect();
@@ -402,6 +431,10 @@ impl Dataset {
                 .map_or_else(|| Err(LoadError::Shape { reason: format!("sample {index} is gone") }), |f| Picture::open(f)),
             Samples::Pixels(tensor) => pixels(tensor, place),
             Samples::Array(array) => Ok(shades(&sample(array, place)?)?),
+            Samples::Sequences(sequences) => match sequences.get(place) {
+                Some(one) => shades(one),
+                None => Err(LoadError::Shape { reason: format!("sample {index} is gone") }),
+            },
         }
     }
 

@@ -1,6 +1,6 @@
 //! `NumPy`'s `.npy` and `.npz`. Source: `numpy.lib.format` (NEP 1).
 
-use super::{Raw, Samples};
+use super::{Raw, Samples, tokens};
 use crate::engine::tensor::{DType, MappedFile, Tensor};
 use crate::pipeline::load::error::LoadError;
 use std::io::Read;
@@ -19,7 +19,7 @@ pub(super) fn read_npy(path: &Path) -> Result<Raw, LoadError> {
     Ok(Raw { samples: Samples::Array(array), labels: None, classes: Vec::new() })
 }
 
-/// Samples in `x`, class numbers in `y` where there is one.
+/// Samples in `x`, class numbers in `y` where there is one; or texts, each an array of token ids.
 pub(super) fn read_npz(path: &Path) -> Result<Raw, LoadError> {
     let map = MappedFile::open(path).map_err(LoadError::io(path))?;
     let mut archive =
@@ -27,8 +27,12 @@ pub(super) fn read_npz(path: &Path) -> Result<Raw, LoadError> {
     let names: Vec<String> =
         archive.file_names().take(20).filter_map(Result::ok).map(|n| n.trim_end_matches(".npy").to_owned()).collect();
     let Some(samples) = member(path, &map, &mut archive, "x")? else {
+        let texts = (0..archive.len()).map(|i| at(path, &map, &mut archive, i)).collect::<Result<Vec<Tensor>, _>>()?;
+        if tokens::are_sequences(&texts) {
+            return Ok(Raw { samples: Samples::Sequences(texts), labels: None, classes: Vec::new() });
+        }
         let reason = format!(
-            "there is no array x in it, only: {}; save it with numpy.savez(file, x=samples, y=classes)",
+            "there is no array x in it, only: {}; save it with numpy.savez(file, x=samples, y=classes), or texts as one row of token ids each",
             names.join(", ")
         );
         return Err(LoadError::data(path, reason));
@@ -57,11 +61,18 @@ type Archive<'a> = ZipArchive<std::io::Cursor<&'a [u8]>>;
 
 fn member(path: &Path, map: &MappedFile, archive: &mut Archive<'_>, name: &str) -> Result<Option<Tensor>, LoadError> {
     let Some(index) = archive.index_for_name(&format!("{name}.npy")) else { return Ok(None) };
-    let mut file = archive.by_index(index).map_err(|e| LoadError::corrupt(path, format!("array {name}: {e}")))?;
+    at(path, map, archive, index).map(Some)
+}
+
+/// The array at a place of the archive.
+fn at(path: &Path, map: &MappedFile, archive: &mut Archive<'_>, index: usize) -> Result<Tensor, LoadError> {
+    let mut file = archive.by_index(index).map_err(|e| LoadError::corrupt(path, format!("array {index}: {e}")))?;
+    let name = file.name().map_err(|e| LoadError::corrupt(path, e.to_string()))?.trim_end_matches(".npy").to_owned();
+    let name = name.as_str();
     if file.compression() == zip::CompressionMethod::Stored
         && let Some(start) = file.data_start()
     {
-        return mapped(path, name, map, start as usize, (start as usize).saturating_add(file.size() as usize)).map(Some);
+        return mapped(path, name, map, start as usize, (start as usize).saturating_add(file.size() as usize));
     }
     let head = Head::read(path, name, &mut file)?;
     if head.bytes > UNPACKED_LIMIT {
@@ -76,7 +87,7 @@ fn member(path: &Path, map: &MappedFile, archive: &mut Archive<'_>, name: &str) 
     if bytes.len() < head.bytes {
         return Err(head.short(path, name, bytes.len()));
     }
-    Ok(Some(Tensor::from_bytes(head.dtype, head.shape, bytes)?))
+    Ok(Tensor::from_bytes(head.dtype, head.shape, bytes)?)
 }
 
 /// An array that lies uncompressed in the file, left where it is.

@@ -257,6 +257,34 @@ fn integers_reach_models_that_take_integers() {
 }
 
 #[test]
+fn texts_are_sequences_of_their_own_lengths() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("texts.npz");
+    let row = |values: &[i64]| {
+        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        npy("<i8", "False", &format!("({},)", values.len()), &bytes)
+    };
+    let free = Port {
+        wire: "ids".into(),
+        fact: Fact { dtype: Some(DType::I64), shape: Some(vec![Dim::Named("B".into()), Dim::Named("T".into())]) },
+    };
+    let (long, short) = (row(&[1, 5, 6, 7]), row(&[1, 8]));
+    npz(&path, zip::CompressionMethod::Deflated, &[("a.npy", long.clone()), ("b.npy", short.clone())]);
+    let set = open(&path, &Preprocess::default(), &free, &ctx()).unwrap();
+    assert!(set.is_text() && set.len() == 2 && set.labels.is_none() && set.batch_size(None) == 1);
+    let batch = set.batch(&[1], &ctx()).unwrap();
+    assert_eq!((batch.dtype, batch.shape(), batch.to_i64().unwrap()), (DType::I64, &[1, 2][..], vec![1, 8]));
+    assert_eq!(set.batch(&[0, 0], &ctx()).unwrap().shape(), [2, 4]);
+    assert!(set.batch(&[0, 1], &ctx()).is_err());
+    assert_eq!(set.subset(vec![1]).batch(&[0], &ctx()).unwrap().shape(), [1, 2]);
+    refusal(open(&path, &Preprocess::default(), &input(&[4], DType::I64), &ctx()), "sequence 1 has 2 tokens");
+    refusal(open(&path, &Preprocess::default(), &input(&[4], DType::F32), &ctx()), "sequences of token ids");
+    refusal(open(&path, &Preprocess { scale: Some(2.0), ..Preprocess::default() }, &free, &ctx()), "fed as they are");
+    npz(&path, zip::CompressionMethod::Stored, &[("a.npy", long), ("b.npy", npy("<f4", "False", "(2,)", &floats(&[0.0; 2])))]);
+    refusal(open(&path, &Preprocess::default(), &free, &ctx()), "no array x");
+}
+
+#[test]
 fn broken_arrays_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.npy");

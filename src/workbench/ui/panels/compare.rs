@@ -101,7 +101,10 @@ fn row_cells(row: &crate::pipeline::compare::Row<'_>, point: &Point, stale: bool
         if stale { format!("{} (stale)", point.name) } else { point.name.clone() },
         units::bytes(r.bytes),
         format!("{:.2}×", 1.0 / row.ratio.max(f64::MIN_POSITIVE)),
-        r.metrics.map_or_else(none, |m| format!("{:.2} ({:.1}–{:.1})", m.top1.value, m.top1.low, m.top1.high)),
+        r.metrics.map_or_else(none, |m| match m.next_token {
+            Some(text) => format!("{:.2}, perplexity {:.4}", m.top1.value, text.perplexity),
+            None => format!("{:.2} ({:.1}–{:.1})", m.top1.value, m.top1.low, m.top1.high),
+        }),
         row.change.map_or_else(none, |(change, half)| format!("{change:+.2} ± {half:.2}")),
         r.metrics.map_or_else(none, |m| format!("{:.2}", m.top5.value)),
         format!("{:.5}", r.fidelity.kl_mean),

@@ -35,11 +35,12 @@ pub fn export_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
             Some(m) if m.stale => "changed since it was measured".to_owned(),
             Some(m) => m.report.metrics.map_or_else(
                 || format!("KL {:.5} nats", m.report.fidelity.kl_mean),
-                |x| format!("{:.2} % on {} samples", x.top1.value, m.report.samples),
+                |x| format!("{} on {} samples", x.headline().1, m.report.samples),
             ),
             None => "not measured; the export measures it".to_owned(),
         };
-        fact(ui, t, "Top-1", measured);
+        let metrics = point.measured.as_ref().and_then(|m| m.report.metrics);
+        fact(ui, t, metrics.map_or("Top-1", |m| m.headline().0), measured);
         written_ui(ui, view, bench);
         skipped_ui(ui, view, bench, acts);
         section(ui, t, "Where");

@@ -159,6 +159,7 @@ pub fn data_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
         fact(ui, t, "Evaluation", evaluate.path.clone());
         let calibrate = match &document.calibrate {
             Some(data) => data.path.clone(),
+            None if document.hold_out == 0 => "the evaluation data itself: there is too little to keep any out".to_owned(),
             None => format!("every {}th sample of the evaluation data, kept out of the evaluation", document.hold_out.max(2)),
         };
         fact(ui, t, "Calibration", calibrate);

@@ -171,16 +171,16 @@ fn numbers_ui(ui: &mut Ui, view: &View<'_>, point: &Point) {
         Some(measured) => {
             let report = &measured.report;
             let text = match &report.metrics {
-                Some(m) => format!("{:.2} %", m.top1.value),
+                Some(m) => m.headline().1,
                 None => format!("{:.4} nats", report.fidelity.kl_mean),
             };
             let color = if measured.stale { t.stale } else { t.text };
             let state = if measured.stale { " (stale)" } else { "" };
             let drop = report.drop_points().map_or(String::new(), |d| format!(" ({:+.2})", 0.0 - d));
             ui.label(RichText::new(format!("{text}{drop}{state}")).color(color).strong());
-            small(ui, t, if report.metrics.is_some() { "Top-1" } else { "KL" }).on_hover_text(format!(
-                "Measured on {} samples; in brackets the change against the original in points",
-                report.samples
+            small(ui, t, report.metrics.map_or("KL", |m| m.headline().0)).on_hover_text(format!(
+                "Measured on {} predictions; in brackets the change of top-1 against the original in points",
+                report.predictions()
             ));
         }
         None => {

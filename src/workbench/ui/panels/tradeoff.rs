@@ -186,6 +186,14 @@ pub fn points_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     });
 }
 
+/// Top-1 without its sign, or the perplexity by its name: the column is headed Top-1.
+fn quality(metrics: &crate::pipeline::evaluate::TaskMetrics) -> String {
+    match metrics.headline() {
+        ("Top-1", value) => value.trim_end_matches(" %").to_owned(),
+        (name, value) => format!("{} {value}", name.to_lowercase()),
+    }
+}
+
 fn cells(point: &Point) -> [String; 6] {
     let none = || "–".to_owned();
     let plan = point.plan.as_ref().and_then(|p| p.as_ref().ok());
@@ -195,7 +203,7 @@ fn cells(point: &Point) -> [String; 6] {
         plan.map_or_else(none, |p| units::bytes(p.bytes)),
         plan.map_or_else(none, |p| percent(p.bytes, p.original_bytes)),
         point.sqnr_db.map_or_else(none, decibels),
-        report.and_then(|(r, s)| Some(format!("{:.2}{s}", r.metrics?.top1.value))).unwrap_or_else(none),
+        report.and_then(|(r, s)| Some(quality(&r.metrics?) + s)).unwrap_or_else(none),
         report.map_or_else(none, |(r, s)| format!("{:.4}{s}", r.fidelity.kl_mean)),
     ]
 }
