@@ -3,6 +3,7 @@
 //! likes. A plan may begin and end at any wires, so that one layer or a suffix can run alone.
 
 mod data;
+mod memory;
 pub(in crate::engine) mod ops;
 mod plan;
 mod prepare;

@@ -124,23 +124,38 @@ pub fn transposed_axes(node: &Node, input: &[usize], kernel: &[usize]) -> Result
     Ok(WindowAxes { stride, dilation, pad_after: vec![0; rank], pad_before, output })
 }
 
-/// The places that a slice along an axis of `length` takes (ONNX `Slice`, numpy's rule).
+/// The places that a slice along an axis of `length` takes (ONNX `Slice`).
 ///
 /// # Errors
 /// When the step is 0.
-pub fn slice_places(start: i64, end: i64, step: i64, length: usize) -> Result<Vec<usize>> {
+pub fn slice_places(start: i64, end: i64, step: i64, length: usize) -> Result<impl ExactSizeIterator<Item = usize> + Clone> {
     let n = length as i64;
     let wrap = |v: i64| if v < 0 { v.saturating_add(n) } else { v };
-    Ok(match step {
+    let (first, reach) = match step {
         0 => return fail("a slice with step 0 never ends"),
-        1.. => {
-            let (start, end) = (wrap(start).clamp(0, n), wrap(end).clamp(0, n));
-            (start..end).step_by(step as usize).map(|v| v as usize).collect()
-        }
-        _ => {
-            let (start, end) = (wrap(start).clamp(-1, n - 1), wrap(end).clamp(-1, n - 1));
-            let back = step.unsigned_abs() as usize;
-            (end + 1..=start).rev().step_by(back).map(|v| v as usize).collect()
-        }
-    })
+        1.. => (wrap(start).clamp(0, n), wrap(end).clamp(0, n) - wrap(start).clamp(0, n)),
+        // A backward slice that starts beyond either end starts at that end.
+        _ => (wrap(start).clamp(0, (n - 1).max(0)), wrap(start).clamp(0, (n - 1).max(0)) - wrap(end).clamp(-1, n - 1)),
+    };
+    let reach = if length == 0 { 0 } else { reach.max(0) as usize };
+    let count = reach.div_ceil(step.unsigned_abs() as usize);
+    Ok((0..count).map(move |i| (first + i as i64 * step) as usize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_as_onnx_says() {
+        let places = |start, end, step| slice_places(start, end, step, 5).unwrap().collect::<Vec<usize>>();
+        assert_eq!(places(1, 100, 2), [1, 3]);
+        assert_eq!(places(-100, i64::MAX, 1), [0, 1, 2, 3, 4]);
+        assert_eq!(places(-1, i64::MIN, -2), [4, 2, 0]);
+        assert_eq!(places(100, -100, i64::MIN), [4]);
+        assert_eq!(places(-100, i64::MIN, -1), [0]);
+        assert_eq!(places(3, 3, 1), [0; 0]);
+        assert_eq!(slice_places(0, i64::MIN, -1, 0).unwrap().len(), 0);
+        assert!(slice_places(0, 1, 0, 5).is_err());
+    }
 }

@@ -1,15 +1,29 @@
 //! The operators: one table from name to function, one file per family.
 
+mod bits;
+mod columns;
 mod convolution;
+mod deform;
+mod detection;
+mod element;
 mod elementwise;
+mod fourier;
+mod generate;
 mod index;
+mod math;
 mod matmul;
 mod normalize;
+mod pad;
 mod pooling;
 mod quantize;
 mod reduce;
+mod regions;
 mod resize;
+mod sample;
+mod scan;
+mod scatter;
 mod shape;
+mod sort;
 mod unary;
 
 pub(in crate::engine::exec) use convolution::PackedConv;
@@ -92,6 +106,19 @@ pub(in crate::engine::exec) fn find(node: &Node) -> Option<Operator> {
         index::find,
         resize::find,
         quantize::find,
+        generate::find,
+        scatter::find,
+        sort::find,
+        scan::find,
+        pad::find,
+        bits::find,
+        math::find,
+        columns::find,
+        sample::find,
+        regions::find,
+        detection::find,
+        deform::find,
+        fourier::find,
     ]
     .iter()
     .find_map(|family| family(op))
