@@ -4,6 +4,10 @@ use super::Node;
 
 type Result<T> = std::result::Result<T, String>;
 
+/// Strides, dilations, pads and kernels lie below: nothing sensible is larger, and sums of products of
+/// two of them cannot overflow.
+const LIMIT: i64 = 1 << 30;
+
 fn fail<T>(reason: impl Into<String>) -> Result<T> {
     Err(reason.into())
 }
@@ -32,8 +36,25 @@ pub struct WindowAxes {
 fn per_axis(node: &Node, name: &str, rank: usize, default: usize) -> Result<Vec<usize>> {
     match node.ints(name) {
         None => Ok(vec![default; rank]),
-        Some(v) if v.len() == rank && v.iter().all(|&n| n >= 1) => Ok(v.iter().map(|&n| n as usize).collect()),
+        Some(v) if v.len() == rank && v.iter().all(|n| (1..LIMIT).contains(n)) => Ok(v.iter().map(|&n| n as usize).collect()),
         Some(v) => fail(format!("attribute \"{name}\" is {v:?}, but {rank} positive numbers are needed")),
+    }
+}
+
+/// Elements from the first tap of a kernel to the last.
+fn reach_of(kernel: usize, dilation: usize) -> Result<usize> {
+    if kernel == 0 || kernel >= LIMIT as usize {
+        return fail(format!("a kernel of {kernel} elements is no kernel"));
+    }
+    Ok((kernel - 1) * dilation + 1)
+}
+
+/// Two numbers per spatial axis: padding before each, then after each.
+fn pads_of(node: &Node, rank: usize) -> Result<Vec<i64>> {
+    match node.ints("pads") {
+        None => Ok(vec![0; 2 * rank]),
+        Some(p) if p.len() == 2 * rank && p.iter().all(|n| (-LIMIT..LIMIT).contains(n)) => Ok(p.to_vec()),
+        Some(p) => fail(format!("pads {p:?} do not fit {rank} spatial axes")),
     }
 }
 
@@ -48,15 +69,11 @@ pub fn window_axes(node: &Node, input: &[usize], kernel: &[usize], auto: Auto) -
     }
     let stride = per_axis(node, "strides", rank, 1)?;
     let dilation = per_axis(node, "dilations", rank, 1)?;
-    let explicit: Vec<isize> = match node.ints("pads") {
-        None => vec![0; 2 * rank],
-        Some(p) if p.len() == 2 * rank => p.iter().map(|&v| v as isize).collect(),
-        Some(p) => return fail(format!("{} pads do not fit {rank} spatial axes", p.len())),
-    };
+    let explicit: Vec<isize> = pads_of(node, rank)?.into_iter().map(|v| v as isize).collect();
     let mode = node.text("auto_pad").unwrap_or("NOTSET");
     let (mut pad_before, mut pad_after, mut output) = (Vec::new(), Vec::new(), Vec::new());
     for a in 0..rank {
-        let reach = (kernel[a] - 1) * dilation[a] + 1;
+        let reach = reach_of(kernel[a], dilation[a])?;
         let (before, after) = match mode {
             "SAME_UPPER" | "SAME_LOWER" => {
                 let need = ((input[a].div_ceil(stride[a]).max(1) - 1) * stride[a] + reach).saturating_sub(input[a]);
@@ -93,16 +110,22 @@ pub fn transposed_axes(node: &Node, input: &[usize], kernel: &[usize]) -> Result
     let stride = per_axis(node, "strides", rank, 1)?;
     let dilation = per_axis(node, "dilations", rank, 1)?;
     let extra: Vec<i64> = node.ints("output_padding").map_or_else(|| vec![0; rank], <[i64]>::to_vec);
-    let pads: Vec<i64> = node.ints("pads").map_or_else(|| vec![0; 2 * rank], <[i64]>::to_vec);
-    if extra.len() != rank || pads.len() != 2 * rank {
-        return fail("pads or output_padding do not fit the spatial axes");
+    let pads = pads_of(node, rank)?;
+    if extra.len() != rank || kernel.len() != rank || extra.iter().any(|n| !(0..LIMIT).contains(n)) {
+        return fail(format!("output_padding {extra:?} or a kernel {kernel:?} does not fit {rank} spatial axes"));
     }
     let wanted = node.ints("output_shape");
+    if wanted.is_some_and(|w| w.len() < rank || w.iter().any(|n| !(0..1 << 40).contains(n))) {
+        return fail(format!("output_shape {wanted:?} does not fit {rank} spatial axes"));
+    }
     let mode = node.text("auto_pad").unwrap_or("NOTSET");
     let (mut pad_before, mut output) = (Vec::new(), Vec::new());
     for a in 0..rank {
-        let reach = ((kernel[a] - 1) * dilation[a] + 1) as i64;
-        let full = stride[a] as i64 * (input[a] as i64 - 1) + extra[a] + reach;
+        let reach = reach_of(kernel[a], dilation[a])? as i64;
+        let spread = (stride[a] as i64).checked_mul(input[a] as i64 - 1).filter(|n| *n < 1 << 60);
+        let Some(full) = spread.map(|n| n + extra[a] + reach) else {
+            return fail(format!("a stride of {} spreads {} elements too far", stride[a], input[a]));
+        };
         let target = match (wanted.and_then(|w| w.get(w.len() - rank + a)), mode) {
             (Some(n), _) => Some(*n),
             (None, "SAME_UPPER" | "SAME_LOWER") => Some((input[a] * stride[a]) as i64),

@@ -2,6 +2,7 @@
 
 use super::{Call, Operator, install};
 use crate::engine::exec::data::{OpError, OpResult, fail, floats, make, with, with2};
+use crate::engine::exec::memory::room;
 use crate::engine::graph::{Auto, Node, transposed_axes, window_axes};
 use crate::engine::kernels::convolve::{Finish, Geometry, Weights, convolve};
 use crate::engine::tensor::Value;
@@ -76,7 +77,7 @@ impl PackedConv {
             output: spatial3(&axes.output, 1)?,
         };
         let shape: Vec<usize> = [*batch, self.shape[0]].iter().chain(&axes.output).copied().collect();
-        let mut out = vec![0.0_f32; shape.iter().product()];
+        let mut out = vec![0.0_f32; room::<f32>(&shape)?];
         let mut run = |input: &[f32], residual: Option<&[f32]>| {
             let finish = Finish { low: self.low, high: self.high, residual };
             install(pool, || convolve(&geometry, &self.weights, *batch, input, finish, &mut out));
@@ -136,12 +137,15 @@ fn conv_transpose(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let ([batch, channels, spatial @ ..], [in_channels, per_group, kernel @ ..]) = (x.shape(), weight.shape()) else {
         return fail("a batch and a channel axis are needed");
     };
-    if channels != in_channels || kernel.len() != spatial.len() || channels % groups != 0 {
+    if channels != in_channels || kernel.len() != spatial.len() || channels % groups != 0 || weight.shape().contains(&0) {
         return fail(format!("a weight of shape {:?} does not fit an input of shape {:?}", weight.shape(), x.shape()));
     }
     let axes = transposed_axes(c.node, spatial, kernel).map_err(OpError::Reason)?;
     let (out_channels, stride) = (per_group * groups, &axes.stride);
     let spread: Vec<usize> = spatial.iter().zip(stride).map(|(n, s)| (n.max(&1) - 1) * s + 1).collect();
+    let shape: Vec<usize> = [*batch, out_channels].iter().chain(&axes.output).copied().collect();
+    let total = room::<f32>(&shape)?;
+    room::<f32>(&[&[*batch, *channels], spread.as_slice()].concat())?;
     let input = with::<f32, _>(x, |s| spread_out(s, batch * channels, spatial, stride, &spread))?;
     let turned = with::<f32, _>(weight, |w| turn(w, groups, channels / groups, *per_group, kernel.iter().product()))?;
     let bias = c.optional(2).map(floats).transpose()?.unwrap_or_default();
@@ -159,8 +163,7 @@ fn conv_transpose(c: &Call<'_>) -> OpResult<Vec<Value>> {
         pad: spatial3(&axes.pad_before, 0)?,
         output: spatial3(&axes.output, 1)?,
     };
-    let shape: Vec<usize> = [*batch, out_channels].iter().chain(&axes.output).copied().collect();
-    let mut out = vec![0.0_f32; shape.iter().product()];
+    let mut out = vec![0.0_f32; total];
     let weights = Weights::pack(&turned, &bias, groups, out_channels);
     c.install(|| convolve(&geometry, &weights, *batch, &input, Finish::NONE, &mut out));
     Ok(vec![make(x.dtype, out, &shape)?])

@@ -4,6 +4,7 @@ use super::convolution::spatial3;
 use super::unary::cast_to;
 use super::{Call, Operator};
 use crate::engine::exec::data::{OpError, OpResult, fail, make, with};
+use crate::engine::exec::memory::room;
 use crate::engine::graph::{Auto, window_axes};
 use crate::engine::kernels::pool::{Pooling, Window, pool};
 use crate::engine::tensor::{DType, Value};
@@ -46,7 +47,7 @@ fn windows(c: &Call<'_>, kind: Pooling) -> OpResult<Vec<Value>> {
         output: spatial3(&axes.output, 1)?,
     };
     let shape: Vec<usize> = [*batch, *channels].iter().chain(&axes.output).copied().collect();
-    let mut out = vec![0.0_f32; shape.iter().product()];
+    let mut out = vec![0.0_f32; room::<f32>(&shape)?];
     with::<f32, _>(x, |s| c.install(|| pool(&window, kind, s, &mut out)))?;
     Ok(vec![cast_to(&make(x.dtype, out, &shape)?, given.dtype)?])
 }

@@ -61,6 +61,8 @@ impl Sampler {
         if at < low || at > high {
             at = match self.outside {
                 Outside::Zeros => at,
+                // The cubic's neighbors reach beyond the border each for itself.
+                Outside::Border if self.mode == Mode::Cubic => at,
                 Outside::Border => at.clamp(0.0, n - 1.0),
                 Outside::Reflection => reflected(at, low, high),
             };
@@ -150,7 +152,7 @@ fn affine_grid(c: &Call<'_>) -> OpResult<Vec<Value>> {
     }
     let align = c.int("align_corners", 0) != 0;
     let position = |i: usize, length: usize| match (align, length) {
-        (true, 1) => 0.0,
+        (true, 1) => -1.0,
         (true, n) => 2.0 * i as f64 / (n as f64 - 1.0) - 1.0,
         (false, n) => (2.0 * i as f64 + 1.0) / n as f64 - 1.0,
     };
