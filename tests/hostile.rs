@@ -199,6 +199,8 @@ fn types_that_do_not_fit_are_refused() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     /// Whatever numbers a model gives, these operators answer, and what they make is as large as they say.
     #[test]
     fn indexing_takes_any_numbers(
@@ -243,7 +245,9 @@ fn changed_at_random_models_run_or_say_why_not() {
     let mut cases: Vec<Case> = built_in();
     cases.extend(suite());
     println!("{} models", cases.len());
-    let rounds: usize = std::env::var("LAPIDARY_FUZZ_ROUNDS").ok().and_then(|v| v.parse().ok()).unwrap_or(6);
+    let rounds: usize = std::env::var("LAPIDARY_FUZZ_ROUNDS").ok().and_then(|v| v.parse().ok()).unwrap_or(20);
+    // Says what it does next, for when a change ends the process.
+    let trace = std::env::var_os("LAPIDARY_FUZZ_TRACE").is_some();
     let ctx = Ctx::new(2).unwrap();
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(|info| {
@@ -256,6 +260,9 @@ fn changed_at_random_models_run_or_say_why_not() {
         for round in 0..rounds {
             let mut random = Random::new((index * 1000 + round) as u64);
             let (changed, what) = mutate(case, &cases, &mut random);
+            if trace {
+                println!("{} {round}: {}", case.name, what.join("; "));
+            }
             let began = Instant::now();
             match catch_unwind(AssertUnwindSafe(|| run(&changed.model, &changed.feeds, &ctx))) {
                 Ok(Ok(_)) => ran += 1,

@@ -15,6 +15,13 @@ fn pick<T: Clone>(from: &[T], random: &mut Random) -> T {
     from[random.below(from.len())].clone()
 }
 
+/// A number that `dtype` holds: the ends of narrow types are sizes that a machine may well have room for.
+fn number(dtype: DType, random: &mut Random) -> i64 {
+    let number = pick(&NUMBERS, random);
+    let unsigned = matches!(dtype, DType::U8 | DType::U64);
+    if number < 0 && unsigned || dtype.bits() < 64 && number.unsigned_abs() > 100 { 1 } else { number }
+}
+
 /// The case with one to three changes, and what they are.
 pub fn mutate(case: &Case, all: &[Case], random: &mut Random) -> (Case, Vec<String>) {
     let mut changed = case.clone();
@@ -98,7 +105,7 @@ fn tensor(random: &mut Random) -> Tensor {
         DType::F32 => Tensor::from_f32(shape, &(0..count).map(|_| pick(&REALS, random)).collect::<Vec<_>>()).unwrap(),
         DType::Bool => Tensor::from_bytes(DType::Bool, shape, vec![1; count]).unwrap(),
         dtype => {
-            let values: Vec<i64> = (0..count).map(|_| pick(&NUMBERS, random)).collect();
+            let values: Vec<i64> = (0..count).map(|_| number(dtype, random)).collect();
             Tensor::from_integers(dtype, shape, &values).unwrap()
         }
     }
@@ -137,7 +144,8 @@ fn values(case: &mut Case, random: &mut Random) -> String {
         stored = Tensor::from_f32(stored.shape().to_vec(), &numbers).unwrap();
     } else if matches!(stored.dtype(), DType::I64 | DType::I32) {
         let mut numbers = stored.to_i64().unwrap();
-        numbers.iter_mut().for_each(|v| *v = if one && random.below(3) > 0 { *v } else { pick(&NUMBERS, random) });
+        let dtype = stored.dtype();
+        numbers.iter_mut().for_each(|v| *v = if one && random.below(3) > 0 { *v } else { number(dtype, random) });
         stored = Tensor::from_integers(stored.dtype(), stored.shape().to_vec(), &numbers).unwrap();
     }
     *value = Value::from_stored(&stored).unwrap();

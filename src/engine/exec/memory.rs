@@ -12,24 +12,23 @@ const UNKNOWN: usize = 16 << 30;
 /// How many elements a tensor of `shape` has, once it is certain that this machine can hold them as `T`.
 ///
 /// # Errors
-/// When the number overflows or the bytes exceed the memory that is free.
+/// When the number overflows or the bytes exceed half of the memory that is free.
 pub(super) fn room<T>(shape: &[usize]) -> OpResult<usize> {
-    // Axes of length 0 count as 1: strides of the axes before them must not overflow either.
+    // Axes of length 0 count as 1: operators go along the others, and strides must not overflow.
     let most = shape.iter().try_fold(size_of::<T>().max(1), |n, &d| n.checked_mul(d.max(1)));
     let Some(most) = most.filter(|n| isize::try_from(*n).is_ok()) else {
         return fail(format!("a tensor of shape {shape:?} has more elements than a machine can hold"));
     };
-    if shape.contains(&0) {
-        return Ok(0);
-    }
     if most > SMALL {
+        // What an operator reads, and what it puts down in between, needs room as well.
         let free = free_bytes();
-        if most > free {
+        if most > free / 2 {
             let (needed, free) = (bytes(most as u64), bytes(free as u64));
-            return fail(format!("a tensor of shape {shape:?} would need {needed}, this machine has {free} free"));
+            let reason = "one tensor may take half";
+            return fail(format!("a tensor of shape {shape:?} would need {needed}, this machine has {free} free; {reason}"));
         }
     }
-    Ok(most / size_of::<T>().max(1))
+    Ok(if shape.contains(&0) { 0 } else { most / size_of::<T>().max(1) })
 }
 
 /// Bytes that can be had without swapping: what Linux estimates, and what a container may still take.

@@ -53,6 +53,15 @@ pub(super) fn take_or<T: WithDType>(x: &Value, axis: usize, places: &Places, fil
     make::<T>(x.dtype, values, &shape)
 }
 
+/// `count` places along one axis, from place `from` on.
+pub(super) fn part(x: &Value, axis: usize, from: usize, count: usize) -> OpResult<Value> {
+    // A view of no elements may begin beyond the memory of its tensor, where candle cannot read it.
+    if count == 0 || x.shape().contains(&0) {
+        return take(x, axis, &(from..from + count).map(Some).collect(), 0.0);
+    }
+    Ok(like(x, x.data.narrow(axis, from, count)?))
+}
+
 fn slice(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let x = c.input(0)?;
     let (Some(starts), Some(ends)) = (c.ints("starts", 1)?, c.ints("ends", 2)?) else {
@@ -76,7 +85,7 @@ fn slice(c: &Call<'_>) -> OpResult<Vec<Value>> {
             continue;
         }
         out = match places.clone().next() {
-            Some(first) if step == 1 => like(&out, out.data.narrow(axis, first, places.len())?),
+            Some(first) if step == 1 => part(&out, axis, first, places.len())?,
             _ => take(&out, axis, &places.map(Some).collect(), 0.0)?,
         };
     }

@@ -24,6 +24,8 @@ mod scan;
 mod scatter;
 mod shape;
 mod sort;
+#[cfg(test)]
+mod tests;
 mod unary;
 
 pub(in crate::engine::exec) use convolution::PackedConv;

@@ -184,9 +184,9 @@ fn split(c: &Call<'_>) -> OpResult<Vec<Value>> {
     sizes
         .into_iter()
         .map(|size| {
-            let part = x.data.narrow(axis, from, size)?.contiguous()?;
+            let part = super::index::part(x, axis, from, size)?;
             from += size;
-            Ok(like(x, part))
+            Ok(like(x, part.data.contiguous()?))
         })
         .collect()
 }
