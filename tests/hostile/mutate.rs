@@ -26,7 +26,7 @@ fn number(dtype: DType, random: &mut Random) -> i64 {
 pub fn mutate(case: &Case, all: &[Case], random: &mut Random) -> (Case, Vec<String>) {
     let mut changed = case.clone();
     let mut what = Vec::new();
-    for _ in 0..1 + random.below(3) {
+    for _ in 0..=random.below(3) {
         what.push(match random.below(10) {
             0..=3 => attribute(&mut changed, random),
             4 => feed(&mut changed, random),
@@ -140,12 +140,16 @@ fn values(case: &mut Case, random: &mut Random) -> String {
     let one = random.below(3) > 0;
     if stored.dtype() == DType::F32 {
         let mut numbers = stored.to_f32().unwrap();
-        numbers.iter_mut().for_each(|v| *v = if one && random.below(3) > 0 { *v } else { pick(&REALS, random) });
+        for v in &mut numbers {
+            *v = if one && random.below(3) > 0 { *v } else { pick(&REALS, random) };
+        }
         stored = Tensor::from_f32(stored.shape().to_vec(), &numbers).unwrap();
     } else if matches!(stored.dtype(), DType::I64 | DType::I32) {
         let mut numbers = stored.to_i64().unwrap();
         let dtype = stored.dtype();
-        numbers.iter_mut().for_each(|v| *v = if one && random.below(3) > 0 { *v } else { number(dtype, random) });
+        for v in &mut numbers {
+            *v = if one && random.below(3) > 0 { *v } else { number(dtype, random) };
+        }
         stored = Tensor::from_integers(stored.dtype(), stored.shape().to_vec(), &numbers).unwrap();
     }
     *value = Value::from_stored(&stored).unwrap();

@@ -94,7 +94,7 @@ fn align(c: &Call<'_>) -> OpResult<Vec<Value>> {
             size = size.max(1.0);
         }
         let samples = if ratio > 0 { ratio as f64 } else { (size / bins as f64).ceil() };
-        if !(samples <= MOST_SAMPLES) {
+        if samples.is_nan() || samples > MOST_SAMPLES {
             return fail(format!("a box from {from} to {to} asks for {samples} samples in each of {bins} bins"));
         }
         Ok(Bins { start: from * scale - offset, length: size / bins as f64, samples: samples.max(0.0) as usize })

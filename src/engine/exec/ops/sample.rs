@@ -57,7 +57,7 @@ impl Sampler {
     fn taps(&self, position: f64, length: usize) -> Vec<(usize, f64)> {
         let n = length as f64;
         let (low, high) = if self.align_corners { (0.0, n - 1.0) } else { (-0.5, n - 0.5) };
-        let mut at = if self.align_corners { (position + 1.0) / 2.0 * (n - 1.0) } else { ((position + 1.0) * n - 1.0) / 2.0 };
+        let mut at = if self.align_corners { (position + 1.0) * (n - 1.0) / 2.0 } else { ((position + 1.0) * n - 1.0) / 2.0 };
         if at < low || at > high {
             at = match self.outside {
                 Outside::Zeros => at,
