@@ -66,9 +66,9 @@ fn distinct_axes(given: Option<Vec<i64>>, rank: usize) -> OpResult<Vec<usize>> {
 fn pad_places(mode: &str, before: i64, after: i64, length: usize) -> OpResult<Places> {
     let cut = |pad: i64| if pad < 0 { pad.unsigned_abs() as usize } else { 0 };
     let (first, last) = (cut(before), length.saturating_sub(cut(after)));
-    let (n, before, after) = (last.saturating_sub(first) as i64, before.max(0), after.max(0));
     // Together the pads cut no more than there is, but each alone may.
     let missing = (first + cut(after)).saturating_sub(length) as i64;
+    let (n, before, after) = (last.saturating_sub(first) as i64, before.max(0), after.max(0));
     (-before..n + after - missing)
         .map(|i| {
             if (0..n).contains(&i) {

@@ -151,7 +151,7 @@ fn shapes(node: &Node, known: &Known) -> Option<Vec<Option<Shape>>> {
     let of = |i: usize| known.shape(node.input(i)?);
     let one = |shape: Option<Shape>| Some(vec![shape]);
     match node.op.as_str() {
-        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "Min" | "Max" | "Sum" | "Mean" | "PRelu" | "Equal" | "Greater"
+        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "Min" | "Max" | "Sum" | "Mean" | "Equal" | "Greater"
         | "GreaterOrEqual" | "Less" | "LessOrEqual" | "And" | "Or" | "Xor" | "Where" | "BitShift" | "BitwiseAnd"
         | "BitwiseOr" | "BitwiseXor" => {
             // Before operator set 7 the second input was made to fit the first.
@@ -215,6 +215,7 @@ fn shapes(node: &Node, known: &Known) -> Option<Vec<Option<Shape>>> {
             let times = known.entries(node.input(1)?)?;
             one(Some(of(0)?.iter().zip(&times).map(|(d, t)| scaled(d, t)).collect()))
         }
+        "PRelu" => one(of(0)),
         "Dropout" => Some(vec![of(0), of(0)]),
         "DynamicQuantizeLinear" => Some(vec![of(0), Some(Vec::new()), Some(Vec::new())]),
         "LayerNormalization" => {
