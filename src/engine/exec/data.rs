@@ -170,6 +170,32 @@ pub(super) fn like(value: &Value, data: candle_core::Tensor) -> Value {
     Value { dtype: value.dtype, data }
 }
 
+/// Dispatches on how a value is held: `$call` is expanded once per element type `$t`. Casts to f64
+/// inside it go through [`Number`].
+macro_rules! for_held {
+    ($value:expr, $t:ident => $call:expr) => {
+        match $crate::engine::exec::data::held($value)? {
+            $crate::engine::exec::data::Held::F32 => {
+                type $t = f32;
+                $call
+            }
+            $crate::engine::exec::data::Held::F64 => {
+                type $t = f64;
+                $call
+            }
+            $crate::engine::exec::data::Held::Int => {
+                type $t = i64;
+                $call
+            }
+            $crate::engine::exec::data::Held::Bool => {
+                type $t = u8;
+                $call
+            }
+        }
+    };
+}
+pub(super) use for_held;
+
 /// The f32 elements of any value.
 pub(super) fn floats(value: &Value) -> OpResult<Vec<f32>> {
     Ok(value.to_f32()?)
@@ -178,6 +204,11 @@ pub(super) fn floats(value: &Value) -> OpResult<Vec<f32>> {
 /// The integer elements of a shape-like value.
 pub(super) fn ints(value: &Value) -> OpResult<Vec<i64>> {
     Ok(value.to_i64()?)
+}
+
+/// The elements of any value, at full precision but for the largest integers.
+pub(super) fn doubles(value: &Value) -> OpResult<Vec<f64>> {
+    for_held!(value, T => with::<T, _>(value, |s| s.iter().map(|v| Number::to_f64(*v)).collect()))
 }
 
 pub(super) fn scalar(value: &Value) -> OpResult<f32> {
@@ -197,7 +228,7 @@ pub(super) fn int_scalar(value: &Value) -> OpResult<i64> {
 /// An axis as counted from the front; negative ones count from the end.
 pub(super) fn axis_of(axis: i64, rank: usize) -> OpResult<usize> {
     let at = if axis < 0 { axis + rank as i64 } else { axis };
-    if at < 0 || at >= rank.max(1) as i64 {
+    if at < 0 || at >= rank as i64 {
         return fail(format!("axis {axis} does not exist in a tensor of rank {rank}"));
     }
     Ok(at as usize)
@@ -232,32 +263,6 @@ macro_rules! number {
     };
 }
 number!(f32, f64, i64, u8);
-
-/// Dispatches on how a value is held: `$call` is expanded once per element type `$t`. Casts to f64
-/// inside it go through [`Number`].
-macro_rules! for_held {
-    ($value:expr, $t:ident => $call:expr) => {
-        match $crate::engine::exec::data::held($value)? {
-            $crate::engine::exec::data::Held::F32 => {
-                type $t = f32;
-                $call
-            }
-            $crate::engine::exec::data::Held::F64 => {
-                type $t = f64;
-                $call
-            }
-            $crate::engine::exec::data::Held::Int => {
-                type $t = i64;
-                $call
-            }
-            $crate::engine::exec::data::Held::Bool => {
-                type $t = u8;
-                $call
-            }
-        }
-    };
-}
-pub(super) use for_held;
 
 #[cfg(test)]
 mod tests {

@@ -50,7 +50,7 @@ pub(super) fn run(node: &Node, opset: i64, inputs: &[Option<Held>], threads: Opt
                 (_, 0) => Pooling::Average,
                 _ => Pooling::AveragePadded,
             };
-            let mut out = Buffer::new(shape.iter().product());
+            let mut out = Buffer::new(room::<f32>(&shape)?);
             install(threads, || pool(&window, kind, &first.data, &mut out));
             Image::new(shape, out)
         }
@@ -88,7 +88,7 @@ fn with_one(op: &str, x: &Image, y: f32) -> Image {
 fn concat(all: &[&Image]) -> Image {
     let mut shape = all[0].shape.clone();
     shape[1] = all.iter().map(|i| i.channels()).sum();
-    let mut out = Buffer::new(shape.iter().product());
+    let mut out = Buffer::new(room::<f32>(&shape)?);
     let mut at = 0;
     for image in all {
         let channels = image.channels();

@@ -191,9 +191,10 @@ fn pack_recurrent(draft: Draft, constants: &Constants) -> Result<Draft, ExecErro
 fn sample_bytes(drafts: &[Draft], model: &Model) -> usize {
     let size = |wire: &Wire| -> usize {
         let shape = model.facts.get(wire).and_then(|f| f.shape.as_ref());
-        shape.map_or(0, |s| s.iter().skip(1).map(|d| d.known().unwrap_or(1)).product::<usize>() * 4)
+        let known = |s: &Vec<Dim>| s.iter().skip(1).fold(4, |n: usize, d| n.saturating_mul(d.known().unwrap_or(1)));
+        shape.map_or(0, known)
     };
-    drafts.iter().map(|d| d.inputs.iter().chain(&d.outputs).flatten().map(size).sum()).max().unwrap_or(0)
+    drafts.iter().map(|d| d.inputs.iter().chain(&d.outputs).flatten().map(size).fold(0, usize::saturating_add)).max().unwrap_or(0)
 }
 
 /// Joins steps whose values in between nobody sees.

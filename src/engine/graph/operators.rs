@@ -4,7 +4,7 @@
 const ELEMENTWISE: &str = "
     Relu Clip Sigmoid Tanh HardSigmoid HardSwish LeakyRelu Elu Selu Celu ThresholdedRelu Softplus
     Softsign Mish Gelu Erf Exp Log Sqrt Reciprocal Floor Ceil Round Sin Cos Tan Atan Neg Abs Sign
-    Not IsNaN IsInf Identity Cast
+    Not IsNaN IsInf Identity Cast Acos Acosh Asin Asinh Atanh Cosh Sinh Swish BitwiseNot
 ";
 
 /// Whether ONNX's operator `op` changes each value of its first input by itself: the output has that

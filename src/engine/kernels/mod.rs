@@ -6,6 +6,7 @@ pub mod affine;
 pub mod aligned;
 pub mod attention;
 pub mod convolve;
+pub mod fourier;
 pub mod isa;
 pub mod layout;
 pub mod map;

@@ -20,7 +20,7 @@ pub fn quantize(x: f32, scale: f32, zero: i64, (low, high): (i64, i64)) -> i64 {
 #[inline]
 #[must_use]
 pub fn dequantize(q: i64, scale: f32, zero: i64) -> f32 {
-    (q - zero) as f32 * scale
+    q.wrapping_sub(zero) as f32 * scale
 }
 
 /// Quantizes and dequantizes a slice in one go: bit for bit what the pair does, for types of up to

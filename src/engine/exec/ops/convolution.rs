@@ -6,6 +6,7 @@ use crate::engine::exec::data::{
     OpError, OpResult, fail, floats, make, make_channels_last, unsupported, with, with_channels_last,
 };
 use crate::engine::exec::image::{Buffer, Held, Image};
+use crate::engine::exec::memory::room;
 use crate::engine::graph::{Auto, Node, transposed_axes, window_axes};
 use crate::engine::kernels::convolve::{Finish, Geometry, Weights, convolve};
 use crate::engine::kernels::tile::limit;
@@ -88,7 +89,7 @@ impl PackedConv {
     pub fn run(&self, x: &Held, residual: Option<&Held>, pool: Option<&rayon::ThreadPool>) -> OpResult<Held> {
         let (geometry, shape) = self.geometry(x.shape())?;
         let fits = residual.filter(|r| r.shape() == shape && r.dtype() == DType::F32);
-        let mut out = Buffer::new(shape.iter().product());
+        let mut out = Buffer::new(room::<f32>(&shape)?);
         let late = residual.is_some() && fits.is_none();
         let limits = if late { (f32::NEG_INFINITY, f32::INFINITY) } else { (self.low, self.high) };
         let mut run = |input: &[f32], residual: Option<&[f32]>| {
@@ -133,7 +134,7 @@ pub(in crate::engine::exec) fn run_beside(
     }
     let mut shape = first.clone();
     shape[1] = convs.iter().map(|c| c.shape[0]).sum();
-    let mut out = Buffer::new(shape.iter().product());
+    let mut out = Buffer::new(room::<f32>(&shape)?);
     let mut at = 0;
     for ((conv, x), (geometry, _)) in convs.iter().zip(&inputs).zip(&shapes) {
         let finish = Finish { low: conv.low, high: conv.high, residual: None, beside: Some((shape[1], at)) };
@@ -156,12 +157,15 @@ fn conv_transpose(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let ([batch, channels, spatial @ ..], [in_channels, per_group, kernel @ ..]) = (x.shape(), weight.shape()) else {
         return fail("a batch and a channel axis are needed");
     };
-    if channels != in_channels || kernel.len() != spatial.len() || channels % groups != 0 {
+    if channels != in_channels || kernel.len() != spatial.len() || channels % groups != 0 || weight.shape().contains(&0) {
         return fail(format!("a weight of shape {:?} does not fit an input of shape {:?}", weight.shape(), x.shape()));
     }
     let axes = transposed_axes(c.node, spatial, kernel).map_err(OpError::Reason)?;
     let (out_channels, stride) = (per_group * groups, &axes.stride);
     let spread: Vec<usize> = spatial.iter().zip(stride).map(|(n, s)| (n.max(&1) - 1) * s + 1).collect();
+    let shape: Vec<usize> = [*batch, out_channels].iter().chain(&axes.output).copied().collect();
+    let total = room::<f32>(&shape)?;
+    room::<f32>(&[&[*batch, *channels], spread.as_slice()].concat())?;
     let input = with_channels_last::<f32, _>(x, |s| spread_out(s, *batch, *channels, spatial, stride, &spread))?;
     let turned = with::<f32, _>(weight, |w| turn(w, groups, channels / groups, *per_group, kernel.iter().product()))?;
     let bias = c.optional(2).map(floats).transpose()?.unwrap_or_default();
@@ -179,8 +183,7 @@ fn conv_transpose(c: &Call<'_>) -> OpResult<Vec<Value>> {
         pad: spatial3(&axes.pad_before, 0)?,
         output: spatial3(&axes.output, 1)?,
     };
-    let shape: Vec<usize> = [*batch, out_channels].iter().chain(&axes.output).copied().collect();
-    let mut out = vec![0.0_f32; shape.iter().product()];
+    let mut out = vec![0.0_f32; total];
     let weights = Weights::pack(&turned, &bias, groups, out_channels, kernel.iter().product());
     c.install(|| convolve(&geometry, &weights, *batch, &input, Finish::NONE, &mut out));
     Ok(vec![make_channels_last(x.dtype, out, &shape)?])

@@ -1,34 +1,44 @@
 //! Functions of two elements or more, with broadcasting.
 
-use super::unary::wrap;
+use super::shape::{reshaped, spread};
+use super::unary::{cast_to, narrow, wrap};
 use super::{Call, Operator, install};
-use crate::engine::exec::data::{Held, OpResult, fail, for_held, held, make, strides_of, with, with2};
+use crate::engine::exec::data::{Held, OpResult, axis_of, fail, for_held, held, make, strides_of, with, with2};
+use crate::engine::exec::memory::room;
 use crate::engine::kernels::map::{broadcast, map2};
 use crate::engine::tensor::{DType, Value};
+use std::cmp::Ordering;
 
 pub(super) fn find(op: &str) -> Option<Operator> {
     Some(match op {
         "Add" | "Sum" => |c| fold(c, |a, b| a + b, |a, b| a + b, i64::wrapping_add),
         "Sub" => |c| fold(c, |a, b| a - b, |a, b| a - b, i64::wrapping_sub),
         "Mul" => |c| fold(c, |a, b| a * b, |a, b| a * b, i64::wrapping_mul),
-        "Div" => |c| fold(c, |a, b| a / b, |a, b| a / b, |a, b| a.checked_div(b).unwrap_or(0)),
-        "Min" => |c| fold(c, min32, min64, i64::min),
-        "Max" => |c| fold(c, max32, max64, i64::max),
+        "Div" => divide,
+        "Min" => |c| fold(c, min32, min64, by_sign(c, i64::min, |a, b| (a as u64).min(b as u64) as i64)),
+        "Max" => |c| fold(c, max32, max64, by_sign(c, i64::max, |a, b| (a as u64).max(b as u64) as i64)),
         "Mean" => mean,
         "Pow" => pow,
         "Mod" => modulo,
         "PRelu" => prelu,
-        "Equal" => |c| compare(c, |a, b| a == b, |a, b| a == b, |a, b| a == b),
-        "Greater" => |c| compare(c, |a, b| a > b, |a, b| a > b, |a, b| a > b),
-        "GreaterOrEqual" => |c| compare(c, |a, b| a >= b, |a, b| a >= b, |a, b| a >= b),
-        "Less" => |c| compare(c, |a, b| a < b, |a, b| a < b, |a, b| a < b),
-        "LessOrEqual" => |c| compare(c, |a, b| a <= b, |a, b| a <= b, |a, b| a <= b),
+        "Equal" => |c| compare(c, |a, b| a == b, |a, b| a == b, Ordering::is_eq),
+        "Greater" => |c| compare(c, |a, b| a > b, |a, b| a > b, Ordering::is_gt),
+        "GreaterOrEqual" => |c| compare(c, |a, b| a >= b, |a, b| a >= b, Ordering::is_ge),
+        "Less" => |c| compare(c, |a, b| a < b, |a, b| a < b, Ordering::is_lt),
+        "LessOrEqual" => |c| compare(c, |a, b| a <= b, |a, b| a <= b, Ordering::is_le),
         "And" => |c| logic(c, |a, b| a & b),
         "Or" => |c| logic(c, |a, b| a | b),
         "Xor" => |c| logic(c, |a, b| a ^ b),
         "Where" => choose,
         _ => return None,
     })
+}
+
+type OnInts = fn(i64, i64) -> i64;
+
+/// The upper half of uint64 is held as negative numbers: there, `unsigned` computes.
+fn by_sign(c: &Call<'_>, signed: OnInts, unsigned: OnInts) -> OnInts {
+    if c.optional(0).is_some_and(|v| v.dtype == DType::U64) { unsigned } else { signed }
 }
 
 // A NaN on either side stays one, as ONNX asks.
@@ -81,6 +91,7 @@ where
     R: Send + Copy + Default,
 {
     let shape = broadcast_shape(a.shape(), b.shape())?;
+    room::<R>(&shape)?;
     let values = with2::<T, T, _>(a, b, |x, y| {
         if a.shape() == b.shape() {
             return install(pool, || map2(x, y, f));
@@ -96,6 +107,19 @@ pub(super) fn add(a: &Value, b: &Value, pool: Option<&rayon::ThreadPool>) -> OpR
     make(a.dtype, values, &shape)
 }
 
+/// Input `i` as it meets the first. Before operator set 7, `axis` said which axis of the first input
+/// the first axis of the second belongs to.
+fn partner(c: &Call<'_>, i: usize) -> OpResult<Value> {
+    let (a, b) = (c.input(0)?, c.input(i)?);
+    match c.node.int("axis") {
+        Some(axis) if c.opset < 7 && c.int("broadcast", 0) != 0 => {
+            let behind = (a.shape().len() - axis_of(axis, a.shape().len())?).saturating_sub(b.shape().len());
+            reshaped(b, &[b.shape(), &vec![1; behind]].concat())
+        }
+        _ => Ok(b.clone()),
+    }
+}
+
 fn fold(
     c: &Call<'_>,
     f: impl Fn(f32, f32) -> f32 + Sync + Send,
@@ -103,17 +127,55 @@ fn fold(
     h: impl Fn(i64, i64) -> i64 + Sync + Send,
 ) -> OpResult<Vec<Value>> {
     let mut sum = c.input(0)?.clone();
-    for i in 1..c.inputs.len() {
-        let b = c.input(i)?;
-        let dtype = sum.dtype;
-        sum = match held(&sum)? {
-            Held::F32 => pairs(&sum, b, &f, c.pool).and_then(|(v, s)| make(dtype, v, &s))?,
-            Held::F64 => pairs(&sum, b, &g, c.pool).and_then(|(v, s)| make(dtype, v, &s))?,
-            Held::Int => pairs(&sum, b, |x, y| wrap(dtype, h(x, y)), c.pool).and_then(|(v, s)| make(dtype, v, &s))?,
-            Held::Bool => return fail(format!("{} needs numbers, not booleans", c.node.op)),
-        };
+    let any_number = matches!(c.node.op.as_str(), "Sum" | "Min" | "Max" | "Mean");
+    for i in 1..if any_number { c.inputs.len() } else { 2 } {
+        sum = joined(c, &sum, &partner(c, i)?, &f, &g, &h)?;
     }
     Ok(vec![sum])
+}
+
+/// The two values joined element by element, the result rounded or wrapped to the type of the first.
+fn joined(
+    c: &Call<'_>,
+    a: &Value,
+    b: &Value,
+    f: impl Fn(f32, f32) -> f32 + Sync + Send,
+    g: impl Fn(f64, f64) -> f64 + Sync + Send,
+    h: impl Fn(i64, i64) -> i64 + Sync + Send,
+) -> OpResult<Value> {
+    let dtype = a.dtype;
+    match held(a)? {
+        Held::F32 if dtype == DType::F32 => pairs(a, b, f, c.pool).and_then(|(v, s)| make(dtype, v, &s)),
+        Held::F32 => pairs(a, b, |x, y| narrow(dtype, f(x, y)), c.pool).and_then(|(v, s)| make(dtype, v, &s)),
+        Held::F64 => pairs(a, b, g, c.pool).and_then(|(v, s)| make(dtype, v, &s)),
+        Held::Int => pairs(a, b, |x, y| wrap(dtype, h(x, y)), c.pool).and_then(|(v, s)| make(dtype, v, &s)),
+        Held::Bool => fail("numbers are needed, not booleans"),
+    }
+}
+
+/// A function of two tensors of integers.
+pub(super) fn pairs_of_ints(c: &Call<'_>, f: impl Fn(i64, i64) -> i64 + Sync + Send) -> OpResult<Vec<Value>> {
+    let (a, b) = (c.input(0)?, c.input(1)?);
+    if held(a)? != Held::Int || held(b)? != Held::Int {
+        return fail(format!("integers are needed, not {} and {}", a.dtype, b.dtype));
+    }
+    let (values, shape) = pairs(a, b, f, c.pool)?;
+    Ok(vec![make(a.dtype, values, &shape)?])
+}
+
+/// Division by zero has no result among the integers.
+fn refuse_zero(b: &Value) -> OpResult<()> {
+    if held(b)? == Held::Int && with::<i64, _>(b, |s| s.contains(&0))? {
+        return fail("integers are divided by zero");
+    }
+    Ok(())
+}
+
+/// Integers are rounded towards zero.
+fn divide(c: &Call<'_>) -> OpResult<Vec<Value>> {
+    refuse_zero(c.input(1)?)?;
+    let whole = by_sign(c, i64::wrapping_div, |a, b| (a as u64 / b as u64) as i64);
+    fold(c, |a, b| a / b, |a, b| a / b, whole)
 }
 
 fn mean(c: &Call<'_>) -> OpResult<Vec<Value>> {
@@ -121,23 +183,26 @@ fn mean(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let n = c.inputs.len() as f64;
     Ok(vec![match held(&sum)? {
         Held::F64 => make(sum.dtype, with::<f64, _>(&sum, |s| s.iter().map(|v| v / n).collect())?, sum.shape())?,
-        _ => make(sum.dtype, with::<f32, _>(&sum, |s| s.iter().map(|v| v / n as f32).collect())?, sum.shape())?,
+        _ => {
+            let one = |v: &f32| narrow(sum.dtype, v / n as f32);
+            make(sum.dtype, with::<f32, _>(&sum, |s| s.iter().map(one).collect())?, sum.shape())?
+        }
     }])
 }
 
 /// The exponent may be of another type than the base, which gives the result its type.
 fn pow(c: &Call<'_>) -> OpResult<Vec<Value>> {
-    let base = c.input(0)?;
-    let exponent = super::unary::cast_to(c.input(1)?, if held(base)? == Held::Int { DType::F64 } else { base.dtype })?;
-    Ok(vec![match held(base)? {
-        Held::F32 => pairs(base, &exponent, power32, c.pool).and_then(|(v, s)| make(base.dtype, v, &s))?,
-        Held::F64 => pairs(base, &exponent, f64::powf, c.pool).and_then(|(v, s)| make(base.dtype, v, &s))?,
-        Held::Int => {
-            let wide = super::unary::cast_to(base, DType::F64)?;
+    let (base, exponent) = (c.input(0)?, partner(c, 1)?);
+    Ok(vec![match (held(base)?, held(&exponent)?) {
+        (Held::F32, _) => joined(c, base, &cast_to(&exponent, DType::F32)?, power32, f64::powf, |a, _| a)?,
+        (Held::F64, _) => joined(c, base, &cast_to(&exponent, DType::F64)?, power32, f64::powf, |a, _| a)?,
+        (Held::Int, Held::Int) => joined(c, base, &exponent, power32, f64::powf, whole_power)?,
+        (Held::Int, _) => {
+            let (wide, exponent) = (cast_to(base, DType::F64)?, cast_to(&exponent, DType::F64)?);
             let (v, s) = pairs(&wide, &exponent, f64::powf, c.pool)?;
-            make(base.dtype, v.into_iter().map(|x| x as i64).collect(), &s)?
+            make(base.dtype, v.into_iter().map(|x| wrap(base.dtype, x as i64)).collect(), &s)?
         }
-        Held::Bool => return fail("Pow needs numbers, not booleans"),
+        (Held::Bool, _) => return fail("Pow needs numbers, not booleans"),
     }])
 }
 
@@ -145,56 +210,104 @@ fn power32(x: f32, y: f32) -> f32 {
     if y == 2.0 { x * x } else { x.powf(y) }
 }
 
+/// By squaring, exact but for what overflows; a negative exponent leaves what is left of a fraction.
+fn whole_power(base: i64, exponent: i64) -> i64 {
+    if exponent < 0 {
+        return (base as f64).powf(exponent as f64) as i64;
+    }
+    let (mut result, mut square, mut left) = (1_i64, base, exponent);
+    while left > 0 {
+        if left & 1 == 1 {
+            result = result.wrapping_mul(square);
+        }
+        square = square.wrapping_mul(square);
+        left >>= 1;
+    }
+    result
+}
+
 /// `fmod = 1` gives C's remainder (sign of the dividend), else Python's (sign of the divisor).
 fn modulo(c: &Call<'_>) -> OpResult<Vec<Value>> {
+    refuse_zero(c.input(1)?)?;
     let as_c = c.int("fmod", 0) == 1;
+    let unsigned = c.input(0)?.dtype == DType::U64;
     fold(
         c,
-        |a, b| if as_c { a % b } else { a - (a / b).floor() * b },
-        |a, b| if as_c { a % b } else { a - (a / b).floor() * b },
         move |a, b| {
-            let r = a.checked_rem(b).unwrap_or(0);
+            let r = a % b;
+            if !as_c && r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r }
+        },
+        move |a, b| {
+            let r = a % b;
+            if !as_c && r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r }
+        },
+        move |a, b| {
+            if unsigned {
+                return (a as u64 % b as u64) as i64;
+            }
+            let r = a.wrapping_rem(b);
             if !as_c && r != 0 && (r < 0) != (b < 0) { r + b } else { r }
         },
     )
 }
 
 fn prelu(c: &Call<'_>) -> OpResult<Vec<Value>> {
-    fold(c, |x, s| if x < 0.0 { s * x } else { x }, |x, s| if x < 0.0 { s * x } else { x }, |x, s| if x < 0 { s * x } else { x })
+    let (x, mut slope) = (c.input(0)?, c.input(1)?.clone());
+    // Before operator set 7 a slope of one axis went by channels.
+    if let (true, &[channels], [_, _, spatial @ ..]) = (c.opset < 7 && slope.shape() != [1], slope.shape(), x.shape()) {
+        slope = reshaped(&slope, &[vec![channels], vec![1; spatial.len()]].concat())?;
+    }
+    if broadcast_shape(x.shape(), slope.shape())? != x.shape() {
+        return fail(format!("a slope of shape {:?} does not fit values of shape {:?}", slope.shape(), x.shape()));
+    }
+    let whole = |x: i64, s: i64| if x < 0 { s.wrapping_mul(x) } else { x };
+    let result = joined(c, x, &slope, |x, s| if x < 0.0 { s * x } else { x }, |x, s| if x < 0.0 { s * x } else { x }, whole)?;
+    Ok(vec![result])
 }
 
 fn compare(
     c: &Call<'_>,
     f: impl Fn(f32, f32) -> bool + Sync + Send,
     g: impl Fn(f64, f64) -> bool + Sync + Send,
-    h: impl Fn(i64, i64) -> bool + Sync + Send,
+    h: impl Fn(Ordering) -> bool + Sync + Send,
 ) -> OpResult<Vec<Value>> {
-    let (a, b) = (c.input(0)?, c.input(1)?);
+    let (a, b) = (c.input(0)?, &partner(c, 1)?);
     let (values, shape) = match held(a)? {
         Held::F32 => pairs::<f32, u8>(a, b, |x, y| u8::from(f(x, y)), c.pool)?,
         Held::F64 => pairs::<f64, u8>(a, b, |x, y| u8::from(g(x, y)), c.pool)?,
-        Held::Int => pairs::<i64, u8>(a, b, |x, y| u8::from(h(x, y)), c.pool)?,
-        Held::Bool => pairs::<u8, u8>(a, b, |x, y| u8::from(h(i64::from(x), i64::from(y))), c.pool)?,
+        Held::Int if a.dtype == DType::U64 => pairs::<i64, u8>(a, b, |x, y| u8::from(h((x as u64).cmp(&(y as u64)))), c.pool)?,
+        Held::Int => pairs::<i64, u8>(a, b, |x, y| u8::from(h(x.cmp(&y))), c.pool)?,
+        Held::Bool => pairs::<u8, u8>(a, b, |x, y| u8::from(h(x.cmp(&y))), c.pool)?,
     };
     Ok(vec![make(DType::Bool, values, &shape)?])
 }
 
 fn logic(c: &Call<'_>, f: impl Fn(u8, u8) -> u8 + Sync + Send) -> OpResult<Vec<Value>> {
-    let (values, shape) = pairs::<u8, u8>(c.input(0)?, c.input(1)?, f, c.pool)?;
+    let (values, shape) = pairs::<u8, u8>(c.input(0)?, &partner(c, 1)?, f, c.pool)?;
     Ok(vec![make(DType::Bool, values, &shape)?])
 }
 
 fn choose(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let (condition, a, b) = (c.input(0)?, c.input(1)?, c.input(2)?);
     let shape = broadcast_shape(&broadcast_shape(condition.shape(), a.shape())?, b.shape())?;
-    let spread = condition.data.broadcast_as(shape.as_slice())?.contiguous()?;
-    let condition = Value { dtype: DType::Bool, data: spread };
+    let (condition, x, y) = (spread(condition, &shape)?, spread(a, &shape)?, spread(b, &shape)?);
     for_held!(a, T => {
-        let x = Value { dtype: a.dtype, data: a.data.broadcast_as(shape.as_slice())?.contiguous()? };
-        let y = Value { dtype: b.dtype, data: b.data.broadcast_as(shape.as_slice())?.contiguous()? };
         let values = with::<u8, _>(&condition, |k| {
             with2::<T, T, _>(&x, &y, |x, y| k.iter().zip(x.iter().zip(y)).map(|(k, (x, y))| if *k != 0 { *x } else { *y }).collect::<Vec<T>>())
         })??;
         Ok(vec![make::<T>(a.dtype, values, &shape)?])
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn powers_of_integers_are_exact() {
+        assert_eq!(whole_power(3, 39), 4_052_555_153_018_976_267);
+        assert_eq!(whole_power(-2, 3), -8);
+        assert_eq!(whole_power(0, 0), 1);
+        assert_eq!((whole_power(2, -1), whole_power(1, -5)), (0, 1));
+    }
 }

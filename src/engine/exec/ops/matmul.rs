@@ -3,6 +3,7 @@
 use super::elementwise::broadcast_shape;
 use super::{Call, Operator};
 use crate::engine::exec::data::{Held, OpResult, fail, held, make, unsupported, with, with2};
+use crate::engine::exec::memory::room;
 use crate::engine::kernels::layout::transpose;
 use crate::engine::kernels::matmul::{Left, matmul};
 use crate::engine::tensor::Value;
@@ -29,7 +30,7 @@ fn gemm(c: &Call<'_>) -> OpResult<Vec<Value>> {
     if held(a)? != Held::F32 {
         return unsupported(format!("values of type {} are not supported here; cast them to float32", a.dtype));
     }
-    let mut out = vec![0.0_f32; m * n];
+    let mut out = vec![0.0_f32; room::<f32>(&[m, n])?];
     with2::<f32, f32, _>(a, b, |x, w| {
         let (row_stride, column_stride) = if turn_a { (1, a1) } else { (a1, 1) };
         let left = Left { data: x, row_stride, column_stride };
@@ -88,7 +89,7 @@ fn product(c: &Call<'_>) -> OpResult<Vec<Value>> {
     }
     let batch = broadcast_shape(batch_a, batch_b)?;
     let count: usize = batch.iter().product();
-    let mut out = vec![0.0_f32; count * m * n];
+    let mut out = vec![0.0_f32; room::<f32>(&[count, m, n])?];
     let (at_a, at_b) = (places(batch_a, &batch), places(batch_b, &batch));
     with2::<f32, f32, _>(a, b, |x, y| {
         c.install(|| {

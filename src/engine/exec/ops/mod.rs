@@ -1,22 +1,38 @@
 //! The operators: one table from name to function, one file per family.
 
 mod attention;
+mod bits;
+mod columns;
 mod convolution;
+mod deform;
+mod detection;
 mod einsum;
+mod element;
 mod elementwise;
+mod fourier;
+mod generate;
 mod index;
 mod linear;
 mod loss;
+mod math;
 mod matmul;
 mod normalize;
 mod optional;
+mod pad;
 mod pooling;
 mod quantize;
 mod recurrent;
 mod reduce;
+mod regions;
 mod resize;
 mod rotary;
+mod sample;
+mod scan;
+mod scatter;
 mod shape;
+mod sort;
+#[cfg(test)]
+mod tests;
 mod unary;
 
 pub(in crate::engine::exec) use convolution::{PackedConv, run_beside};
@@ -109,6 +125,19 @@ pub(in crate::engine::exec) fn find(node: &Node) -> Option<Operator> {
         einsum::find,
         loss::find,
         optional::find,
+        generate::find,
+        scatter::find,
+        sort::find,
+        scan::find,
+        pad::find,
+        bits::find,
+        math::find,
+        columns::find,
+        sample::find,
+        regions::find,
+        detection::find,
+        deform::find,
+        fourier::find,
     ]
     .iter()
     .find_map(|family| family(op))

@@ -139,7 +139,7 @@ fn group(c: &Call<'_>) -> OpResult<Vec<Value>> {
 fn grouped(c: &Call<'_>, groups: usize) -> OpResult<Vec<Value>> {
     let x = c.input(0)?;
     let [batch, channels, spatial @ ..] = x.shape() else { return fail("at least two axes are needed") };
-    if channels % groups != 0 {
+    if groups == 0 || channels % groups != 0 {
         return fail(format!("{channels} channels cannot be split into {groups} groups"));
     }
     let spread = |v: Vec<f32>| -> Vec<f32> {
@@ -149,7 +149,7 @@ fn grouped(c: &Call<'_>, groups: usize) -> OpResult<Vec<Value>> {
     let epsilon = f64::from(c.float("epsilon", 1e-5));
     let mut out = floats(x)?;
     let length = channels / groups * spatial.iter().product::<usize>();
-    for row in out.chunks_mut(length.max(1)).take(batch * groups) {
+    for row in out.chunks_mut(length.max(1)).take(batch.saturating_mul(groups)) {
         let (mean, factor) = moments(row, epsilon);
         for v in row.iter_mut() {
             *v = ((f64::from(*v) - mean) * factor) as f32;

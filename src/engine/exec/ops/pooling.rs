@@ -4,6 +4,7 @@ use super::convolution::spatial3;
 use super::unary::cast_to;
 use super::{Call, Operator};
 use crate::engine::exec::data::{OpError, OpResult, fail, make, make_channels_last, unsupported, with, with_channels_last};
+use crate::engine::exec::memory::room;
 use crate::engine::graph::{Auto, window_axes};
 use crate::engine::kernels::pool::{Pooling, Window, pool};
 use crate::engine::tensor::{DType, Value};
@@ -29,7 +30,7 @@ fn windows(c: &Call<'_>, kind: Pooling) -> OpResult<Vec<Value>> {
     // Maxima of narrow integers are exact in f32.
     let x = &if given.dtype.is_float() { given.clone() } else { cast_to(given, DType::F32)? };
     let (window, shape) = pool_window(c, x.shape())?;
-    let mut out = vec![0.0_f32; shape.iter().product()];
+    let mut out = vec![0.0_f32; room::<f32>(&shape)?];
     let pooled = if shape.len() <= 4 {
         with_channels_last::<f32, _>(x, |s| c.install(|| pool(&window, kind, s, &mut out)))?;
         make_channels_last(x.dtype, out, &shape)?

@@ -3,6 +3,7 @@
 use super::index::{Places, take};
 use super::{Call, Operator};
 use crate::engine::exec::data::{Number, OpResult, axis_of, fail, floats, for_held, ints, make, unsupported, with};
+use crate::engine::exec::memory::room;
 use crate::engine::tensor::Value;
 
 pub(super) fn find(op: &str) -> Option<Operator> {
@@ -23,6 +24,7 @@ fn resize(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let scales = if early { c.optional(1) } else { c.optional(2) };
     let sizes = if early { None } else { c.optional(3) };
     let axes = axes(c, x, scales, sizes)?;
+    for_held!(x, T => room::<T>(&axes.iter().map(|a| a.to).collect::<Vec<usize>>()))?;
     let mode = c.node.text("mode").unwrap_or("nearest");
     let transform = if early { "asymmetric" } else { c.node.text("coordinate_transformation_mode").unwrap_or("half_pixel") };
     if transform == "tf_crop_and_resize" || c.int("antialias", 0) != 0 {

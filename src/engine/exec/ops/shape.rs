@@ -2,9 +2,9 @@
 
 use super::{Call, Operator};
 use crate::engine::exec::data::{OpResult, axis_of, fail, for_held, int_scalar, ints, like, make, scalar, unsupported, with};
+use crate::engine::exec::memory::room;
 use crate::engine::graph::Attribute;
 use crate::engine::tensor::{DType, Value};
-use candle_core::Tensor;
 
 pub(super) fn find(op: &str) -> Option<Operator> {
     Some(match op {
@@ -20,8 +20,6 @@ pub(super) fn find(op: &str) -> Option<Operator> {
         "Expand" => expand,
         "Tile" => tile,
         "Constant" => constant,
-        "ConstantOfShape" => constant_of_shape,
-        "Range" => range,
         "DepthToSpace" => depth_to_space,
         "SpaceToDepth" => space_to_depth,
         _ => return None,
@@ -69,7 +67,7 @@ fn reshape_target(from: &[usize], wanted: &[i64], zero_is_zero: bool) -> OpResul
             _ => return refuse(),
         }
     }
-    let known: usize = shape.iter().product();
+    let Some(known) = shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)) else { return refuse() };
     if let Some(i) = free {
         if known == 0 || !total.is_multiple_of(known) {
             return refuse();
@@ -114,15 +112,14 @@ fn unsqueeze(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let x = c.input(0)?;
     let Some(axes) = c.ints("axes", 1)? else { return fail("the axes are missing") };
     let rank = x.shape().len() + axes.len();
-    let new: Vec<usize> = axes.iter().map(|&a| axis_of(a, rank)).collect::<OpResult<_>>()?;
-    let mut old = x.shape().iter();
-    let mut shape = Vec::with_capacity(rank);
-    for i in 0..rank {
-        match (new.contains(&i), old.len()) {
-            (false, 1..) => shape.extend(old.next()),
-            _ => shape.push(1),
+    let mut new = vec![false; rank];
+    for &axis in &axes {
+        if std::mem::replace(&mut new[axis_of(axis, rank)?], true) {
+            return fail(format!("the axes {axes:?} name one axis twice"));
         }
     }
+    let mut old = x.shape().iter();
+    let shape: Vec<usize> = new.into_iter().map(|new| if new { 1 } else { old.next().copied().unwrap_or(1) }).collect();
     Ok(vec![reshaped(x, &shape)?])
 }
 
@@ -138,13 +135,15 @@ fn concat(c: &Call<'_>) -> OpResult<Vec<Value>> {
         if !fits {
             return fail(format!("shapes {:?} and {:?} cannot be joined along axis {axis}", first.shape(), part.shape()));
         }
+        if part.dtype != first.dtype {
+            return fail(format!("values of types {} and {} cannot be joined", first.dtype, part.dtype));
+        }
         shape[axis] += part.shape()[axis];
     }
     let outer: usize = shape[..axis].iter().product();
     let inner: usize = shape[axis + 1..].iter().product();
     for_held!(first, T => {
-        let total: usize = shape.iter().product();
-        let mut out = vec![T::default(); total];
+        let mut out = vec![T::default(); room::<T>(&shape)?];
         let (row, mut from) = (shape[axis] * inner, 0);
         for part in parts {
             let width = part.shape()[axis] * inner;
@@ -163,24 +162,31 @@ fn split(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let x = c.input(0)?;
     let axis = axis_of(c.int("axis", 0), x.shape().len())?;
     let length = x.shape()[axis];
+    let parts = c.node.outputs.len().max(1);
     let sizes: Vec<usize> = match c.ints("split", 1)? {
-        Some(sizes) => sizes.iter().map(|&n| n.max(0) as usize).collect(),
+        Some(sizes) => match sizes.iter().map(|&n| usize::try_from(n).ok().filter(|n| *n <= length)).collect() {
+            Some(sizes) => sizes,
+            None => return fail(format!("the parts {sizes:?} do not fit an axis of length {length}")),
+        },
         None => {
-            let parts = (c.int("num_outputs", c.node.outputs.len() as i64).max(1)) as usize;
+            let wanted = c.int("num_outputs", parts as i64);
+            if wanted != parts as i64 {
+                return fail(format!("num_outputs is {wanted}, but the node has {parts} outputs"));
+            }
             let size = length.div_ceil(parts);
             (0..parts).map(|i| length.saturating_sub(i * size).min(size)).collect()
         }
     };
-    if sizes.iter().sum::<usize>() != length {
-        return fail(format!("parts {sizes:?} do not fill axis {axis} of shape {:?}", x.shape()));
+    if sizes.len() < parts || sizes.iter().sum::<usize>() != length {
+        return fail(format!("{parts} parts {sizes:?} do not fill axis {axis} of shape {:?}", x.shape()));
     }
     let mut from = 0;
     sizes
         .into_iter()
         .map(|size| {
-            let part = x.data.narrow(axis, from, size)?.contiguous()?;
+            let part = super::index::part(x, axis, from, size)?;
             from += size;
-            Ok(like(x, part))
+            Ok(like(x, part.data.contiguous()?))
         })
         .collect()
 }
@@ -195,22 +201,60 @@ fn shape(c: &Call<'_>) -> OpResult<Vec<Value>> {
     Ok(vec![make(DType::I64, dims, &[count])?])
 }
 
+/// Sizes that a model gives as numbers.
+pub(super) fn sizes(value: &Value) -> OpResult<Vec<usize>> {
+    let given = ints(value)?;
+    match given.iter().map(|&d| usize::try_from(d).ok()).collect() {
+        Some(sizes) => Ok(sizes),
+        None => fail(format!("the shape {given:?} has a negative size")),
+    }
+}
+
+/// The value repeated to fill `shape`.
+pub(super) fn spread(x: &Value, shape: &[usize]) -> OpResult<Value> {
+    for_held!(x, T => room::<T>(shape))?;
+    Ok(like(x, x.data.broadcast_as(shape)?.contiguous()?))
+}
+
 fn expand(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let x = c.input(0)?;
-    let wanted: Vec<usize> = ints(c.input(1)?)?.iter().map(|&d| d.max(0) as usize).collect();
-    let shape = super::elementwise::broadcast_shape(x.shape(), &wanted)?;
-    Ok(vec![like(x, x.data.broadcast_as(shape)?.contiguous()?)])
+    let shape = super::elementwise::broadcast_shape(x.shape(), &sizes(c.input(1)?)?)?;
+    Ok(vec![spread(x, &shape)?])
 }
 
 fn tile(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let x = c.input(0)?;
-    let times = ints(c.input(1)?)?;
-    let mut data = x.data.clone();
-    for (axis, &n) in times.iter().enumerate() {
-        let copies: Vec<&Tensor> = (0..n.max(0)).map(|_| &data).collect();
-        data = if copies.is_empty() { data.narrow(axis, 0, 0)? } else { Tensor::cat(&copies, axis)? };
-    }
-    Ok(vec![like(x, data.contiguous()?)])
+    let rank = x.shape().len();
+    let times = match c.optional(2) {
+        // Operator set 1: one number of tiles, and the axis.
+        Some(axis) => {
+            let mut times = vec![1; rank];
+            times[axis_of(int_scalar(axis)?, rank)?] = int_scalar(c.input(1)?)?;
+            times
+        }
+        None => ints(c.input(1)?)?,
+    };
+    let shape: Option<Vec<usize>> =
+        x.shape().iter().zip(&times).map(|(&n, &t)| n.checked_mul(usize::try_from(t).ok()?)).collect();
+    let Some(shape) = shape.filter(|_| times.len() == rank) else {
+        return fail(format!("a tensor of shape {:?} cannot be repeated {times:?} times", x.shape()));
+    };
+    for_held!(x, T => {
+        let total = room::<T>(&shape)?;
+        let mut out = with::<T, _>(x, <[T]>::to_vec)?;
+        for axis in (0..rank).rev().filter(|&a| times[a] != 1 && total > 0) {
+            let block: usize = x.shape()[axis] * shape[axis + 1..].iter().product::<usize>();
+            let mut next: Vec<T> = Vec::with_capacity(out.len() * times[axis] as usize);
+            for part in out.chunks(block) {
+                for _ in 0..times[axis] {
+                    next.extend_from_slice(part);
+                }
+            }
+            out = next;
+        }
+        out.truncate(total);
+        Ok(vec![make::<T>(x.dtype, out, &shape)?])
+    })
 }
 
 fn constant(c: &Call<'_>) -> OpResult<Vec<Value>> {
@@ -225,42 +269,26 @@ fn constant(c: &Call<'_>) -> OpResult<Vec<Value>> {
     }])
 }
 
-fn constant_of_shape(c: &Call<'_>) -> OpResult<Vec<Value>> {
-    let shape: Vec<usize> = ints(c.input(0)?)?.iter().map(|&d| d.max(0) as usize).collect();
-    let fill = match c.node.attributes.get("value") {
-        Some(Attribute::Tensor(t)) => Value::from_stored(t)?,
-        _ => Value::from_f32(vec![0.0], &[1])?,
-    };
-    Ok(vec![like(&fill, fill.data.reshape(vec![1; shape.len()])?.broadcast_as(shape)?.contiguous()?)])
-}
-
-fn range(c: &Call<'_>) -> OpResult<Vec<Value>> {
-    let (start, limit, delta) = (c.input(0)?, c.input(1)?, c.input(2)?);
-    if start.dtype.is_float() {
-        let (a, b, d) = (f64::from(scalar(start)?), f64::from(scalar(limit)?), f64::from(scalar(delta)?));
-        let count = ((b - a) / d).ceil().max(0.0) as usize;
-        let values: Vec<f32> = (0..count).map(|i| (a + i as f64 * d) as f32).collect();
-        return Ok(vec![make(start.dtype, values, &[count])?]);
+/// Channels in blocks of `blocksize` × `blocksize`: (n, channels, height, width, blocksize).
+fn blocks(c: &Call<'_>, x: &Value) -> OpResult<[usize; 5]> {
+    let &[n, channels, h, w] = x.shape() else { return fail("four axes are needed") };
+    match c.node.int("blocksize") {
+        Some(b @ 1..=0x7FFF) => Ok([n, channels, h, w, b as usize]),
+        other => fail(format!("the block size is {other:?}, a positive number is needed")),
     }
-    let (a, b, d) = (int_scalar(start)?, int_scalar(limit)?, int_scalar(delta)?);
-    if d == 0 {
-        return fail("a range with step 0 never ends");
-    }
-    let values: Vec<i64> =
-        std::iter::successors(Some(a), |v| v.checked_add(d)).take_while(|v| if d > 0 { *v < b } else { *v > b }).collect();
-    let count = values.len();
-    Ok(vec![make(start.dtype, values, &[count])?])
 }
 
 fn depth_to_space(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let x = c.input(0)?;
-    let b = c.int("blocksize", 1).max(1) as usize;
-    let &[n, channels, h, w] = x.shape() else { return fail("four axes are needed") };
+    let [n, channels, h, w, b] = blocks(c, x)?;
+    if !channels.is_multiple_of(b * b) {
+        return fail(format!("{channels} channels are no whole number of blocks of {b} × {b}"));
+    }
     let d = channels / (b * b);
-    let (split, order): ([usize; 6], _) = if c.node.text("mode") == Some("CRD") {
-        ([n, d, b, b, h, w], vec![0, 1, 4, 2, 5, 3])
-    } else {
-        ([n, b, b, d, h, w], vec![0, 3, 4, 1, 5, 2])
+    let (split, order): ([usize; 6], _) = match c.node.text("mode") {
+        Some("CRD") => ([n, d, b, b, h, w], vec![0, 1, 4, 2, 5, 3]),
+        None | Some("DCR") => ([n, b, b, d, h, w], vec![0, 3, 4, 1, 5, 2]),
+        Some(other) => return fail(format!("mode \"{other}\" is unknown")),
     };
     let data = x.data.reshape(split.to_vec())?.permute(order)?.contiguous()?;
     Ok(vec![like(x, data.reshape((n, d, h * b, w * b))?)])
@@ -268,9 +296,16 @@ fn depth_to_space(c: &Call<'_>) -> OpResult<Vec<Value>> {
 
 fn space_to_depth(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let x = c.input(0)?;
-    let b = c.int("blocksize", 1).max(1) as usize;
-    let &[n, channels, h, w] = x.shape() else { return fail("four axes are needed") };
+    let [n, channels, h, w, b] = blocks(c, x)?;
+    if !h.is_multiple_of(b) || !w.is_multiple_of(b) {
+        return fail(format!("{h} × {w} is no whole number of blocks of {b} × {b}"));
+    }
     let split = vec![n, channels, h / b, b, w / b, b];
-    let data = x.data.reshape(split)?.permute(vec![0, 3, 5, 1, 2, 4])?.contiguous()?;
+    let order = match c.node.text("mode") {
+        Some("CRD") => vec![0, 1, 3, 5, 2, 4],
+        None | Some("DCR") => vec![0, 3, 5, 1, 2, 4],
+        Some(other) => return fail(format!("mode \"{other}\" is unknown")),
+    };
+    let data = x.data.reshape(split)?.permute(order)?.contiguous()?;
     Ok(vec![like(x, data.reshape((n, channels * b * b, h / b, w / b))?)])
 }

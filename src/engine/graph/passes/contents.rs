@@ -50,7 +50,7 @@ pub(super) fn contents(node: &Node, known: &Known) -> Option<Vec<Entry>> {
         }
         "Size" => {
             let shape = known.shape(node.input(0)?)?;
-            let count = shape.iter().map(Dim::known).product::<Option<usize>>();
+            let count = shape.iter().try_fold(1_usize, |n, d| n.checked_mul(d.known()?));
             Some(vec![count.map_or(Entry::Unknown, |n| Entry::Int(n as i64))])
         }
         "Constant" => match node.attributes.iter().next()? {
@@ -70,7 +70,7 @@ pub(super) fn contents(node: &Node, known: &Known) -> Option<Vec<Entry>> {
         }
         "Add" | "Sub" | "Mul" | "Div" | "Min" | "Max" => arithmetic(&node.op, &of(0)?, &of(1)?),
         "ConstantOfShape" => {
-            let count = of(0)?.iter().map(Entry::int).product::<Option<i64>>()?;
+            let count = of(0)?.iter().try_fold(1_i64, |n, e| n.checked_mul(e.int()?))?;
             let fill = match node.attributes.get("value") {
                 Some(Attribute::Tensor(t)) => super::shapes::entries_of(t)?.first()?.clone(),
                 _ => return None,
@@ -89,7 +89,7 @@ fn gather(node: &Node, known: &Known) -> Option<Vec<Entry>> {
         .iter()
         .map(|i| {
             let i = i.int()?;
-            data.get(usize::try_from(if i < 0 { i + data.len() as i64 } else { i }).ok()?).cloned()
+            data.get(usize::try_from(if i < 0 { i.saturating_add(data.len() as i64) } else { i }).ok()?).cloned()
         })
         .collect()
 }
@@ -105,7 +105,7 @@ fn slice(node: &Node, known: &Known) -> Option<Vec<Entry>> {
     };
     let step = if node.input(4).is_some() { known.entries(node.input(4)?)?.first()?.int()? } else { 1 };
     let places = slice_places(one("starts", 1)?, one("ends", 2)?, step, data.len()).ok()?;
-    places.into_iter().map(|i| data.get(i).cloned()).collect()
+    places.map(|i| data.get(i).cloned()).collect()
 }
 
 fn arithmetic(op: &str, a: &[Entry], b: &[Entry]) -> Option<Vec<Entry>> {

@@ -5,6 +5,7 @@ mod constants;
 mod contents;
 mod opset;
 mod shapes;
+mod shapes_indexing;
 mod shapes_sequence;
 mod shapes_windows;
 

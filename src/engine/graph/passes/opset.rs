@@ -15,7 +15,9 @@ const UNCHANGED: &str = "
     MaxPool Mean Min Mish Mod Mul Neg NonMaxSuppression NonZero Not OneHot Or PRelu Pow
     QuantizeLinear RNN Range Reciprocal Relu Reshape Round ScatterElements ScatterND Selu Shape
     Sigmoid Sign Sin Size Softplus Softsign SpaceToDepth Sqrt Sub Sum Tan Tanh ThresholdedRelu Tile
-    Transpose Trilu Where Xor
+    Transpose Trilu Where Xor Acosh Asinh Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor
+    BlackmanWindow CenterCropPad Col2Im Compress Cosh CumProd DeformConv Det HammingWindow HannWindow
+    MaxRoiPool MelWeightMatrix ReverseSequence STFT Sinh Swish Unique
 ";
 
 /// # Errors

@@ -2,6 +2,7 @@
 //! running the model. Free dimensions keep their names; what is not known stays unknown.
 
 use super::contents::{Entry, contents};
+use super::shapes_indexing::indexing;
 use super::shapes_sequence as sequence;
 use super::shapes_windows as windows;
 use crate::engine::graph::{Attribute, Dim, Fact, Model, Node, Wire, is_elementwise};
@@ -118,8 +119,14 @@ fn dtype(node: &Node, known: &Known, output: usize) -> Option<DType> {
             _,
         )
         | ("Dropout", 1) => Some(DType::Bool),
-        ("Shape" | "Size" | "ArgMax" | "ArgMin" | "NonZero", _) | ("MaxPool" | "TopK", 1) => Some(DType::I64),
+        ("Shape" | "Size" | "ArgMax" | "ArgMin" | "NonZero" | "NonMaxSuppression", _)
+        | ("MaxPool" | "TopK", 1)
+        | ("Unique", 1..) => Some(DType::I64),
         ("Cast", _) => named("to"),
+        ("EyeLike", _) => named("dtype").or_else(|| of(0)),
+        ("HannWindow" | "HammingWindow" | "BlackmanWindow" | "MelWeightMatrix", _) => {
+            named("output_datatype").or(Some(DType::F32))
+        }
         ("Where", _) => of(1),
         ("OneHot", _) => of(2),
         ("Constant", _) => match node.attributes.iter().next()?.1 {
@@ -147,8 +154,13 @@ fn shapes(node: &Node, known: &Known) -> Option<Vec<Option<Shape>>> {
     let of = |i: usize| known.shape(node.input(i)?);
     let one = |shape: Option<Shape>| Some(vec![shape]);
     match node.op.as_str() {
-        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "Min" | "Max" | "Sum" | "Mean" | "PRelu" | "Equal" | "Greater"
-        | "GreaterOrEqual" | "Less" | "LessOrEqual" | "And" | "Or" | "Xor" | "Where" => {
+        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "Min" | "Max" | "Sum" | "Mean" | "Equal" | "Greater"
+        | "GreaterOrEqual" | "Less" | "LessOrEqual" | "And" | "Or" | "Xor" | "Where" | "BitShift" | "BitwiseAnd"
+        | "BitwiseOr" | "BitwiseXor" => {
+            // Before operator set 7 the second input was made to fit the first.
+            if node.int("broadcast").unwrap_or(0) != 0 && known.opset() < 7 {
+                return one(of(0));
+            }
             let all: Option<Vec<Shape>> = (0..node.inputs.len()).map(of).collect();
             one(all?.into_iter().try_fold(Vec::new(), |a, b| broadcast(&a, &b)))
         }
@@ -206,6 +218,7 @@ fn shapes(node: &Node, known: &Known) -> Option<Vec<Option<Shape>>> {
             let times = known.entries(node.input(1)?)?;
             one(Some(of(0)?.iter().zip(&times).map(|(d, t)| scaled(d, t)).collect()))
         }
+        "PRelu" => one(of(0)),
         "Dropout" => Some(vec![of(0), of(0)]),
         "DynamicQuantizeLinear" => Some(vec![of(0), Some(Vec::new()), Some(Vec::new())]),
         "LayerNormalization" => {
@@ -222,12 +235,12 @@ fn shapes(node: &Node, known: &Known) -> Option<Vec<Option<Shape>>> {
         "Attention" => sequence::attention(node, known),
         "If" => Some((0..node.outputs.len()).map(|i| sequence::branches(node, i)?.shape).collect()),
         op if is_elementwise(op) || KEEPING.contains(&op) => one(of(0)),
-        _ => None,
+        _ => indexing(node, known),
     }
 }
 
 /// Further operators whose output has the shape of their first input.
-const KEEPING: [&str; 12] = [
+const KEEPING: [&str; 19] = [
     "InstanceNormalization",
     "GroupNormalization",
     "LRN",
@@ -239,14 +252,23 @@ const KEEPING: [&str; 12] = [
     "QuantizeLinear",
     "DequantizeLinear",
     "CumSum",
+    "CumProd",
     "Trilu",
+    "EyeLike",
+    "ReverseSequence",
+    "Scatter",
+    "ScatterElements",
+    "ScatterND",
+    "SwiGLU",
 ];
 
-fn scaled(dim: &Dim, times: &Entry) -> Dim {
+pub(super) fn scaled(dim: &Dim, times: &Entry) -> Dim {
     match (dim, times) {
         (d, Entry::Int(1)) => d.clone(),
         (Dim::Known(1), t) => t.dim(),
-        (Dim::Known(n), Entry::Int(t)) if *t >= 0 => Dim::Known(n * *t as usize),
+        (Dim::Known(n), Entry::Int(t)) => {
+            usize::try_from(*t).ok().and_then(|t| n.checked_mul(t)).map_or(Dim::Unknown, Dim::Known)
+        }
         _ => Dim::Unknown,
     }
 }
@@ -285,9 +307,14 @@ fn matmul(a: &[Dim], b: &[Dim]) -> Option<Shape> {
     Some(shape)
 }
 
+/// The product of the dimensions that are numbers; `None` where it is beyond counting.
+pub(super) fn numbers(dims: &[Dim]) -> Option<usize> {
+    dims.iter().filter_map(Dim::known).try_fold(1_usize, usize::checked_mul)
+}
+
 /// The product of dimensions: one free dimension times 1 keeps its name.
 pub(super) fn product(dims: &[Dim]) -> Dim {
-    let number: usize = dims.iter().filter_map(Dim::known).product();
+    let Some(number) = numbers(dims) else { return Dim::Unknown };
     let free: Vec<&Dim> = dims.iter().filter(|d| d.known().is_none()).collect();
     match free[..] {
         [] => Dim::Known(number),
@@ -309,7 +336,7 @@ fn concat(node: &Node, known: &Known) -> Option<Shape> {
             }
         }
     }
-    let total: Option<usize> = parts.iter().map(|p| p.get(along)?.known()).sum();
+    let total = parts.iter().try_fold(0_usize, |n, p| n.checked_add(p.get(along)?.known()?));
     shape[along] = total.map_or(Dim::Unknown, Dim::Known);
     Some(shape)
 }

@@ -1,7 +1,7 @@
 //! Shape rules that need attributes or the contents of inputs.
 
 use super::contents::Entry;
-use super::shapes::{Known, Shape, axis, product};
+use super::shapes::{Known, Shape, axis, numbers, product};
 use crate::engine::graph::{Attribute, Auto, Dim, Node, slice_places, transposed_axes, window_axes};
 
 /// Convolutions and pooling.
@@ -16,7 +16,7 @@ pub(super) fn windows(node: &Node, known: &Known) -> Option<Shape> {
         }
         "ConvTranspose" => {
             let weight = weight()?;
-            (Dim::Known(weight.get(1)? * groups), weight.get(2..)?.to_vec())
+            (Dim::Known(weight.get(1)?.checked_mul(groups)?), weight.get(2..)?.to_vec())
         }
         _ => (input.get(1)?.clone(), node.ints("kernel_shape")?.iter().map(|&k| k.max(1) as usize).collect()),
     };
@@ -72,8 +72,7 @@ fn rest(input: &[Dim], others: &[Dim]) -> Dim {
             None => return Dim::Unknown,
         }
     }
-    let total: usize = input.iter().filter_map(Dim::known).product();
-    let taken: usize = others.iter().filter_map(Dim::known).product();
+    let (Some(total), Some(taken)) = (numbers(input), numbers(others)) else { return Dim::Unknown };
     if taken == 0 || !total.is_multiple_of(taken) {
         return Dim::Unknown;
     }
@@ -155,10 +154,10 @@ pub(super) fn pad(node: &Node, known: &Known) -> Option<Shape> {
     let axes = if node.input(3).is_some() { known.ints(node, "", 3)? } else { (0..rank as i64).collect() };
     for (i, &a) in axes.iter().enumerate() {
         let along = axis(a, rank)?;
-        let change = pads.as_ref().and_then(|p| Some(p.get(i)? + p.get(i + axes.len())?));
+        let change = pads.as_ref().and_then(|p| p.get(i)?.checked_add(*p.get(i + axes.len())?));
         shape[along] = match (change, &shape[along]) {
             (Some(0), dim) => dim.clone(),
-            (Some(change), Dim::Known(n)) => Dim::Known(usize::try_from(*n as i64 + change).ok()?),
+            (Some(change), Dim::Known(n)) => Dim::Known(n.checked_add_signed(isize::try_from(change).ok()?)?),
             _ => Dim::Unknown,
         };
     }
