@@ -218,7 +218,6 @@ fn shapes(node: &Node, known: &Known) -> Option<Vec<Option<Shape>>> {
             let times = known.entries(node.input(1)?)?;
             one(Some(of(0)?.iter().zip(&times).map(|(d, t)| scaled(d, t)).collect()))
         }
-        "PRelu" => one(of(0)),
         "Dropout" => Some(vec![of(0), of(0)]),
         "DynamicQuantizeLinear" => Some(vec![of(0), Some(Vec::new()), Some(Vec::new())]),
         "LayerNormalization" => {
@@ -227,7 +226,7 @@ fn shapes(node: &Node, known: &Known) -> Option<Vec<Option<Shape>>> {
             let rows: Shape = shape.iter().enumerate().map(|(i, d)| if i < from { d.clone() } else { Dim::Known(1) }).collect();
             Some(vec![Some(shape), Some(rows.clone()), Some(rows)])
         }
-        "BatchNormalization" | "RotaryEmbedding" | "TensorScatter" | "Hardmax" | "Shrink" | "MeanVarianceNormalization" => {
+        "BatchNormalization" | "PRelu" | "RotaryEmbedding" | "TensorScatter" | "Hardmax" | "Shrink" | "MeanVarianceNormalization" => {
             one(of(0))
         }
         "OptionalHasElement" => one(Some(Vec::new())),
