@@ -4,6 +4,7 @@
 
 pub mod affine;
 pub mod convolve;
+pub mod integer;
 pub mod map;
 pub mod matmul;
 pub mod pool;
