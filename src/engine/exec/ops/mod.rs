@@ -3,6 +3,7 @@
 mod convolution;
 mod elementwise;
 mod index;
+mod integer;
 mod matmul;
 mod normalize;
 mod pooling;
@@ -76,10 +77,12 @@ impl Call<'_> {
 
 /// The function that computes an operator, if there is one.
 pub(in crate::engine::exec) fn find(node: &Node) -> Option<Operator> {
-    if !matches!(node.domain.as_str(), "" | "ai.onnx") {
-        return None;
-    }
     let op = node.op.as_str();
+    match node.domain.as_str() {
+        "" | "ai.onnx" => {}
+        "com.microsoft" => return integer::find_microsoft(op),
+        _ => return None,
+    }
     [
         unary::find,
         elementwise::find,
@@ -92,6 +95,7 @@ pub(in crate::engine::exec) fn find(node: &Node) -> Option<Operator> {
         index::find,
         resize::find,
         quantize::find,
+        integer::find,
     ]
     .iter()
     .find_map(|family| family(op))
