@@ -1,9 +1,10 @@
 //! The plan: which steps run in which order on which slots, and when a slot is emptied.
 
 use super::data::scalar;
+use super::integer::{self, IntegerStep};
 use super::ops::{FakeQuantize, Operator, PackedConv, find};
 use super::separable::is_separable;
-use super::{ExecError, MissingOperator, Request, evaluate_node};
+use super::{Arithmetic, ExecError, MissingOperator, Request, evaluate_node};
 use crate::engine::graph::{Fact, Model, Node, Wire, reads, topological};
 use crate::engine::tensor::{TensorError, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ pub(super) enum Work {
     /// Input 0 convolved; input 1, if there, added; then limits.
     Conv(Box<PackedConv>),
     Quantize(FakeQuantize),
+    Integer(IntegerStep),
 }
 
 pub(super) struct Step {
@@ -68,6 +70,10 @@ pub(super) fn make(model: &Model, request: &Request) -> Result<Plan, ExecError> 
     refuse_missing(&nodes)?;
     let fed: BTreeSet<Wire> = feeds.iter().cloned().collect();
     let (constants, drafts) = fold(model, nodes, &fed, &kept)?;
+    let drafts = match request.arithmetic {
+        Arithmetic::Simulated => drafts,
+        Arithmetic::Integer => integer::lower(drafts, &constants, model, &kept),
+    };
     let mut constants = constants;
     let drafts = drafts.into_iter().map(|d| turn_weight(d, &mut constants)).collect::<Result<Vec<Draft>, ExecError>>()?;
     let drafts = fuse(drafts, &constants, &kept)?;
@@ -105,7 +111,7 @@ fn refuse_missing(nodes: &[&Node]) -> Result<(), ExecError> {
     if missing.is_empty() { Ok(()) } else { Err(ExecError::Unsupported(missing)) }
 }
 
-type Constants = BTreeMap<Wire, Value>;
+pub(super) type Constants = BTreeMap<Wire, Value>;
 
 /// Computes nodes that read constants alone; the rest become drafts.
 fn fold(

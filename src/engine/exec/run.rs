@@ -113,6 +113,7 @@ impl Plan {
         let call = Call { node: &step.node, opset: self.opset, inputs: &inputs, pool };
         match &step.work {
             Work::Node(operator) => operator(&call),
+            Work::Integer(step_on_bytes) => step_on_bytes.run(&step.node, &inputs, pool),
             Work::Quantize(pair) => Ok(vec![pair.run(call.input(0)?, pool)?]),
             Work::Conv(conv) => match call.optional(1) {
                 None => Ok(vec![conv.run(call.input(0)?, None, pool)?]),

@@ -3,6 +3,7 @@
 //! reads it, threads never wait for each other, and memory does not grow with the batch.
 
 use super::data::floats;
+use super::integer::IntegerStep;
 use super::plan::{Draft, Work};
 use crate::engine::graph::{Model, Node, Wire, is_elementwise};
 use crate::engine::tensor::Value;
@@ -65,6 +66,8 @@ impl View<'_> {
         match draft.work {
             Work::Conv(_) => return draft.inputs.iter().all(|w| self.is_rows(w.as_ref())),
             Work::Quantize(_) => return self.is_rows(data),
+            Work::Integer(IntegerStep::QuantizeDynamic(_)) => return false,
+            Work::Integer(_) => return draft.inputs.iter().all(|w| self.is_rows(w.as_ref())),
             Work::Node(_) => {}
         }
         let rest_fixed = (1..node.inputs.len()).all(|i| self.is_fixed(node, i));

@@ -13,7 +13,7 @@ mod resize;
 mod shape;
 mod unary;
 
-pub(in crate::engine::exec) use convolution::PackedConv;
+pub(in crate::engine::exec) use convolution::{PackedConv, spatial3};
 pub(in crate::engine::exec) use quantize::FakeQuantize;
 
 use super::data::{OpResult, fail, ints};
@@ -35,7 +35,7 @@ pub(in crate::engine::exec) struct Call<'a> {
 pub(in crate::engine::exec) type Operator = fn(&Call<'_>) -> OpResult<Vec<Value>>;
 
 /// Runs `work` on the pool, or on the calling thread alone where there is none.
-fn install<R: Send>(pool: Option<&ThreadPool>, work: impl FnOnce() -> R + Send) -> R {
+pub(in crate::engine::exec) fn install<R: Send>(pool: Option<&ThreadPool>, work: impl FnOnce() -> R + Send) -> R {
     match pool {
         Some(pool) => pool.install(work),
         None => serial(work),
