@@ -2,6 +2,8 @@
 //! themselves. A layer hands bytes to the next where nobody wants its floats.
 
 mod lower;
+#[cfg(test)]
+mod tests;
 
 pub(super) use lower::lower;
 
