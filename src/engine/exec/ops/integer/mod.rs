@@ -9,6 +9,8 @@ mod around;
 mod blocks;
 mod convolve;
 mod matmul;
+#[cfg(test)]
+mod tests;
 
 use super::{Call, Operator};
 use crate::engine::exec::data::{OpResult, fail, floats, int_scalar, ints, scalar, with, with_channels_last};
