@@ -13,13 +13,13 @@ fn real(value: &Value, scale: Scale) -> OpResult<Value> {
     if value.dtype != scale.dtype {
         return fail(format!("a zero point of type {} does not go with values of type {}", scale.dtype, value.dtype));
     }
-    let values = with::<i64, _>(value, |s| s.iter().map(|q| dequantize(*q, scale.scale, scale.zero)).collect())?;
+    let values = with::<i64, _>(value, |s| s.iter().map(|q| dequantize(*q, scale.step, scale.zero)).collect())?;
     make::<f32>(DType::F32, values, value.shape())
 }
 
 fn codes(value: &Value, scale: Scale) -> OpResult<Value> {
     let range = scale.range()?;
-    let codes = with::<f32, _>(value, |s| s.iter().map(|v| quantize(*v, scale.scale, scale.zero, range)).collect())?;
+    let codes = with::<f32, _>(value, |s| s.iter().map(|v| quantize(*v, scale.step, scale.zero, range)).collect())?;
     make::<i64>(scale.dtype, codes, value.shape())
 }
 
