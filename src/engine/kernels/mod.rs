@@ -9,11 +9,14 @@ pub mod isa;
 pub mod layout;
 pub mod map;
 pub mod matmul;
+pub mod normalize;
 pub mod pool;
 pub mod quantize;
+pub mod resample;
 pub mod softmax;
 pub mod summary;
 pub mod tile;
+pub mod transcendental;
 
 use std::cell::Cell;
 
