@@ -17,6 +17,7 @@ pub mod softmax;
 pub mod summary;
 pub mod tile;
 pub mod transcendental;
+mod widest;
 
 use std::cell::Cell;
 

@@ -127,7 +127,7 @@ mod tests {
         let mut alone = x.clone();
         serial(|| normalize(&mut alone, length, Center::Mean, 0.0, (&factors, &shifts)));
         assert_eq!(alone, y);
-        let mut squares = [3.0, -4.0, 0.0, 0.0];
+        let mut squares = [3.0_f32, -4.0, 0.0, 0.0];
         let found = normalize(&mut squares, 4, Center::Zero, 0.0, (&[], &[]));
         assert_eq!((squares, found), ([1.2, -1.6, 0.0, 0.0], vec![(0.0, 0.4)]));
     }

@@ -2,7 +2,7 @@
 //! whole places are joined at a time.
 
 use super::is_serial;
-use super::isa::wide;
+use super::widest::{Work, widest};
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 use std::ops::{Add, Div, Range};
@@ -95,16 +95,9 @@ pub fn pool<T: Element>(window: &Window, kind: Pooling, input: &[T], output: &mu
         output.fill(nothing(kind));
         return;
     }
-    let work = |first: usize, part: &mut [T]| {
-        let mut taps = Taps { spans: [const { 0..0 }; 3], offsets: Vec::new() };
-        for (i, to) in part.chunks_exact_mut(line).enumerate() {
-            let (at, from) = ((first + i) % lines, &input[(first + i) / lines * image..][..image]);
-            let [d, h] = [at / window.output[1], at % window.output[1]];
-            wide(|| match kind {
-                Pooling::Max => pool_line(window, kind, [d, h], from, to, &mut taps, larger),
-                _ => pool_line(window, kind, [d, h], from, to, &mut taps, |a, b| a + b),
-            });
-        }
+    let work = |first: usize, part: &mut [T]| match kind {
+        Pooling::Max => widest(Lines { window, kind, first, input, part, join: larger }),
+        _ => widest(Lines { window, kind, first, input, part, join: plus }),
     };
     let work_per_line = line * window.kernel.iter().product::<usize>();
     if output.len() / line * work_per_line < SHARED || is_serial() {
@@ -112,6 +105,31 @@ pub fn pool<T: Element>(window: &Window, kind: Pooling, input: &[T], output: &mu
     } else {
         let many = (SHARED / 4).div_ceil(work_per_line);
         output.par_chunks_mut(line * many).enumerate().for_each(|(i, part)| work(i * many, part));
+    }
+}
+
+/// Lines of the output from number `first` on.
+struct Lines<'a, T, F> {
+    window: &'a Window,
+    kind: Pooling,
+    first: usize,
+    input: &'a [T],
+    part: &'a mut [T],
+    join: F,
+}
+
+impl<T: Element, F: Fn(T, T) -> T + Copy> Work for Lines<'_, T, F> {
+    #[inline(always)]
+    fn run(self) {
+        let Self { window, kind, first, input, part, join } = self;
+        let image = window.channels * window.input.iter().product::<usize>();
+        let lines = window.output[0] * window.output[1];
+        let columns = (0..window.output[2]).map(|w| window.taps(2, w)).collect();
+        let mut taps = Taps { columns, spans: [const { 0..0 }; 3], offsets: Vec::new() };
+        for (i, to) in part.chunks_exact_mut(window.channels * window.output[2]).enumerate() {
+            let (at, from) = ((first + i) % lines, &input[(first + i) / lines * image..][..image]);
+            pool_line(window, kind, [at / window.output[1], at % window.output[1]], from, to, &mut taps, join);
+        }
     }
 }
 
@@ -128,8 +146,16 @@ fn larger<T: Element>(a: T, b: T) -> T {
     if a.is_nan() { a } else { top }
 }
 
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "as above")]
+fn plus<T: Element>(a: T, b: T) -> T {
+    a + b
+}
+
 /// Where the elements of a window lie, counted from its first one: the same for most places of a line.
 struct Taps {
+    /// Taps along the last axis of each output: divisions, done once.
+    columns: Vec<Range<usize>>,
     spans: [Range<usize>; 3],
     offsets: Vec<usize>,
 }
@@ -163,17 +189,17 @@ fn pool_line<T: Element>(
     join: impl Fn(T, T) -> T + Copy,
 ) {
     let [_, height, width] = window.input;
+    let (depths, rows) = (window.taps(0, d), window.taps(1, h));
+    let (padded_rows, averages) = (window.padded(0, d) * window.padded(1, h), kind == Pooling::AveragePadded);
     for (w, to) in to.chunks_exact_mut(window.channels).enumerate() {
-        let spans = [window.taps(0, d), window.taps(1, h), window.taps(2, w)];
+        let spans = [depths.clone(), rows.clone(), taps.columns[w].clone()];
         if spans.iter().any(Range::is_empty) {
             to.fill(nothing(kind));
             continue;
         }
-        let [z, y, x] = [window.place(0, d, spans[0].start), window.place(1, h, spans[1].start), window.place(2, w, spans[2].start)];
-        let count = match kind {
-            Pooling::AveragePadded => window.padded(0, d) * window.padded(1, h) * window.padded(2, w),
-            _ => spans.iter().map(ExactSizeIterator::len).product(),
-        };
+        let [z, y, x] =
+            [window.place(0, d, spans[0].start), window.place(1, h, spans[1].start), window.place(2, w, spans[2].start)];
+        let count = if averages { padded_rows * window.padded(2, w) } else { spans.iter().map(ExactSizeIterator::len).product() };
         taps.set(window, spans);
         let from = &from[((z * height + y) * width + x) * window.channels..];
         match kind {
@@ -190,7 +216,13 @@ fn pool_line<T: Element>(
 /// registers.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "as above")]
-fn join_taps<T: Element>(to: &mut [T], from: &[T], taps: &[usize], join: impl Fn(T, T) -> T + Copy, finish: impl Fn(T) -> T + Copy) {
+fn join_taps<T: Element>(
+    to: &mut [T],
+    from: &[T],
+    taps: &[usize],
+    join: impl Fn(T, T) -> T + Copy,
+    finish: impl Fn(T) -> T + Copy,
+) {
     let mut at = join_lanes::<T, 32>(to, 0, from, taps, join, finish);
     at = join_lanes::<T, 8>(to, at, from, taps, join, finish);
     join_lanes::<T, 1>(to, at, from, taps, join, finish);

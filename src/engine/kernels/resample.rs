@@ -30,6 +30,10 @@ where
             for (i, to) in part.chunks_exact_mut(inner).enumerate() {
                 let (block, place) = ((first + i) / taps.len(), (first + i) % taps.len());
                 let from = &x[block * length * inner..][..length * inner];
+                if let [to] = to {
+                    taps[place].iter().for_each(|(tap, weight)| *to += from[*tap] * *weight);
+                    continue;
+                }
                 for (tap, weight) in &taps[place] {
                     for (to, v) in to.iter_mut().zip(&from[tap * inner..][..inner]) {
                         *to += *v * *weight;

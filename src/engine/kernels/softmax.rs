@@ -2,12 +2,15 @@
 //! [`LANES`] partial sums, in one order everywhere.
 
 use super::is_serial;
-use super::transcendental::{exp, widest};
+use super::transcendental::exp;
+use super::widest::{Work, widest};
 use rayon::iter::ParallelIterator;
 use rayon::slice::ParallelSliceMut;
 
 /// Partial maxima and sums of a row.
 const LANES: usize = 16;
+/// Elements of rows that are treated together: they stay in the nearest cache.
+const GROUP: usize = 1 << 10;
 /// Elements that one task takes at least.
 const TILE: usize = 1 << 14;
 
@@ -28,16 +31,55 @@ pub fn softmax(kind: Kind, values: &mut [f32], length: usize, inner: usize) {
     }
     let work = |part: &mut [f32]| {
         if inner == 1 {
-            widest(|| part.chunks_exact_mut(length).for_each(|r| row(kind, r)));
+            widest(Rows(kind, part, length));
         } else {
-            let mut scratch = vec![0.0; 2 * inner];
-            widest(|| part.chunks_exact_mut(block).for_each(|b| columns(kind, b, inner, &mut scratch)));
+            widest(Columns(kind, part, length, inner));
         }
     };
     if values.len() <= TILE || is_serial() {
         work(values);
     } else {
         values.par_chunks_mut(block * (TILE / block).max(1)).for_each(work);
+    }
+}
+
+/// Rows of a length.
+struct Rows<'a>(Kind, &'a mut [f32], usize);
+
+impl Work for Rows<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let Self(kind, part, length) = self;
+        if kind == Kind::Log {
+            part.chunks_exact_mut(length).for_each(log_row);
+            return;
+        }
+        // Short rows are too short for vectors: powers are taken of several at once.
+        for group in part.chunks_mut(length * (GROUP / length).max(1)) {
+            for row in group.chunks_exact_mut(length) {
+                let top = join(row, f32::NEG_INFINITY, larger);
+                row.iter_mut().for_each(|v| *v -= top);
+            }
+            group.iter_mut().for_each(|v| *v = exp(*v));
+            for row in group.chunks_exact_mut(length) {
+                let factor = 1.0 / join(row, 0.0, |a, b| a + b);
+                row.iter_mut().for_each(|v| *v *= factor);
+            }
+        }
+    }
+}
+
+/// Blocks of a length and an inner length.
+struct Columns<'a>(Kind, &'a mut [f32], usize, usize);
+
+impl Work for Columns<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let Self(kind, part, length, inner) = self;
+        let mut scratch = vec![0.0; 2 * inner];
+        for block in part.chunks_exact_mut(length * inner) {
+            columns(kind, block, inner, &mut scratch);
+        }
     }
 }
 
@@ -63,34 +105,19 @@ fn join(row: &[f32], start: f32, f: impl Fn(f32, f32) -> f32) -> f32 {
 
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "as above")]
-fn row(kind: Kind, row: &mut [f32]) {
+fn log_row(row: &mut [f32]) {
     let top = join(row, f32::NEG_INFINITY, larger);
-    match kind {
-        Kind::Softmax => {
-            for v in row.iter_mut() {
-                *v = exp(*v - top);
-            }
-            let factor = 1.0 / join(row, 0.0, |a, b| a + b);
-            for v in row.iter_mut() {
-                *v *= factor;
-            }
+    let mut sum = 0.0;
+    let mut powers = [0.0; 8 * LANES];
+    for part in row.chunks(powers.len()) {
+        for (p, v) in powers.iter_mut().zip(part) {
+            *p = exp(*v - top);
         }
-        Kind::Log => {
-            let mut sum = 0.0;
-            let mut powers = [0.0; 8 * LANES];
-            for part in row.chunks(powers.len()) {
-                for (p, v) in powers.iter_mut().zip(part) {
-                    *p = exp(*v - top);
-                }
-                sum += join(&powers[..part.len()], 0.0, |a, b| a + b);
-            }
-            // The logarithm once a row may cost what it likes.
-            let shift = f64::from(sum).ln() as f32;
-            for v in row.iter_mut() {
-                *v = (*v - top) - shift;
-            }
-        }
+        sum += join(&powers[..part.len()], 0.0, |a, b| a + b);
     }
+    // The logarithm once a row may cost what it likes.
+    let shift = f64::from(sum).ln() as f32;
+    row.iter_mut().for_each(|v| *v = (*v - top) - shift);
 }
 
 /// All columns of `[length, inner]` at once. `scratch` holds a maximum and a sum per column.

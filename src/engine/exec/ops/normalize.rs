@@ -148,11 +148,12 @@ fn batch(c: &Call<'_>) -> OpResult<Vec<Value>> {
         let inner: usize = x.shape().iter().skip(2).product();
         let found: Vec<(f64, f64)> =
             for_real!(x, T => with::<T, _>(x, |s| (0..channels).map(|k| channel_moments(s, channels, inner, k)).collect()))?;
-        for (i, (old, new)) in [(&mean, 0), (&variance, 1)] .into_iter().enumerate() {
+        for (i, (old, new)) in [(&mean, 0), (&variance, 1)].into_iter().enumerate() {
             let moved = old.iter().zip(&found).map(|(o, f)| o * momentum + if new == 0 { f.0 } else { f.1 } * (1.0 - momentum));
             let parameter = c.input(3 + i)?;
             let moved: Vec<f64> = moved.collect();
-            running.push(for_real!(parameter, T => make(parameter.dtype, moved.iter().map(|v| T::of(*v)).collect(), &[channels])?));
+            running
+                .push(for_real!(parameter, T => make(parameter.dtype, moved.iter().map(|v| T::of(*v)).collect(), &[channels])?));
         }
         (mean, variance) = found.into_iter().unzip();
     }

@@ -112,7 +112,8 @@ fn outside(c: &Call<'_>, x: &Value, axes: &[Axis]) -> OpResult<Value> {
     let mut out = x.clone();
     for (at, axis) in axes.iter().enumerate().filter(|(_, a)| a.changes("tf_crop_and_resize")) {
         let inside = |p: &f64| (0.0..=axis.from as f64 - 1.0).contains(p);
-        let places: Places = sources("tf_crop_and_resize", axis)?.iter().enumerate().map(|(i, p)| inside(p).then_some(i)).collect();
+        let places: Places =
+            sources("tf_crop_and_resize", axis)?.iter().enumerate().map(|(i, p)| inside(p).then_some(i)).collect();
         if places.iter().any(Option::is_none) {
             out = take(&out, at, &places, fill)?;
         }
