@@ -2,7 +2,7 @@
 
 use super::unary::narrow;
 use super::{Call, Operator};
-use crate::engine::exec::data::{Held, OpResult, fail, floats, held, ints, like, make, with};
+use crate::engine::exec::data::{Held, OpResult, fail, floats, held, ints, like, make, with, unsupported};
 use crate::engine::exec::memory::room;
 use crate::engine::kernels::attention::{Head, Mask, Order, Stage, attend};
 use crate::engine::kernels::serial;
@@ -82,7 +82,7 @@ fn attention(c: &Call<'_>) -> OpResult<Vec<Value>> {
 /// `[batch, heads, sequence, size]`, of which three axes hold the heads in the last one.
 fn heads(x: &Value, count: i64) -> OpResult<Value> {
     if held(x)? != Held::F32 {
-        return fail(format!("values of type {} are not supported here; cast them to float32", x.dtype));
+        return unsupported(format!("values of type {} are not supported here; cast them to float32", x.dtype));
     }
     match (x.shape(), usize::try_from(count)) {
         ([_, _, _, _], _) => Ok(like(x, x.data.contiguous()?)),
@@ -226,7 +226,7 @@ fn bias(mask: &Value, s: Sizes) -> OpResult<(Vec<f32>, [usize; 3], usize)> {
     let values = match held(mask)? {
         Held::Bool => with::<u8, _>(mask, |m| m.iter().map(|v| if *v != 0 { 0.0 } else { f32::NEG_INFINITY }).collect())?,
         Held::F32 => floats(mask)?,
-        _ => return fail(format!("a mask of type {} is not supported; booleans or float32 are", mask.dtype)),
+        _ => return unsupported(format!("a mask of type {} is not supported; booleans or float32 are", mask.dtype)),
     };
     Ok((values, strides, keys))
 }

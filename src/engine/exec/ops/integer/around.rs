@@ -1,7 +1,7 @@
 //! What lies between quantized layers: dequantized, computed in floats, quantized again.
 
 use super::Scale;
-use crate::engine::exec::data::{OpResult, fail, make, with};
+use crate::engine::exec::data::{OpResult, fail, make, with, unsupported};
 use crate::engine::exec::ops::{Call, find};
 use crate::engine::graph::Node;
 use crate::engine::kernels::quantize::{dequantize, quantize};
@@ -26,7 +26,7 @@ fn codes(value: &Value, scale: Scale) -> OpResult<Value> {
 /// Runs ONNX's operator `op` with the node's attributes on floats.
 fn compute(c: &Call<'_>, op: &str, inputs: Vec<Value>) -> OpResult<Value> {
     if c.int("channels_last", 0) != 0 {
-        return fail("attribute \"channels_last\" is not supported");
+        return unsupported("attribute \"channels_last\" is not supported");
     }
     let node = Node { op: op.to_owned(), domain: String::new(), ..c.node.clone() };
     let Some(operator) = find(&node) else { return fail(format!("operator {op} is missing")) };

@@ -1,7 +1,7 @@
 //! Products of 8-bit matrices.
 
 use super::{Order, Scale, scales, shift_of, signed, single, spread, unsigned, zeros};
-use crate::engine::exec::data::{OpResult, fail, floats, ints, make, scalar, with};
+use crate::engine::exec::data::{OpResult, fail, floats, ints, make, scalar, with, unsupported};
 use crate::engine::exec::ops::Call;
 use crate::engine::exec::ops::elementwise::broadcast_shape;
 use crate::engine::exec::ops::matmul::places;
@@ -72,7 +72,7 @@ pub(super) fn gemm(c: &Call<'_>) -> OpResult<Vec<Value>> {
     if let Some(bias) = c.optional(6) {
         let bias = ints(bias)?.iter().map(|v| *v as i32).collect::<Vec<i32>>();
         if bias.len() == product.m * product.n && product.m > 1 {
-            return fail("a bias for each element is not supported; one per column is");
+            return unsupported("a bias for each element is not supported; one per column is");
         }
         product.bias = spread(&bias, product.n, "columns")?;
     }

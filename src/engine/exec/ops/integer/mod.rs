@@ -59,7 +59,7 @@ fn shift_of(value: &Value, what: &str) -> OpResult<i64> {
     match value.dtype {
         DType::U8 => Ok(0),
         DType::I8 => Ok(128),
-        other => fail(format!("{what} of type {other} is not supported; uint8 and int8 are")),
+        other => unsupported(format!("{what} of type {other} is not supported; uint8 and int8 are")),
     }
 }
 
@@ -124,7 +124,7 @@ impl Scale {
     fn range(&self) -> OpResult<(i64, i64)> {
         match self.dtype {
             DType::U8 | DType::I8 => Ok(self.dtype.integer_range().unwrap_or_default()),
-            other => fail(format!("quantization to {other} is not supported; uint8 and int8 are")),
+            other => unsupported(format!("quantization to {other} is not supported; uint8 and int8 are")),
         }
     }
 
