@@ -1,6 +1,7 @@
 //! What a project can be asked to do. The command line and the window call the same functions.
 
 use crate::engine::context::Cancelled;
+use crate::engine::exec::Arithmetic;
 use crate::engine::graph::Wire;
 use crate::engine::hash::of_bytes;
 use crate::engine::{Ctx, Warning};
@@ -278,16 +279,31 @@ impl Opened {
     /// # Errors
     /// When compression or evaluation fails.
     pub fn evaluate(&self, recipe: &Recipe, split: Split, limit: Option<usize>, ctx: &Ctx) -> Result<Report, WorkError> {
-        let (plan, variant) = self.compress(recipe, ctx)?;
+        self.evaluate_in(Arithmetic::Simulated, recipe, split, limit, ctx)
+    }
+
+    /// [`Opened::evaluate`] in the arithmetic asked for.
+    ///
+    /// # Errors
+    /// When compression or evaluation fails.
+    pub fn evaluate_in(
+        &self,
+        arithmetic: Arithmetic,
+        recipe: &Recipe,
+        split: Split,
+        limit: Option<usize>,
+        ctx: &Ctx,
+    ) -> Result<Report, WorkError> {
+        let made = self.compress(recipe, ctx)?;
         let data = self.dataset(split, limit, ctx)?;
-        self.evaluate_variant(recipe, &plan, &variant, &data, split, ctx)
+        self.evaluate_variant(arithmetic, recipe, &made, &data, split, ctx)
     }
 
     fn evaluate_variant(
         &self,
+        arithmetic: Arithmetic,
         recipe: &Recipe,
-        plan: &Plan,
-        variant: &Variant,
+        (plan, variant): &(Plan, Variant),
         data: &Dataset,
         split: Split,
         ctx: &Ctx,
@@ -310,6 +326,7 @@ impl Opened {
             layer_samples: LAYER_SAMPLES,
             bytes: plan.bytes,
             bytes_original: plan.original_bytes,
+            arithmetic,
         };
         Ok(evaluate::run(&subjects, data, &settings, ctx)?)
     }
@@ -319,10 +336,10 @@ impl Opened {
     /// # Errors
     /// When the file cannot be written or fails one of its checks.
     pub fn export(&self, recipe: &Recipe, out: &Path, ctx: &Ctx) -> Result<Exported, WorkError> {
-        let (plan, variant) = self.compress(recipe, ctx)?;
-        let mut draft = export::run(Format::Onnx, &variant, &plan, &self.subject, out, ctx)?;
+        let made = self.compress(recipe, ctx)?;
+        let mut draft = export::run(Format::Onnx, &made.1, &made.0, &self.subject, out, ctx)?;
         let unmeasured = |why: &str| Check::new("accuracy", true, format!("not measured: {why}"));
-        draft.checks.push(match self.accuracy(recipe, &plan, &variant, &draft.reopened, ctx) {
+        draft.checks.push(match self.accuracy(recipe, &made, &draft.reopened, ctx) {
             Ok(check) => check,
             Err(WorkError::NoData) => unmeasured("the project has no evaluation data"),
             Err(WorkError::Evaluate(EvaluateError::Exec { source, .. })) if source.is_unsupported() => {
@@ -334,16 +351,9 @@ impl Opened {
     }
 
     /// Whether a file that was read back is as accurate as the variant that it was written from.
-    fn accuracy(
-        &self,
-        recipe: &Recipe,
-        plan: &Plan,
-        variant: &Variant,
-        reopened: &LoadedModel,
-        ctx: &Ctx,
-    ) -> Result<Check, WorkError> {
+    fn accuracy(&self, recipe: &Recipe, made: &(Plan, Variant), reopened: &LoadedModel, ctx: &Ctx) -> Result<Check, WorkError> {
         let data = self.dataset(Split::Evaluate, None, ctx)?;
-        let ours = self.evaluate_variant(recipe, plan, variant, &data, Split::Evaluate, ctx)?;
+        let ours = self.evaluate_variant(Arithmetic::Simulated, recipe, made, &data, Split::Evaluate, ctx)?;
         let file = self.evaluate_file(reopened, &data, Split::Evaluate, ctx)?;
         Ok(same_accuracy(&ours, &file))
     }
@@ -380,6 +390,7 @@ impl Opened {
             layer_samples: 0,
             bytes: loaded.bytes,
             bytes_original: self.subject.loaded.bytes,
+            arithmetic: Arithmetic::Simulated,
         };
         Ok(evaluate::run(&subjects, data, &settings, ctx)?)
     }

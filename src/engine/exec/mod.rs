@@ -5,6 +5,7 @@
 mod control;
 mod data;
 mod image;
+mod integer;
 mod layout;
 mod memory;
 mod missing;
@@ -26,6 +27,18 @@ use crate::engine::tensor::{TensorError, Value};
 use plan::Plan;
 use rayon::ThreadPool;
 
+/// How layers with quantized data and weights compute.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Arithmetic {
+    /// In f32, on the values that the quantized numbers stand for.
+    #[default]
+    Simulated,
+    /// On the quantized numbers themselves: 8-bit products, 32-bit sums. Results differ from the simulated
+    /// ones as far as f32 sums in another order do, and a value that lies between two steps of the
+    /// next grid may fall to the other side.
+    Integer,
+}
+
 /// What a plan computes from what. The default: the model's own inputs and outputs, no taps.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
@@ -36,6 +49,7 @@ pub struct Request {
     pub outputs: Option<Vec<Wire>>,
     /// Wires to be shown as they are computed.
     pub taps: Vec<Wire>,
+    pub arithmetic: Arithmetic,
 }
 
 /// Why a model could not be planned or run.
@@ -108,6 +122,13 @@ impl Executor {
     pub fn new(model: &Model, request: &Request) -> Result<Self, ExecError> {
         let plan = plan::make(model, request)?;
         Ok(Self { plan, data: model.data_input().cloned() })
+    }
+
+    /// Layers that compute on integers.
+    #[must_use]
+    pub fn integer_layers(&self) -> usize {
+        let is_layer = |s: &&plan::Step| matches!(s.work, plan::Work::Integer(integer::IntegerStep::Layer(_)));
+        self.plan.steps.iter().filter(is_layer).count()
     }
 
     /// The batch size that the model insists on, if it does.

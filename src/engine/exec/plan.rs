@@ -2,10 +2,11 @@
 
 use super::control::{self, Control, Planned};
 use super::data::scalar;
+use super::integer::{self, IntegerStep};
 use super::ops::{FakeQuantize, Operator, PackedConv, PackedProduct, Recurrent, find};
 use super::places::Affine;
 use super::separable::is_separable;
-use super::{ExecError, Request, evaluate_node, missing};
+use super::{Arithmetic, ExecError, Request, evaluate_node, missing};
 use crate::engine::graph::{Dim, Fact, Model, Node, Wire, producers, reads, topological};
 use crate::engine::tensor::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,7 @@ pub(super) enum Work {
     Recurrent(Box<Recurrent>),
     /// Inputs: the node's own, then what its sub-graphs take from outside.
     Control(Box<Control>),
+    Integer(IntegerStep),
 }
 
 pub(super) struct Step {
@@ -92,6 +94,10 @@ pub(super) fn make_inside(model: &Model, request: &Request, outer: Constants) ->
     refuse_missing(&nodes)?;
     let fed: BTreeSet<Wire> = feeds.iter().cloned().collect();
     let (constants, drafts) = fold(model, nodes, &fed, &kept, outer)?;
+    let drafts = match request.arithmetic {
+        Arithmetic::Simulated => drafts,
+        Arithmetic::Integer => integer::lower(drafts, &constants, model, &kept),
+    };
     let drafts = drafts.into_iter().map(|d| pack_recurrent(d, &constants)).collect::<Result<Vec<Draft>, ExecError>>()?;
     let drafts = fuse(drafts, model, &constants, &kept)?;
     let sample_bytes = sample_bytes(&drafts, model);

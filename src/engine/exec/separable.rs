@@ -3,6 +3,7 @@
 //! reads it, threads never wait for each other, and memory does not grow with the batch.
 
 use super::data::floats;
+use super::integer::IntegerStep;
 use super::plan::{Draft, Work};
 use crate::engine::graph::{Model, Node, Wire, is_elementwise};
 use crate::engine::tensor::Value;
@@ -66,6 +67,8 @@ impl View<'_> {
             Work::Conv(_) | Work::Beside(_) => return draft.inputs.iter().all(|w| self.is_rows(w.as_ref())),
             Work::Quantize(_) | Work::Affine(_) => return self.is_rows(data),
             Work::Product(_) => return self.is_rows(data) && data.and_then(|w| self.rank(w)).is_some_and(|rank| rank >= 2),
+            Work::Integer(IntegerStep::QuantizeDynamic(_)) => return false,
+            Work::Integer(_) => return draft.inputs.iter().all(|w| self.is_rows(w.as_ref())),
             // Time comes first, or the batch after it: samples are not rows.
             Work::Control(_) | Work::Recurrent(_) => return false,
             Work::Node(_) => {}

@@ -7,6 +7,7 @@ pub mod aligned;
 pub mod attention;
 pub mod convolve;
 pub mod fourier;
+pub mod integer;
 pub mod isa;
 pub mod layout;
 pub mod map;

@@ -57,7 +57,8 @@ pub fn run(model: &Model, wires: &BTreeSet<Wire>, data: &Dataset, ctx: &Ctx) -> 
     let input = model.data_input().ok_or(CalibrateError::NoInput)?.wire.clone();
     let outputs: Vec<Wire> = wires.iter().filter(|w| **w != input).cloned().collect();
     // Only what lies before the watched wires needs to run.
-    let request = Request { inputs: Some(vec![input.clone()]), outputs: Some(outputs.clone()), taps: outputs };
+    let request =
+        Request { inputs: Some(vec![input.clone()]), outputs: Some(outputs.clone()), taps: outputs, ..Request::default() };
     let executor = Executor::new(model, &request)?;
     let mut statistics = Statistics::default();
     ctx.start("Calibrating", data.len());

@@ -22,13 +22,13 @@ pub(super) fn layer_errors(
     let wires: BTreeSet<Wire> = layers.iter().flat_map(|l| [l.input.clone(), l.output.clone()]).filter(|w| *w != input).collect();
     let taps: Vec<Wire> = wires.into_iter().collect();
     let outputs: Vec<Wire> = layers.iter().map(|l| l.output.clone()).collect();
-    let reference = executor("original", subjects.reference, &Request { inputs: None, outputs: None, taps })?;
-    let variant = executor("compressed", subjects.variant, &Request { inputs: None, outputs: None, taps: outputs })?;
+    let reference = executor("original", subjects.reference, &Request { taps, ..Request::default() })?;
+    let variant = executor("compressed", subjects.variant, &Request { taps: outputs, ..Request::default() })?;
     let alone = layers
         .iter()
         .map(|l| {
-            let request =
-                Request { inputs: Some(vec![l.input.clone()]), outputs: Some(vec![l.output.clone()]), taps: Vec::new() };
+            let (input, output) = (vec![l.input.clone()], vec![l.output.clone()]);
+            let request = Request { inputs: Some(input), outputs: Some(output), ..Request::default() };
             executor("compressed", subjects.variant, &request)
         })
         .collect::<Result<Vec<_>, _>>()?;

@@ -129,6 +129,9 @@ pub struct Report {
     pub baseline: Option<TaskMetrics>,
     pub fidelity: Fidelity,
     pub layers: Vec<LayerError>,
+    /// Layers that computed on integers; `None` in simulated arithmetic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub integer_layers: Option<usize>,
     pub changed: Vec<ChangedPrediction>,
     /// Bytes of the exported file.
     pub bytes: u64,

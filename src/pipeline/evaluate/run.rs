@@ -5,7 +5,7 @@ use super::layer_error::layer_errors;
 use super::outputs::{OutputKind, cosine, in_top5, kl, top1};
 use super::report::{ChangedPrediction, Fidelity, NextToken, Percentage, REPORT_FORMAT, REPORT_VERSION, Report, TaskMetrics};
 use crate::engine::Ctx;
-use crate::engine::exec::{Executor, Request};
+use crate::engine::exec::{Arithmetic, Executor, Request};
 use crate::engine::graph::{Layer, Model, Wire};
 use crate::engine::kernels::affine::ErrorSums;
 use crate::engine::tensor::Value;
@@ -38,6 +38,8 @@ pub struct Settings {
     pub layer_samples: usize,
     pub bytes: u64,
     pub bytes_original: u64,
+    /// Of the compressed model; layer errors are simulated in any case.
+    pub arithmetic: Arithmetic,
 }
 
 /// Changed predictions that a report lists at most.
@@ -51,8 +53,8 @@ pub fn run(subjects: &Subjects<'_>, data: &Dataset, settings: &Settings, ctx: &C
         return Err(EvaluateError::Empty);
     }
     let input = subjects.original.data_input().ok_or(EvaluateError::NoPorts)?.wire.clone();
-    let original = executor("original", subjects.original)?;
-    let variant = executor("compressed", subjects.variant)?;
+    let original = executor("original", subjects.original, Arithmetic::Simulated)?;
+    let variant = executor("compressed", subjects.variant, settings.arithmetic)?;
     let batch = data.batch_size(original.fixed_batch());
     let mut tally = Tally::new(OutputKind::of(subjects.original));
     ctx.start(format!("Evaluating {}", settings.recipe), data.len());
@@ -95,6 +97,7 @@ pub fn run(subjects: &Subjects<'_>, data: &Dataset, settings: &Settings, ctx: &C
         baseline,
         fidelity,
         layers,
+        integer_layers: (settings.arithmetic == Arithmetic::Integer).then(|| variant.integer_layers()),
         changed,
         bytes: settings.bytes,
         bytes_original: settings.bytes_original,
@@ -103,9 +106,9 @@ pub fn run(subjects: &Subjects<'_>, data: &Dataset, settings: &Settings, ctx: &C
     })
 }
 
-fn executor(which: &'static str, model: &Model) -> Result<Executor, EvaluateError> {
+fn executor(which: &'static str, model: &Model, arithmetic: Arithmetic) -> Result<Executor, EvaluateError> {
     let first = model.outputs.first().ok_or(EvaluateError::NoPorts)?.wire.clone();
-    let request = Request { outputs: Some(vec![first]), ..Request::default() };
+    let request = Request { outputs: Some(vec![first]), arithmetic, ..Request::default() };
     Executor::new(model, &request).map_err(|source| EvaluateError::Exec { which, source })
 }
 

@@ -1,5 +1,6 @@
 //! What can be said on the command line.
 
+use crate::engine::exec::Arithmetic;
 use crate::pipeline::load::{Channels, Layout, Preprocess};
 use crate::workbench::work::Split;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -200,12 +201,34 @@ pub(super) struct Samples {
     pub(super) limit: Option<usize>,
 }
 
+/// How quantized layers compute
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(super) enum ArithmeticArg {
+    /// In floats, on the values that the quantized numbers stand for
+    #[default]
+    Simulated,
+    /// On the quantized numbers themselves
+    Integer,
+}
+
+impl From<ArithmeticArg> for Arithmetic {
+    fn from(arithmetic: ArithmeticArg) -> Self {
+        match arithmetic {
+            ArithmeticArg::Simulated => Self::Simulated,
+            ArithmeticArg::Integer => Self::Integer,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Evaluate {
     #[command(flatten)]
     pub(super) of: OfRecipe,
     #[command(flatten)]
     pub(super) samples: Samples,
+    /// How quantized layers compute; a report in integers is shown and not saved
+    #[arg(long, default_value = "simulated")]
+    pub(super) arithmetic: ArithmeticArg,
 }
 
 #[derive(Debug, Args)]
@@ -254,6 +277,9 @@ pub(super) enum Bench {
         batch: usize,
         #[arg(long, default_value_t = 5.0)]
         seconds: f64,
+        /// How quantized layers compute
+        #[arg(long, default_value = "simulated")]
+        arithmetic: ArithmeticArg,
     },
     /// Run every ONNX backend test in a folder or an archive: is the forward pass right?
     Conformance {

@@ -1,7 +1,7 @@
 //! Measurements of speed on this machine.
 
 use crate::engine::Ctx;
-use crate::engine::exec::{self, ExecError, Executor, Request};
+use crate::engine::exec::{self, Arithmetic, ExecError, Executor, Request};
 use crate::engine::graph::{Model, Wire, passes};
 use crate::engine::random::Random;
 use crate::engine::tensor::{DType, Value};
@@ -14,6 +14,9 @@ pub struct ForwardSpeed {
     pub batch: usize,
     pub threads: usize,
     pub peak_rss_bytes: u64,
+    pub arithmetic: Arithmetic,
+    /// Layers that computed on integers.
+    pub integer_layers: usize,
 }
 
 /// Runs the model, batch norm folded, on the same random batch for `seconds`, after three runs that
@@ -21,11 +24,11 @@ pub struct ForwardSpeed {
 ///
 /// # Errors
 /// When the model cannot be run.
-pub fn forward(model: &Model, batch: usize, seconds: f64, ctx: &Ctx) -> Result<ForwardSpeed, ExecError> {
+pub fn forward(model: &Model, batch: usize, seconds: f64, arithmetic: Arithmetic, ctx: &Ctx) -> Result<ForwardSpeed, ExecError> {
     let model = passes::fold_batch_norm(&exec::prepare(model)?)?;
     let feeds = feeds(&model, batch, ctx.seed)?;
     let batch = feeds.first().and_then(|(_, v)| v.shape().first().copied()).unwrap_or(1);
-    let executor = Executor::new(&model, &Request::default())?;
+    let executor = Executor::new(&model, &Request { arithmetic, ..Request::default() })?;
     for _ in 0..3 {
         executor.run(&feeds, ctx, &mut |_, _| {})?;
     }
@@ -40,6 +43,8 @@ pub fn forward(model: &Model, batch: usize, seconds: f64, ctx: &Ctx) -> Result<F
         batch,
         threads: ctx.pool().current_num_threads(),
         peak_rss_bytes: peak_rss_bytes(),
+        arithmetic,
+        integer_layers: executor.integer_layers(),
     })
 }
 

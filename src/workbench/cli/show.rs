@@ -3,6 +3,7 @@
 use super::bench::ForwardSpeed;
 use super::output::Document;
 use crate::engine::Warning;
+use crate::engine::exec::Arithmetic;
 use crate::engine::graph::Port;
 use crate::engine::units;
 use crate::pipeline::calibrate::Statistics;
@@ -259,6 +260,8 @@ fn report_json(report: &Report) -> Value {
         "bytes_original": report.bytes_original,
         "seed": report.seed,
         "seconds": report.seconds,
+        "arithmetic": if report.integer_layers.is_some() { "integer" } else { "simulated" },
+        "integer_layers": report.integer_layers.unwrap_or(0),
     })
 }
 
@@ -286,6 +289,9 @@ pub(super) fn report(report: &Report) -> Document {
         100.0 * report.bytes as f64 / report.bytes_original.max(1) as f64,
         units::seconds(report.seconds)
     );
+    if let Some(layers) = report.integer_layers {
+        let _ = writeln!(text, "{layers} layers computed on integers");
+    }
     if !report.layers.is_empty() {
         let mut rows = vec![["layer (SQNR in dB)", "weights", "output, alone", "output, cumulative"].map(str::to_owned).to_vec()];
         rows.extend(
@@ -365,19 +371,25 @@ pub(super) fn exported(exported: &Exported) -> Document {
 }
 
 pub(super) fn speed(speed: &ForwardSpeed) -> Document {
+    let integer = speed.arithmetic == Arithmetic::Integer;
     let json = json!({
         "samples_per_second": speed.samples_per_second,
         "batch": speed.batch,
         "threads": speed.threads,
         "peak_rss_bytes": speed.peak_rss_bytes,
+        "arithmetic": if integer { "integer" } else { "simulated" },
+        "integer_layers": speed.integer_layers,
     });
-    let text = format!(
+    let mut text = format!(
         "{:.1} samples per second, batch {}, {} threads, {} at most\n",
         speed.samples_per_second,
         speed.batch,
         speed.threads,
         units::bytes(speed.peak_rss_bytes)
     );
+    if integer {
+        let _ = writeln!(text, "{} layers computed on integers", speed.integer_layers);
+    }
     Document { json, text }
 }
 

@@ -4,6 +4,7 @@ use super::args::{Bench, Common, Compare, Evaluate, Export, Init, OfRecipe, Samp
 use super::output::Document;
 use super::{CliError, bench, show};
 use crate::engine::Ctx;
+use crate::engine::exec::Arithmetic;
 use crate::pipeline::configure::Recipe;
 use crate::pipeline::evaluate::Report;
 use crate::pipeline::load::{self, Subject};
@@ -30,7 +31,9 @@ pub(super) fn run(verb: Verb, common: &Common, ctx: &Ctx) -> Answer {
         Verb::Export(export) => export_recipe(&export, ctx),
         Verb::Verify(verify) => verify_file(&verify, ctx),
         Verb::Run { project, again } => run_project(project, again, ctx),
-        Verb::Bench(Bench::Forward { file, batch, seconds }) => forward(&file, batch, seconds, ctx),
+        Verb::Bench(Bench::Forward { file, batch, seconds, arithmetic }) => {
+            forward(&file, batch, seconds, arithmetic.into(), ctx)
+        }
         Verb::Bench(Bench::Conformance { path }) => conformance(&path, ctx),
         Verb::Sample { out } => train_sample(&out, common.seed.unwrap_or(sample::SEED), ctx),
     }
@@ -121,8 +124,12 @@ fn compress(of: &OfRecipe, ctx: &Ctx) -> Answer {
 fn evaluate_recipe(evaluate: &Evaluate, ctx: &Ctx) -> Answer {
     let (project, opened) = work::open(&evaluate.of.project, ctx)?;
     let recipe = recipe(&opened, &evaluate.of.recipe)?;
-    let report = opened.evaluate(&recipe, evaluate.samples.split.into(), evaluate.samples.limit, ctx)?;
-    project.add_report(&report)?;
+    let arithmetic = evaluate.arithmetic.into();
+    let report = opened.evaluate_in(arithmetic, &recipe, evaluate.samples.split.into(), evaluate.samples.limit, ctx)?;
+    // What is compared and searched is what simulated arithmetic finds.
+    if arithmetic == Arithmetic::Simulated {
+        project.add_report(&report)?;
+    }
     Ok(show::report(&report))
 }
 
@@ -190,9 +197,9 @@ fn run_project(project: Option<PathBuf>, again: bool, ctx: &Ctx) -> Answer {
     Ok(show::comparison(&reports))
 }
 
-fn forward(file: &Path, batch: usize, seconds: f64, ctx: &Ctx) -> Answer {
+fn forward(file: &Path, batch: usize, seconds: f64, arithmetic: Arithmetic, ctx: &Ctx) -> Answer {
     let loaded = load::model(file, ctx)?;
-    let speed = bench::forward(&loaded.model, batch, seconds, ctx).map_err(|e| CliError::Failed(e.to_string()))?;
+    let speed = bench::forward(&loaded.model, batch, seconds, arithmetic, ctx).map_err(|e| CliError::Failed(e.to_string()))?;
     Ok(show::speed(&speed))
 }
 

@@ -21,7 +21,7 @@ pub(super) fn find(op: &str) -> Option<Operator> {
 }
 
 /// Up to three spatial axes as three, unused ones in front.
-pub(super) fn spatial3<T: Copy>(axes: &[T], unused: T) -> OpResult<[T; 3]> {
+pub(in crate::engine::exec) fn spatial3<T: Copy>(axes: &[T], unused: T) -> OpResult<[T; 3]> {
     match *axes {
         [] => Ok([unused; 3]),
         [w] => Ok([unused, unused, w]),

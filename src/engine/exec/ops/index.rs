@@ -27,7 +27,7 @@ pub(super) fn take(x: &Value, axis: usize, places: &Places, fill: f64) -> OpResu
 }
 
 /// [`take`] with a fill value of the type that holds `x`.
-pub(super) fn take_or<T: WithDType>(x: &Value, axis: usize, places: &Places, fill: T) -> OpResult<Value> {
+pub(super) fn take_or<T: WithDType + Default>(x: &Value, axis: usize, places: &Places, fill: T) -> OpResult<Value> {
     let mut shape = x.shape().to_vec();
     let length = std::mem::replace(&mut shape[axis], places.len());
     let total = room::<T>(&shape)?;

@@ -111,7 +111,7 @@ fn product(c: &Call<'_>) -> OpResult<Vec<Value>> {
 }
 
 /// For each matrix of the broadcast batch, which matrix of the operand it is.
-fn places(own: &[usize], batch: &[usize]) -> Vec<usize> {
+pub(super) fn places(own: &[usize], batch: &[usize]) -> Vec<usize> {
     let lead = batch.len() - own.len();
     (0..batch.iter().product::<usize>())
         .map(|flat| {

@@ -12,6 +12,7 @@ mod elementwise;
 mod fourier;
 mod generate;
 mod index;
+mod integer;
 mod linear;
 mod loss;
 mod math;
@@ -35,7 +36,7 @@ mod sort;
 mod tests;
 mod unary;
 
-pub(in crate::engine::exec) use convolution::{PackedConv, run_beside};
+pub(in crate::engine::exec) use convolution::{PackedConv, run_beside, spatial3};
 pub(in crate::engine::exec) use linear::PackedProduct;
 pub(in crate::engine::exec) use pooling::pool_window;
 pub(in crate::engine::exec) use quantize::FakeQuantize;
@@ -103,10 +104,12 @@ impl Call<'_> {
 
 /// The function that computes an operator, if there is one.
 pub(in crate::engine::exec) fn find(node: &Node) -> Option<Operator> {
-    if !matches!(node.domain.as_str(), "" | "ai.onnx") {
-        return None;
-    }
     let op = node.op.as_str();
+    match node.domain.as_str() {
+        "" | "ai.onnx" => {}
+        "com.microsoft" => return integer::find_microsoft(op),
+        _ => return None,
+    }
     [
         unary::find,
         elementwise::find,
@@ -138,6 +141,7 @@ pub(in crate::engine::exec) fn find(node: &Node) -> Option<Operator> {
         detection::find,
         deform::find,
         fourier::find,
+        integer::find,
     ]
     .iter()
     .find_map(|family| family(op))

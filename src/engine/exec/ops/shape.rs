@@ -1,7 +1,7 @@
 //! Operators that rearrange elements or speak of shapes.
 
 use super::{Call, Operator};
-use crate::engine::exec::data::{OpResult, axis_of, fail, for_held, int_scalar, ints, like, make, scalar, unsupported, with};
+use crate::engine::exec::data::{OpResult, axis_of, fail, for_held, int_scalar, ints, like, make, unsupported, with};
 use crate::engine::exec::memory::room;
 use crate::engine::graph::Attribute;
 use crate::engine::tensor::{DType, Value};

@@ -226,9 +226,13 @@ fn shapes(node: &Node, known: &Known) -> Option<Vec<Option<Shape>>> {
             let rows: Shape = shape.iter().enumerate().map(|(i, d)| if i < from { d.clone() } else { Dim::Known(1) }).collect();
             Some(vec![Some(shape), Some(rows.clone()), Some(rows)])
         }
-        "BatchNormalization" | "PRelu" | "RotaryEmbedding" | "TensorScatter" | "Hardmax" | "Shrink" | "MeanVarianceNormalization" => {
-            one(of(0))
-        }
+        "BatchNormalization"
+        | "PRelu"
+        | "RotaryEmbedding"
+        | "TensorScatter"
+        | "Hardmax"
+        | "Shrink"
+        | "MeanVarianceNormalization" => one(of(0)),
         "OptionalHasElement" => one(Some(Vec::new())),
         "RNN" | "GRU" | "LSTM" => sequence::recurrent(node, known),
         "Attention" => sequence::attention(node, known),

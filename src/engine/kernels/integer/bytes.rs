@@ -1,0 +1,181 @@
+//! Between floats and bytes, and what bytes alone can say.
+
+use super::{Geometry, Isa, Rounding};
+use crate::engine::kernels::is_serial;
+use rayon::iter::{IndexedParallelIterator, ParallelIterator};
+use rayon::slice::{ParallelSlice, ParallelSliceMut};
+
+/// Elements of one task.
+const TILE: usize = 1 << 15;
+
+/// `saturate(round(x / scale) + zero)` of every element, half to even, as `QuantizeLinear` defines it.
+/// NaN becomes the lower end.
+pub fn quantize_bytes(x: &[f32], scale: f32, rounding: Rounding, out: &mut [u8]) {
+    if x.len() <= TILE || is_serial() {
+        quantize(x, scale, rounding, out);
+    } else {
+        out.par_chunks_mut(TILE).zip(x.par_chunks(TILE)).for_each(|(out, x)| quantize(x, scale, rounding, out));
+    }
+}
+
+/// [`quantize_bytes`] of images `[batch, channels, places]` to `[batch, places, channels]`.
+pub fn quantize_planes(x: &[f32], [channels, places]: [usize; 2], scale: f32, rounding: Rounding, out: &mut [u8]) {
+    let image = channels * places;
+    if image == 0 {
+        return;
+    }
+    let work = |out: &mut [u8], x: &[f32]| {
+        // A stretch of every plane at a time, so that what is turned is still near.
+        const STRETCH: usize = 256;
+        let mut line = [0_u8; STRETCH];
+        for from in (0..places).step_by(STRETCH) {
+            let count = STRETCH.min(places - from);
+            for (channel, plane) in x.chunks_exact(places).enumerate() {
+                quantize(&plane[from..from + count], scale, rounding, &mut line[..count]);
+                for (out, v) in out[from * channels + channel..].iter_mut().step_by(channels).zip(&line[..count]) {
+                    *out = *v;
+                }
+            }
+        }
+    };
+    if is_serial() {
+        out.chunks_mut(image).zip(x.chunks(image)).for_each(|(out, x)| work(out, x));
+    } else {
+        out.par_chunks_mut(image).zip(x.par_chunks(image)).for_each(|(out, x)| work(out, x));
+    }
+}
+
+/// `(q − zero)·scale` of every element.
+pub fn dequantize_bytes(q: &[u8], scale: f32, zero: u8, out: &mut [f32]) {
+    for (out, q) in out.iter_mut().zip(q) {
+        *out = (i32::from(*q) - i32::from(zero)) as f32 * scale;
+    }
+}
+
+fn quantize(x: &[f32], scale: f32, rounding: Rounding, out: &mut [u8]) {
+    match Isa::best() {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Vnni => x86::quantize_avx512(x, scale, rounding, out),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => x86::quantize_avx2(x, scale, rounding, out),
+        Isa::Plain => each(x, scale, rounding, out),
+    }
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "compiled anew for each kind of vector")]
+fn each(x: &[f32], scale: f32, r: Rounding, out: &mut [u8]) {
+    use super::finish::MAGIC;
+    let (low, high) = ((r.range.0 - r.zero) as f32, (r.range.1 - r.zero) as f32);
+    let zero = r.zero.wrapping_sub(MAGIC.to_bits().cast_signed());
+    for (out, x) in out.iter_mut().zip(x) {
+        let q = x / scale;
+        // Comparisons in this order send NaN to the lower end.
+        let q = if q >= low { q } else { low };
+        let q = if q <= high { q } else { high };
+        *out = (q + MAGIC).to_bits().cast_signed().wrapping_add(zero) as u8;
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "the same loops, compiled for wider vectors")]
+mod x86 {
+    use super::{Rounding, each};
+
+    pub(super) fn quantize_avx512(x: &[f32], scale: f32, rounding: Rounding, out: &mut [u8]) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+        fn inner(x: &[f32], scale: f32, rounding: Rounding, out: &mut [u8]) {
+            each(x, scale, rounding, out);
+        }
+        // SAFETY: this kernel is chosen where the processor has these features.
+        unsafe { inner(x, scale, rounding, out) }
+    }
+
+    pub(super) fn quantize_avx2(x: &[f32], scale: f32, rounding: Rounding, out: &mut [u8]) {
+        #[target_feature(enable = "avx2")]
+        fn inner(x: &[f32], scale: f32, rounding: Rounding, out: &mut [u8]) {
+            each(x, scale, rounding, out);
+        }
+        // SAFETY: this kernel is chosen where the processor has this feature.
+        unsafe { inner(x, scale, rounding, out) }
+    }
+}
+
+/// Maximum over windows of `batch` images `[batch, D, H, W, channels]`; padding never wins.
+///
+/// # Panics
+/// When slices do not fit the geometry.
+pub fn max_pool(g: &Geometry, channels: usize, batch: usize, input: &[u8], output: &mut [u8]) {
+    let from = g.input.iter().product::<usize>() * channels;
+    let to = g.output.iter().product::<usize>() * channels;
+    assert!(input.len() == batch * from && output.len() == batch * to, "data does not fit the geometry");
+    if to == 0 || from == 0 {
+        return;
+    }
+    let work = |out: &mut [u8], x: &[u8]| pool_image(g, channels, x, out);
+    if is_serial() {
+        output.chunks_mut(to).zip(input.chunks(from)).for_each(|(out, x)| work(out, x));
+    } else {
+        output.par_chunks_mut(to).zip(input.par_chunks(from)).for_each(|(out, x)| work(out, x));
+    }
+}
+
+fn pool_image(g: &Geometry, channels: usize, x: &[u8], out: &mut [u8]) {
+    let taps: usize = g.kernel.iter().product();
+    for (place, out) in out.chunks_exact_mut(channels).enumerate() {
+        let at = [place / (g.output[1] * g.output[2]), place / g.output[2] % g.output[1], place % g.output[2]];
+        out.fill(0);
+        for tap in 0..taps {
+            let k = [tap / (g.kernel[1] * g.kernel[2]), tap / g.kernel[2] % g.kernel[1], tap % g.kernel[2]];
+            let from: [isize; 3] = std::array::from_fn(|a| (at[a] * g.stride[a] + k[a] * g.dilation[a]).cast_signed() - g.pad[a]);
+            if (0..3).any(|a| from[a] < 0 || from[a].cast_unsigned() >= g.input[a]) {
+                continue;
+            }
+            let [d, h, w] = from.map(isize::cast_unsigned);
+            let source = &x[((d * g.input[1] + h) * g.input[2] + w) * channels..][..channels];
+            for (out, v) in out.iter_mut().zip(source) {
+                *out = (*out).max(*v);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::kernels::quantize::quantize;
+    use crate::engine::random::Random;
+
+    #[test]
+    fn bytes_are_what_quantize_linear_says() {
+        let mut random = Random::new(2);
+        for (range, zero) in [((0, 255), 117), ((-128, 127), -5), ((0, 255), 0)] {
+            let scale = 0.037;
+            let mut x: Vec<f32> = (0..70_000).map(|_| random.normal() * 4.0).collect();
+            x.extend([f32::NAN, f32::INFINITY, -f32::INFINITY, 0.5 * scale, 1.5 * scale, -0.0]);
+            let rounding = Rounding { inverse: 1.0 / scale, zero, range };
+            let mut out = vec![0; x.len()];
+            quantize_bytes(&x, scale, rounding, &mut out);
+            let wide = (i64::from(range.0), i64::from(range.1));
+            assert!(x.iter().zip(&out).all(|(x, q)| quantize(*x, scale, i64::from(zero), wide) as u8 == *q));
+            let mut turned = vec![0; 2 * 3 * 300];
+            quantize_planes(&x[..1800], [3, 300], scale, rounding, &mut turned);
+            assert!((0..1800).all(|i| turned[i / 900 * 900 + i % 300 * 3 + i / 300 % 3] == out[i]));
+        }
+    }
+
+    #[test]
+    fn the_largest_byte_of_a_window_wins() {
+        let g = Geometry {
+            input: [1, 3, 3],
+            kernel: [1, 2, 2],
+            stride: [1, 2, 2],
+            dilation: [1; 3],
+            pad: [0, 1, 1],
+            output: [1, 2, 2],
+        };
+        let mut out = vec![0; 8];
+        max_pool(&g, 2, 1, &[1, 9, 2, 8, 3, 7, 4, 6, 5, 5, 6, 4, 7, 3, 8, 2, 9, 1], &mut out);
+        assert_eq!(out, [1, 9, 3, 8, 7, 6, 9, 5]);
+    }
+}

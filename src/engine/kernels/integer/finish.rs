@@ -1,0 +1,390 @@
+//! What becomes of a tile's sums: integers, floats, bytes of the next layer, or the last two at once.
+
+use super::{Isa, LANES};
+
+/// Real numbers to bytes: `saturate(round(v · inverse) + zero)`, half to even.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rounding {
+    /// One over the scale.
+    pub inverse: f32,
+    pub zero: i32,
+    /// Smallest and largest result. Signed bytes are written as their two's complement.
+    pub range: (i32, i32),
+}
+
+/// How sums become results: `clamp((sum + offset) · scale + bias + residual, low, high)`.
+#[derive(Debug, Clone, Copy)]
+pub struct Finish<'a> {
+    /// Added to the sum: the zero point's part and an integer bias. One per output channel.
+    pub offset: &'a [i32],
+    /// One per output channel; empty where sums are wanted.
+    pub scale: &'a [f32],
+    /// As `scale`.
+    pub bias: &'a [f32],
+    /// As large as the output, channels last.
+    pub residual: Option<&'a [f32]>,
+    pub low: f32,
+    pub high: f32,
+    pub rounding: Rounding,
+}
+
+impl<'a> Finish<'a> {
+    /// The sums themselves.
+    #[must_use]
+    pub fn sums(offset: &'a [i32]) -> Self {
+        Self::scaled(offset, &[], &[])
+    }
+
+    /// Floats without limits.
+    #[must_use]
+    pub fn scaled(offset: &'a [i32], scale: &'a [f32], bias: &'a [f32]) -> Self {
+        let rounding = Rounding { inverse: 1.0, zero: 0, range: (0, 255) };
+        Self { offset, scale, bias, residual: None, low: f32::NEG_INFINITY, high: f32::INFINITY, rounding }
+    }
+}
+
+/// Where results go; all channels last.
+#[derive(Debug)]
+pub enum Sink<'a> {
+    Sums(&'a mut [i32]),
+    Floats(&'a mut [f32]),
+    Bytes(&'a mut [u8]),
+    Both(&'a mut [f32], &'a mut [u8]),
+}
+
+impl<'a> Sink<'a> {
+    /// Number of results.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Sums(v) => v.len(),
+            Self::Floats(v) => v.len(),
+            Self::Bytes(v) => v.len(),
+            Self::Both(v, b) => v.len().min(b.len()),
+        }
+    }
+
+    /// Pieces of `size` results, the last one shorter.
+    pub(super) fn split(self, size: usize) -> Vec<Self> {
+        match self {
+            Self::Sums(v) => v.chunks_mut(size).map(Self::Sums).collect(),
+            Self::Floats(v) => v.chunks_mut(size).map(Self::Floats).collect(),
+            Self::Bytes(v) => v.chunks_mut(size).map(Self::Bytes).collect(),
+            Self::Both(v, b) => v.chunks_mut(size).zip(b.chunks_mut(size)).map(|(v, b)| Self::Both(v, b)).collect(),
+        }
+    }
+}
+
+/// Where the sums of a tile belong.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target {
+    /// First output channel, and how many of them are real.
+    pub channel: usize,
+    pub channels: usize,
+    /// Lanes between the sums of one place and of the next.
+    pub width: usize,
+    /// All output channels.
+    pub of: usize,
+    pub places: usize,
+    /// First place within the sink.
+    pub at: usize,
+    /// Places before the sink's first.
+    pub before: usize,
+}
+
+/// Writes `sums` (`[place][width]`) to where they belong.
+pub(super) fn finish(isa: Isa, sums: &[i32], target: Target, finish: &Finish<'_>, sink: &mut Sink<'_>) {
+    assert!(target.width.is_multiple_of(LANES) && target.channels <= target.width, "sums do not fit their lanes");
+    assert!(sums.len() >= target.places * target.width, "sums are missing");
+    let channels = target.channel + target.channels;
+    assert!(channels <= target.of && finish.offset.len() >= channels, "an offset is missing");
+    let scaled = finish.scale.len() >= channels && finish.bias.len() >= channels;
+    assert!(scaled || matches!(sink, Sink::Sums(_)), "a scale is missing");
+    let end = (target.at + target.places) * target.of;
+    assert!(end <= sink.len(), "results reach beyond their place");
+    assert!(finish.residual.is_none_or(|r| end + target.before * target.of <= r.len()), "what is added is missing");
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Vnni => x86::finish_avx512(sums, target, finish, sink),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => x86::finish_avx2(sums, target, finish, sink),
+        Isa::Plain => each_place(sums, target, finish, sink),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "vector instructions, and the same loops compiled for wider vectors")]
+mod x86 {
+    use super::{Finish, LANES, Sink, Target, each_place};
+    use std::arch::x86_64::{
+        __m512, __m512i, _mm512_add_epi32, _mm512_add_ps, _mm512_cvtepi32_ps, _mm512_cvtps_epi32, _mm512_loadu_si512,
+        _mm512_mask_cvtepi32_storeu_epi8, _mm512_mask_storeu_epi32, _mm512_mask_storeu_ps, _mm512_maskz_loadu_epi32,
+        _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps,
+    };
+
+    /// Up to 16 channels of a tile, and what is the same for all its places.
+    struct Column {
+        mask: u16,
+        offset: __m512i,
+        scale: __m512,
+        bias: __m512,
+        low: __m512,
+        high: __m512,
+        inverse: __m512,
+        least: __m512,
+        most: __m512,
+        zero: __m512i,
+    }
+
+    impl Column {
+        /// # Safety
+        /// The processor has AVX-512, and `finish` has values for `count` channels from `first`.
+        #[target_feature(enable = "avx512f")]
+        unsafe fn new(finish: &Finish<'_>, first: usize, count: usize) -> Self {
+            let mask = (0xffff_u32 >> (LANES - count)) as u16;
+            let r = finish.rounding;
+            // Sums have no scale: nothing is read then.
+            let scaled = if finish.scale.is_empty() { 0 } else { mask };
+            // SAFETY: `finish()` checked that the channels lie inside what is given; masked lanes are not read.
+            unsafe {
+                Self {
+                    mask,
+                    offset: _mm512_maskz_loadu_epi32(mask, finish.offset.as_ptr().wrapping_add(first)),
+                    scale: _mm512_maskz_loadu_ps(scaled, finish.scale.as_ptr().wrapping_add(first)),
+                    bias: _mm512_maskz_loadu_ps(scaled, finish.bias.as_ptr().wrapping_add(first)),
+                    low: _mm512_set1_ps(finish.low),
+                    high: _mm512_set1_ps(finish.high),
+                    inverse: _mm512_set1_ps(r.inverse),
+                    least: _mm512_set1_ps((r.range.0 - r.zero) as f32),
+                    most: _mm512_set1_ps((r.range.1 - r.zero) as f32),
+                    zero: _mm512_set1_epi32(r.zero),
+                }
+            }
+        }
+
+        /// # Safety
+        /// `residual`, if given, has as many elements as the mask has lanes.
+        #[target_feature(enable = "avx512f")]
+        #[inline]
+        unsafe fn real(&self, sum: __m512i, residual: Option<*const f32>) -> __m512 {
+            let v = _mm512_cvtepi32_ps(_mm512_add_epi32(sum, self.offset));
+            let mut v = _mm512_add_ps(_mm512_mul_ps(v, self.scale), self.bias);
+            if let Some(residual) = residual {
+                // SAFETY: the caller says so.
+                v = _mm512_add_ps(v, unsafe { _mm512_maskz_loadu_ps(self.mask, residual) });
+            }
+            // The value is the second operand, so that a NaN stays one.
+            _mm512_min_ps(self.high, _mm512_max_ps(self.low, v))
+        }
+
+        /// # Safety
+        /// `out` has room for as many bytes as the mask has lanes.
+        #[target_feature(enable = "avx512f,avx512bw")]
+        #[inline]
+        unsafe fn put_bytes(&self, v: __m512, out: *mut u8) {
+            let q = _mm512_mul_ps(v, self.inverse);
+            // The value is the first operand, so that a NaN goes to the lower end.
+            let q = _mm512_min_ps(_mm512_max_ps(q, self.least), self.most);
+            let q = _mm512_add_epi32(_mm512_cvtps_epi32(q), self.zero);
+            // SAFETY: the caller says so.
+            unsafe { _mm512_mask_cvtepi32_storeu_epi8(out.cast(), self.mask, q) }
+        }
+    }
+
+    /// # Safety
+    /// The processor has the features, and `super::finish` has checked every reach.
+    #[target_feature(enable = "avx512f,avx512bw")]
+    unsafe fn avx512(sums: &[i32], target: Target, finish: &Finish<'_>, sink: &mut Sink<'_>) {
+        for lane in (0..target.channels).step_by(LANES) {
+            let first = target.channel + lane;
+            // SAFETY: `super::finish` asserted that the sums of all places are there, that the channels lie
+            // inside offset, scale and bias, and that the last place lies inside the sink and the residual.
+            unsafe {
+                let column = Column::new(finish, first, LANES.min(target.channels - lane));
+                let start = target.at * target.of + first;
+                let residual = finish.residual.map(|r| r.as_ptr().add(target.before * target.of + start));
+                for place in 0..target.places {
+                    let sum = _mm512_loadu_si512(sums.as_ptr().add(place * target.width + lane).cast());
+                    let (step, at) = (place * target.of, start + place * target.of);
+                    let residual = residual.map(|r| r.add(step));
+                    match sink {
+                        Sink::Sums(out) => {
+                            let sum = _mm512_add_epi32(sum, column.offset);
+                            _mm512_mask_storeu_epi32(out.as_mut_ptr().add(at), column.mask, sum);
+                        }
+                        Sink::Floats(out) => {
+                            _mm512_mask_storeu_ps(out.as_mut_ptr().add(at), column.mask, column.real(sum, residual));
+                        }
+                        Sink::Bytes(out) => column.put_bytes(column.real(sum, residual), out.as_mut_ptr().add(at)),
+                        Sink::Both(floats, bytes) => {
+                            let v = column.real(sum, residual);
+                            _mm512_mask_storeu_ps(floats.as_mut_ptr().add(at), column.mask, v);
+                            column.put_bytes(v, bytes.as_mut_ptr().add(at));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn finish_avx512(sums: &[i32], target: Target, finish: &Finish<'_>, sink: &mut Sink<'_>) {
+        // SAFETY: this kernel is chosen where the processor has the features; `super::finish` checked every reach.
+        unsafe { avx512(sums, target, finish, sink) }
+    }
+
+    pub(super) fn finish_avx2(sums: &[i32], target: Target, finish: &Finish<'_>, sink: &mut Sink<'_>) {
+        #[target_feature(enable = "avx2")]
+        fn inner(sums: &[i32], target: Target, finish: &Finish<'_>, sink: &mut Sink<'_>) {
+            each_place(sums, target, finish, sink);
+        }
+        // SAFETY: this kernel is chosen where the processor has this feature.
+        unsafe { inner(sums, target, finish, sink) }
+    }
+}
+
+/// 1.5·2²³: adding it rounds a small number to a whole one, which then stands in the low bits.
+pub(super) const MAGIC: f32 = 12_582_912.0;
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "compiled anew for each kind of vector")]
+fn each_place(sums: &[i32], target: Target, finish: &Finish<'_>, sink: &mut Sink<'_>) {
+    for lane in (0..target.channels).step_by(LANES) {
+        let count = LANES.min(target.channels - lane);
+        let first = target.channel + lane;
+        let column = Column { lane, first, count, target };
+        let offset = lanes(&finish.offset[first..first + count]);
+        match sink {
+            Sink::Sums(out) => column.sums(sums, offset, out),
+            Sink::Floats(out) => column.real(sums, offset, finish, |at, row| put(out, at, count, &row)),
+            Sink::Bytes(out) => {
+                column.real(sums, offset, finish, |at, row| put(out, at, count, &round(&row, finish.rounding)));
+            }
+            Sink::Both(floats, bytes) => column.real(sums, offset, finish, |at, row| {
+                put(floats, at, count, &row);
+                put(bytes, at, count, &round(&row, finish.rounding));
+            }),
+        }
+    }
+}
+
+/// Up to 16 values as 16.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "compiled anew for each kind of vector")]
+fn lanes<T: Copy + Default>(values: &[T]) -> [T; LANES] {
+    if let Ok(whole) = values.try_into() {
+        return whole;
+    }
+    let mut out = [T::default(); LANES];
+    out[..values.len()].copy_from_slice(values);
+    out
+}
+
+/// The first `count` of a vector to `out[at..]`.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "compiled anew for each kind of vector")]
+fn put<T: Copy>(out: &mut [T], at: usize, count: usize, row: &[T; LANES]) {
+    // Of a length known beforehand where it can be: one store.
+    if count == LANES {
+        out[at..at + LANES].copy_from_slice(row);
+    } else {
+        out[at..at + count].copy_from_slice(&row[..count]);
+    }
+}
+
+/// One vector of output channels of a tile.
+struct Column {
+    lane: usize,
+    /// First output channel.
+    first: usize,
+    count: usize,
+    target: Target,
+}
+
+impl Column {
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "compiled anew for each kind of vector")]
+    fn sums(&self, sums: &[i32], offset: [i32; LANES], out: &mut [i32]) {
+        for place in 0..self.target.places {
+            let sums = lanes(&sums[place * self.target.width + self.lane..][..LANES]);
+            let row: [i32; LANES] = std::array::from_fn(|i| sums[i].wrapping_add(offset[i]));
+            put(out, (self.target.at + place) * self.target.of + self.first, self.count, &row);
+        }
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "compiled anew for each kind of vector")]
+    fn real(&self, sums: &[i32], offset: [i32; LANES], finish: &Finish<'_>, mut put: impl FnMut(usize, [f32; LANES])) {
+        let channels = self.first..self.first + self.count;
+        let (scale, bias) = (lanes(&finish.scale[channels.clone()]), lanes(&finish.bias[channels]));
+        let (low, high) = (finish.low, finish.high);
+        for place in 0..self.target.places {
+            let sums = lanes(&sums[place * self.target.width + self.lane..][..LANES]);
+            let at = (self.target.at + place) * self.target.of + self.first;
+            let mut row = [0.0_f32; LANES];
+            for i in 0..LANES {
+                row[i] = sums[i].wrapping_add(offset[i]) as f32 * scale[i] + bias[i];
+            }
+            if let Some(residual) = finish.residual {
+                let residual = lanes(&residual[at + self.target.before * self.target.of..][..self.count]);
+                for i in 0..LANES {
+                    row[i] += residual[i];
+                }
+            }
+            for v in &mut row {
+                let raised = if *v < low { low } else { *v };
+                *v = if raised > high { high } else { raised };
+            }
+            put(at, row);
+        }
+    }
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "compiled anew for each kind of vector")]
+fn round(row: &[f32; LANES], r: Rounding) -> [u8; LANES] {
+    // The limits are whole numbers: limiting first and rounding then is the same.
+    let (low, high) = ((r.range.0 - r.zero) as f32, (r.range.1 - r.zero) as f32);
+    let zero = r.zero.wrapping_sub(MAGIC.to_bits().cast_signed());
+    let mut out = [0; LANES];
+    for (out, v) in out.iter_mut().zip(row) {
+        let q = v * r.inverse;
+        let q = if q >= low { q } else { low };
+        let q = if q <= high { q } else { high };
+        *out = (q + MAGIC).to_bits().cast_signed().wrapping_add(zero) as u8;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::random::Random;
+
+    #[test]
+    fn every_sink_gets_what_the_words_say() {
+        let mut random = Random::new(8);
+        let (of, channel, channels, places) = (40, 16, 19, 3);
+        let sums: Vec<i32> = (0..places * 2 * LANES).map(|_| random.range(-3000.0, 3000.0) as i32).collect();
+        let offset: Vec<i32> = (0..of).map(|_| random.range(-50.0, 50.0) as i32).collect();
+        let [scale, bias] = [(0.01, 0.2), (-9.0, 9.0)].map(|(a, b)| (0..of).map(|_| random.range(a, b)).collect::<Vec<f32>>());
+        let residual: Vec<f32> = (0..10 * of).map(|_| random.normal()).collect();
+        let rounding = Rounding { inverse: 0.7, zero: 3, range: (-128, 127) };
+        let how =
+            Finish { residual: Some(&residual), low: -20.0, high: 90.0, rounding, ..Finish::scaled(&offset, &scale, &bias) };
+        let target = Target { channel, channels, width: 2 * LANES, of, places, at: 1, before: 4 };
+        for isa in Isa::all() {
+            let (mut whole, mut floats, mut bytes) = (vec![0; 6 * of], vec![0.0; 6 * of], vec![0; 6 * of]);
+            finish(isa, &sums, target, &how, &mut Sink::Sums(&mut whole));
+            finish(isa, &sums, target, &how, &mut Sink::Both(&mut floats, &mut bytes));
+            for p in 0..places {
+                for c in 0..channels {
+                    let (at, oc) = ((1 + p) * of + channel + c, channel + c);
+                    let sum = sums[p * 2 * LANES + c] + offset[oc];
+                    let real = (sum as f32 * scale[oc] + bias[oc] + residual[at + 4 * of]).clamp(-20.0, 90.0);
+                    let byte = ((real * 0.7).round_ties_even() as i32 + 3).clamp(-128, 127) as u8;
+                    assert_eq!((whole[at], floats[at].to_bits(), bytes[at]), (sum, real.to_bits(), byte), "{isa:?}");
+                }
+            }
+            assert!(whole[..of + channel].iter().all(|v| *v == 0) && bytes[of + channel + channels] == 0);
+        }
+    }
+}

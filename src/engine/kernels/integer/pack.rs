@@ -1,0 +1,122 @@
+//! Weights as the inner loops read them.
+
+use super::{Isa, LANES, QUAD};
+
+/// Signed 8-bit weights of a convolution or, with one tap, of a matrix product.
+#[derive(Debug, Clone)]
+pub struct Weights {
+    pub(super) isa: Isa,
+    pub(super) groups: usize,
+    pub(super) in_group: usize,
+    pub(super) out_group: usize,
+    pub(super) kernel: [usize; 3],
+    pub(super) form: Form,
+    pub(super) data: Vec<i8>,
+    sums: Vec<i32>,
+}
+
+/// How weights lie, and with it how the input is walked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// One input and one output channel per group: `[tap][channel rounded up to lanes]`.
+    Depthwise,
+    /// Pieces of input that lie in one run of memory: `[group][block][run][quad][lane][4]`, zero where
+    /// there is no channel.
+    Runs {
+        /// Per block of output channels.
+        runs: usize,
+        quads: usize,
+        /// A run covers a row of the kernel with all its channels, not one tap.
+        rows: bool,
+    },
+}
+
+impl Weights {
+    /// Packs `[out, in / groups, D, H, W]`. `dilated` says whether the taps of a kernel's row lie apart.
+    ///
+    /// # Panics
+    /// When the weights do not have this shape.
+    #[must_use]
+    pub fn pack(weights: &[i8], groups: usize, out_channels: usize, kernel: [usize; 3], dilated: bool) -> Self {
+        Self::pack_for(Isa::best(), weights, groups, out_channels, kernel, dilated)
+    }
+
+    /// [`Weights::pack`] for the kernels of `isa`.
+    pub(super) fn pack_for(
+        isa: Isa,
+        weights: &[i8],
+        groups: usize,
+        out_channels: usize,
+        kernel: [usize; 3],
+        dilated: bool,
+    ) -> Self {
+        let taps: usize = kernel.iter().product();
+        let (groups, out_group) = (groups.max(1), out_channels / groups.max(1));
+        let in_group = weights.len() / (out_channels * taps).max(1);
+        assert_eq!(weights.len(), out_group * groups * in_group * taps, "weights do not fit their shape");
+        let sums = weights.chunks((in_group * taps).max(1)).map(|w| w.iter().map(|v| i32::from(*v)).sum()).collect();
+        let (form, data) = if in_group == 1 && out_group == 1 && groups > 1 {
+            (Form::Depthwise, depthwise(weights, groups, taps))
+        } else {
+            let rows = groups == 1 && !dilated;
+            let (runs, length) = if rows { (taps / kernel[2], kernel[2] * in_group) } else { (taps, in_group) };
+            let form = Form::Runs { runs, quads: length.div_ceil(QUAD), rows };
+            (form, in_runs(weights, [groups, out_group, in_group, taps], runs, length))
+        };
+        Self { isa, groups, in_group, out_group, kernel, form, data, sums }
+    }
+
+    /// Packs the right matrix `[k, n]` of a product: a convolution with one tap.
+    #[must_use]
+    pub fn pack_matrix(matrix: &[i8], k: usize, n: usize) -> Self {
+        let turned: Vec<i8> = (0..n).flat_map(|j| (0..k).map(move |i| matrix[i * n + j])).collect();
+        Self::pack(&turned, 1, n, [1; 3], false)
+    }
+
+    /// Sum of each output channel's weights: what a zero point of the data is multiplied by.
+    #[must_use]
+    pub fn sums(&self) -> &[i32] {
+        &self.sums
+    }
+
+    /// Number of output channels.
+    #[must_use]
+    pub fn out_channels(&self) -> usize {
+        self.groups * self.out_group
+    }
+
+    /// Number of input channels.
+    #[must_use]
+    pub fn in_channels(&self) -> usize {
+        self.groups * self.in_group
+    }
+}
+
+fn depthwise(weights: &[i8], channels: usize, taps: usize) -> Vec<i8> {
+    let wide = channels.next_multiple_of(LANES);
+    let mut data = vec![0; taps * wide];
+    for (channel, own) in weights.chunks(taps).enumerate() {
+        for (tap, w) in own.iter().enumerate() {
+            data[tap * wide + channel] = *w;
+        }
+    }
+    data
+}
+
+fn in_runs(weights: &[i8], [groups, out_group, in_group, taps]: [usize; 4], runs: usize, length: usize) -> Vec<i8> {
+    let (blocks, quads) = (out_group.div_ceil(LANES), length.div_ceil(QUAD));
+    let mut data = vec![0; groups * blocks * runs * quads * LANES * QUAD];
+    let per_run = taps / runs.max(1);
+    for (channel, own) in weights.chunks((in_group * taps).max(1)).enumerate() {
+        let (group, within) = (channel / out_group, channel % out_group);
+        let block = group * blocks + within / LANES;
+        for input in 0..in_group {
+            for tap in 0..taps {
+                let (run, place) = (tap / per_run, tap % per_run * in_group + input);
+                let at = ((block * runs + run) * quads + place / QUAD) * LANES + within % LANES;
+                data[at * QUAD + place % QUAD] = own[input * taps + tap];
+            }
+        }
+    }
+    data
+}
