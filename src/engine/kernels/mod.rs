@@ -12,6 +12,7 @@ pub mod isa;
 pub mod layout;
 pub mod map;
 pub mod matmul;
+pub mod plain;
 pub mod pool;
 pub mod quantize;
 pub mod recurrent;

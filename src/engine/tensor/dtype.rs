@@ -95,10 +95,7 @@ impl DType {
     /// Whether this is a floating-point type of 4 or 8 bits.
     #[must_use]
     pub fn is_minifloat(self) -> bool {
-        matches!(
-            self,
-            Self::F8E4M3FN | Self::F8E4M3FNUZ | Self::F8E5M2 | Self::F8E5M2FNUZ | Self::F8E8M0 | Self::F4E2M1
-        )
+        matches!(self, Self::F8E4M3FN | Self::F8E4M3FNUZ | Self::F8E5M2 | Self::F8E5M2FNUZ | Self::F8E8M0 | Self::F4E2M1)
     }
 
     /// The number of this type that `x` rounds to (half to even, but for [`Self::F8E8M0`]), as f32 holds it. In

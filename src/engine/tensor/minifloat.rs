@@ -186,8 +186,7 @@ pub(super) fn encode(dtype: DType, x: f64, rounding: Rounding) -> Option<u8> {
 mod tests {
     use super::*;
 
-    const ALL: [DType; 6] =
-        [DType::F8E4M3FN, DType::F8E4M3FNUZ, DType::F8E5M2, DType::F8E5M2FNUZ, DType::F8E8M0, DType::F4E2M1];
+    const ALL: [DType; 6] = [DType::F8E4M3FN, DType::F8E4M3FNUZ, DType::F8E5M2, DType::F8E5M2FNUZ, DType::F8E8M0, DType::F4E2M1];
 
     fn round(dtype: DType, x: f64, overflow: Overflow) -> f32 {
         let rounding = Rounding { overflow, ..Rounding::default() };

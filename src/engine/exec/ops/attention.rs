@@ -1,6 +1,6 @@
 //! `Attention` (operator sets 23 to 25).
 
-use super::unary::narrow;
+use super::cast::narrow;
 use super::{Call, Operator};
 use crate::engine::exec::data::{Held, OpResult, fail, floats, held, ints, like, make, with};
 use crate::engine::exec::memory::room;

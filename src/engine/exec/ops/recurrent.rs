@@ -1,6 +1,6 @@
 //! Recurrent layers: `RNN`, `GRU`, `LSTM`.
 
-use super::unary::narrow;
+use super::cast::narrow;
 use super::{Call, Operator, install};
 use crate::engine::exec::data::{Held, OpResult, fail, floats, held, ints, like, make, with};
 use crate::engine::graph::{Attribute, Node};

@@ -108,6 +108,6 @@ pub(super) fn matmul_nbits(c: &Call<'_>) -> OpResult<Vec<Value>> {
         }
     }
     let shape: Vec<usize> = a.shape()[..a.shape().len() - 1].iter().copied().chain([blocks.n]).collect();
-    let values = out.into_iter().map(|v| crate::engine::exec::ops::unary::narrow(a.dtype, v)).collect();
+    let values = out.into_iter().map(|v| crate::engine::exec::ops::cast::narrow(a.dtype, v)).collect();
     Ok(vec![make::<f32>(a.dtype, values, &shape)?])
 }
