@@ -103,9 +103,8 @@ impl Format {
         let sign = if x.is_sign_negative() { self.sign } else { 0 };
         if x.is_nan() {
             return match self.beyond {
-                // Without a NaN, as other runtimes do: the largest number.
-                Beyond::Nothing => self.largest,
-                Beyond::NanAtNegativeZero => self.sign,
+                // A type without NaN makes −0 of it, as ONNX's test vectors have it.
+                Beyond::Nothing | Beyond::NanAtNegativeZero => self.sign,
                 Beyond::Nan | Beyond::InfinityAndNan => sign | (self.sign - 1),
             };
         }
@@ -239,6 +238,7 @@ mod tests {
             assert!(round(dtype, f64::NAN, Overflow::Saturate).is_nan());
         }
         assert_eq!(round(DType::F4E2M1, 100.0, Overflow::Special), 6.0);
+        assert_eq!(encode(DType::F4E2M1, f64::NAN, Rounding::default()), Some(8));
     }
 
     #[test]

@@ -88,10 +88,18 @@ fn bit_cast(c: &Call<'_>) -> OpResult<Vec<Value>> {
     Ok(vec![Value::from_stored(&Tensor::from_bytes(to, shape, stored.bytes().into_owned())?)?])
 }
 
-/// What is left of a real number in an integer type: cut off towards zero, then as [`wrap`]. What 64
-/// bits cannot hold is left open by ONNX; it becomes the end of the range.
+/// What is left of a real number in an integer type: cut off towards zero, then as [`wrap`]. ONNX leaves
+/// open what becomes of numbers beyond 32 bits, or 64 for the types that have more than 31 bits of value;
+/// here it is the lowest number of 32 or 64 bits, as x86-64 converts and other runtimes do.
 pub(super) fn whole(to: DType, v: f64) -> i64 {
-    if to == DType::U64 && v >= 0.0 { v as u64 as i64 } else { wrap(to, v as i64) }
+    const TOO_LARGE: f64 = 9_223_372_036_854_775_808.0;
+    if to == DType::U64 && v >= 0.0 {
+        return v as u64 as i64;
+    }
+    let whole = if (-TOO_LARGE..TOO_LARGE).contains(&v) { v as i64 } else { i64::MIN };
+    let is_wide = matches!(to, DType::I64 | DType::U64 | DType::U32);
+    let whole = if is_wide || i32::try_from(whole).is_ok() { whole } else { i64::from(i32::MIN) };
+    wrap(to, whole)
 }
 
 /// The nearest number that a narrow float type can hold.
@@ -151,6 +159,18 @@ mod tests {
         let back = cast_to(&floats(&[1.8e19, 3.9]), DType::U64).unwrap();
         assert_eq!(back.to_f32().unwrap(), [1.8e19, 3.0]);
         assert_eq!(cast_to(&large, DType::U8).unwrap().to_i64().unwrap(), [255, 5]);
+    }
+
+    #[test]
+    fn real_numbers_beyond_an_integer_type() {
+        // Oracle: ONNX Runtime 1.31 on x86-64.
+        let x = floats(&[3e9, f32::NAN, f32::INFINITY, -1e20, -1.5, 70000.0]);
+        let cast = |to| cast_to(&x, to).unwrap().to_i64().unwrap();
+        assert_eq!(cast(DType::I8), [0, 0, 0, 0, -1, 112]);
+        assert_eq!(cast(DType::U16), [0, 0, 0, 0, 65535, 4464]);
+        assert_eq!(cast(DType::I32)[..4], [i64::from(i32::MIN); 4]);
+        assert_eq!(cast(DType::I64), [3_000_000_000, i64::MIN, i64::MIN, i64::MIN, -1, 70000]);
+        assert_eq!(cast(DType::U32)[0], 3_000_000_000);
     }
 
     #[test]
