@@ -208,6 +208,9 @@ pub(super) fn ints(value: &Value) -> OpResult<Vec<i64>> {
 
 /// The elements of any value, at full precision but for the largest integers.
 pub(super) fn doubles(value: &Value) -> OpResult<Vec<f64>> {
+    if value.dtype == DType::U64 {
+        return with::<i64, _>(value, |s| s.iter().map(|v| *v as u64 as f64).collect());
+    }
     for_held!(value, T => with::<T, _>(value, |s| s.iter().map(|v| Number::to_f64(*v)).collect()))
 }
 

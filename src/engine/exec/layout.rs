@@ -9,9 +9,10 @@ use std::borrow::Cow;
 
 /// Runs `operator`, on channels-last views where that is the same and saves turning values around.
 pub(super) fn run(operator: Operator, call: &Call<'_>) -> OpResult<Vec<Value>> {
-    let Some(view) = View::of(call)? else { return operator(call) };
+    let Some(view) = View::of(call)? else { return call.compute(operator) };
     let inner = Call { node: &view.node, opset: call.opset, inputs: &view.inputs, pool: call.pool };
-    operator(&inner)?
+    inner
+        .compute(operator)?
         .iter()
         .map(|out| if out.shape().len() == view.rank { channels_second(out) } else { Ok(out.clone()) })
         .collect()

@@ -153,5 +153,5 @@ pub fn evaluate_node(
     let Some(operator) = ops::find(node) else {
         return Err(ExecError::Unsupported(vec![MissingOperator::at(node)]));
     };
-    operator(&ops::Call { node, opset, inputs, pool }).map_err(|e| ExecError::at(node, e))
+    ops::Call { node, opset, inputs, pool }.compute(operator).map_err(|e| ExecError::at(node, e))
 }

@@ -8,7 +8,7 @@ use super::places::Affine;
 use super::separable::is_separable;
 use super::{Arithmetic, ExecError, Request, evaluate_node, missing};
 use crate::engine::graph::{Dim, Fact, Model, Node, NodeId, Wire, layers, producers, reads, topological};
-use crate::engine::tensor::Value;
+use crate::engine::tensor::{DType, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a value lies while a plan runs.
@@ -251,7 +251,7 @@ fn pack(draft: Draft, constants: &Constants) -> Result<Draft, ExecError> {
     let constant = |i: usize| node.input(i).and_then(|w| constants.get(w));
     let Work::Node(operator) = draft.work else { return Ok(draft) };
     let work = match (node.domain.as_str(), node.op.as_str(), constant(1)) {
-        ("" | "ai.onnx", "Conv", Some(weight)) if fixed(2) => {
+        ("" | "ai.onnx", "Conv", Some(weight)) if fixed(2) && weight.dtype != DType::F64 => {
             let conv = PackedConv::new(node, weight, constant(2)).map_err(|e| ExecError::at(node, e))?;
             Some(Work::Conv(Box::new(conv)))
         }

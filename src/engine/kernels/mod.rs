@@ -13,6 +13,7 @@ pub mod layout;
 pub mod map;
 pub mod matmul;
 pub mod normalize;
+pub mod plain;
 pub mod pool;
 pub mod quantize;
 pub mod recurrent;

@@ -4,9 +4,15 @@
 /// `saturate(round(x / scale) + zero)` of one element. NaN becomes the lower end.
 #[inline]
 #[must_use]
-pub fn quantize(x: f32, scale: f32, zero: i64, (low, high): (i64, i64)) -> i64 {
+pub fn quantize(x: f32, scale: f32, zero: i64, range: (i64, i64)) -> i64 {
     // In f64 the zero point is added exactly, whatever the size of x / scale.
-    let q = f64::from((x / scale).round_ties_even()) + zero as f64;
+    saturate(f64::from((x / scale).round_ties_even()) + zero as f64, range)
+}
+
+/// A whole number as the nearest one of a range. NaN becomes the lower end.
+#[inline]
+#[must_use]
+pub fn saturate(q: f64, (low, high): (i64, i64)) -> i64 {
     if q >= high as f64 {
         high
     } else if q >= low as f64 {

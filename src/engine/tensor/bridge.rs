@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// A tensor at work: a candle tensor on the CPU and the ONNX type it stands for.
 ///
 /// candle has no type for every ONNX type, so floats narrower than 32 bits compute as f32
-/// (`F64` as f64), all integers as i64, and booleans as u8. `dtype` remembers what they stand for.
+/// (`F64` as f64), all integers as i64 (`U64` as the same 64 bits), and booleans as u8. `dtype` remembers what they stand for.
 #[derive(Debug, Clone)]
 pub struct Value {
     pub dtype: DType,
@@ -57,19 +57,11 @@ impl Value {
     pub fn to_stored(&self) -> Result<Tensor, TensorError> {
         let shape = self.shape().to_vec();
         match self.dtype {
-            DType::F32 => Tensor::from_f32(shape, &self.to_f32()?),
             DType::F64 => {
                 let values = self.data.flatten_all()?.to_vec1::<f64>()?;
                 Tensor::from_bytes(DType::F64, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
             }
-            DType::F16 => {
-                let bytes = self.to_f32()?.iter().flat_map(|v| half::f16::from_f32(*v).to_le_bytes()).collect::<Vec<u8>>();
-                Tensor::from_bytes(DType::F16, shape, bytes)
-            }
-            DType::BF16 => {
-                let bytes = self.to_f32()?.iter().flat_map(|v| half::bf16::from_f32(*v).to_le_bytes()).collect::<Vec<u8>>();
-                Tensor::from_bytes(DType::BF16, shape, bytes)
-            }
+            dtype if dtype.is_float() => Tensor::from_floats(dtype, shape, &self.to_f32()?),
             dtype => Tensor::from_integers(dtype, shape, &self.to_i64()?),
         }
     }
@@ -82,6 +74,9 @@ impl Value {
     /// # Errors
     /// When candle refuses the conversion.
     pub fn to_f32(&self) -> Result<Vec<f32>, TensorError> {
+        if self.dtype == DType::U64 {
+            return Ok(self.to_i64()?.into_iter().map(|v| v as u64 as f32).collect());
+        }
         Ok(self.data.to_dtype(CandleType::F32)?.flatten_all()?.to_vec1()?)
     }
 

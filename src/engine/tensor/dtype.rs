@@ -1,6 +1,7 @@
 //! Element types, as ONNX names them.
 
 use super::TensorError;
+use super::minifloat::{self, Overflow, PowerRounding, Rounding};
 use std::fmt;
 
 /// An element type. The order and the codes of [`DType::onnx_code`] are those of
@@ -24,11 +25,18 @@ pub enum DType {
     U4,
     I2,
     U2,
+    F8E4M3FN,
+    F8E4M3FNUZ,
+    F8E5M2,
+    F8E5M2FNUZ,
+    /// Powers of two alone: a scale.
+    F8E8M0,
+    F4E2M1,
     /// A type of the format that we carry but do not compute with, by its ONNX code.
     Other(i32),
 }
 
-const CODES: [(DType, i32, usize, &str); 17] = [
+const CODES: [(DType, i32, usize, &str); 23] = [
     (DType::F32, 1, 32, "float32"),
     (DType::U8, 2, 8, "uint8"),
     (DType::I8, 3, 8, "int8"),
@@ -42,6 +50,12 @@ const CODES: [(DType, i32, usize, &str); 17] = [
     (DType::U32, 12, 32, "uint32"),
     (DType::U64, 13, 64, "uint64"),
     (DType::BF16, 16, 16, "bfloat16"),
+    (DType::F8E4M3FN, 17, 8, "float8e4m3fn"),
+    (DType::F8E4M3FNUZ, 18, 8, "float8e4m3fnuz"),
+    (DType::F8E5M2, 19, 8, "float8e5m2"),
+    (DType::F8E5M2FNUZ, 20, 8, "float8e5m2fnuz"),
+    (DType::F4E2M1, 23, 4, "float4e2m1"),
+    (DType::F8E8M0, 24, 8, "float8e8m0"),
     (DType::U4, 21, 4, "uint4"),
     (DType::I4, 22, 4, "int4"),
     (DType::U2, 25, 2, "uint2"),
@@ -62,24 +76,75 @@ impl DType {
         }
     }
 
-    /// Bits that one element takes when packed (8 for the float8 family).
+    /// Bits that one element takes when packed.
     #[must_use]
     pub fn bits(self) -> usize {
         match self {
             Self::Other(14) => 64,  // complex64
             Self::Other(15) => 128, // complex128
-            Self::Other(23) => 4,   // float4e2m1
-            Self::Other(_) => 8,    // float8 family, strings
+            Self::Other(_) => 8,    // strings, and types that are not known
             known => CODES.iter().find(|row| row.0 == known).map_or(8, |row| row.2),
         }
     }
 
     #[must_use]
     pub fn is_float(self) -> bool {
-        matches!(self, Self::F32 | Self::F64 | Self::F16 | Self::BF16)
+        matches!(self, Self::F32 | Self::F64 | Self::F16 | Self::BF16) || self.is_minifloat()
     }
 
-    /// Smallest and largest value of an integer type; `None` for all others.
+    /// Whether this is a floating-point type of 4 or 8 bits.
+    #[must_use]
+    pub fn is_minifloat(self) -> bool {
+        matches!(self, Self::F8E4M3FN | Self::F8E4M3FNUZ | Self::F8E5M2 | Self::F8E5M2FNUZ | Self::F8E8M0 | Self::F4E2M1)
+    }
+
+    /// The number of this type that `x` rounds to (half to even, but for [`Self::F8E8M0`]), as f32 holds it. In
+    /// f64, f32 and all types that are no floats it is `x` as f32.
+    #[must_use]
+    pub fn rounded(self, x: f64, rounding: Rounding) -> f32 {
+        match self {
+            Self::F16 => half::f16::from_f64(x).to_f32(),
+            Self::BF16 => half::bf16::from_f64(x).to_f32(),
+            _ => minifloat::encode(self, x, rounding).and_then(|bits| minifloat::decode(self, bits)).unwrap_or(x as f32),
+        }
+    }
+
+    /// Rounds numbers held as f32 to this type, where it is a narrower float.
+    pub fn round_all(self, values: &mut [f32]) {
+        match self {
+            Self::F16 => values.iter_mut().for_each(|v| *v = half::f16::from_f32(*v).to_f32()),
+            Self::BF16 => values.iter_mut().for_each(|v| *v = half::bf16::from_f32(*v).to_f32()),
+            _ if self.is_minifloat() => {
+                values.iter_mut().for_each(|v| *v = self.rounded(f64::from(*v), Rounding::default()));
+            }
+            _ => {}
+        }
+    }
+
+    /// Numbers as packed bit patterns of a 4- or 8-bit float type.
+    pub(super) fn pack_minifloats(self, values: &[f32]) -> Result<Vec<u8>, TensorError> {
+        let rounding = Rounding { overflow: Overflow::Special, power: PowerRounding::Up };
+        let codes: Option<Vec<u8>> = values.iter().map(|v| minifloat::encode(self, f64::from(*v), rounding)).collect();
+        let Some(codes) = codes else {
+            return Err(TensorError::Type { dtype: self, wanted: "a float of 4 or 8 bits" });
+        };
+        if self.bits() == 8 {
+            return Ok(codes);
+        }
+        Ok(codes.chunks(2).map(|pair| pair[0] | pair.get(1).map_or(0, |high| high << 4)).collect())
+    }
+
+    /// The numbers that packed bit patterns of a 4- or 8-bit float type stand for.
+    pub(super) fn unpack_minifloats(self, bytes: &[u8], count: usize) -> Vec<f32> {
+        let table: Vec<f32> = (0..=u8::MAX).map(|code| minifloat::decode(self, code).unwrap_or(f32::NAN)).collect();
+        if self.bits() == 8 {
+            return bytes.iter().take(count).map(|b| table[usize::from(*b)]).collect();
+        }
+        bytes.iter().flat_map(|b| [b & 15, b >> 4]).take(count).map(|code| table[usize::from(code)]).collect()
+    }
+
+    /// Smallest and largest value of an integer type; `None` for all others. 64 bits without sign are
+    /// held as the same 64 bits with one, so their range is that of [`Self::I64`].
     #[must_use]
     pub fn integer_range(self) -> Option<(i64, i64)> {
         Some(match self {

@@ -3,9 +3,11 @@
 
 mod bridge;
 mod dtype;
+mod minifloat;
 
 pub use bridge::{Value, bool_value};
 pub use dtype::DType;
+pub use minifloat::{Overflow, PowerRounding, Rounding};
 
 use half::{bf16, f16};
 use std::borrow::Cow;
@@ -145,6 +147,21 @@ impl Tensor {
         Self::from_bytes(dtype, shape, dtype.pack_integers(values)?)
     }
 
+    /// Floats stored as `dtype`, two to a byte where it has 4 bits; what does not fit becomes infinite or NaN
+    /// where the type has such.
+    ///
+    /// # Errors
+    /// When `dtype` is no float of up to 32 bits or `values` does not fill `shape`.
+    pub fn from_floats(dtype: DType, shape: Vec<usize>, values: &[f32]) -> Result<Self, TensorError> {
+        let bytes = match dtype {
+            DType::F32 => return Self::from_f32(shape, values),
+            DType::F16 => values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
+            DType::BF16 => values.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect(),
+            _ => dtype.pack_minifloats(values)?,
+        };
+        Self::from_bytes(dtype, shape, bytes)
+    }
+
     #[must_use]
     pub fn scalar_f32(value: f32) -> Self {
         Self { dtype: DType::F32, shape: Vec::new(), storage: Storage::Owned(value.to_le_bytes().to_vec().into()) }
@@ -231,11 +248,13 @@ impl Tensor {
             DType::F64 => read(&bytes, |b| f64::from_le_bytes(b) as f32),
             DType::F16 => read(&bytes, |b| f16::from_le_bytes(b).to_f32()),
             DType::BF16 => read(&bytes, |b| bf16::from_le_bytes(b).to_f32()),
+            DType::U64 => read(&bytes, |b| u64::from_le_bytes(b) as f32),
+            d if d.is_minifloat() => d.unpack_minifloats(&bytes, self.len()),
             _ => self.to_i64()?.into_iter().map(|v| v as f32).collect(),
         })
     }
 
-    /// Every element as i64 (floats truncated).
+    /// Every element as i64 (floats truncated; of 64 bits without sign the same bits).
     ///
     /// # Errors
     /// For element types that are no numbers.
@@ -253,8 +272,8 @@ impl Tensor {
             DType::I4 | DType::U4 | DType::I2 | DType::U2 => self.dtype.unpack_integers(&bytes, self.len()),
             DType::F32 => read(&bytes, |b| f32::from_le_bytes(b) as i64),
             DType::F64 => read(&bytes, |b| f64::from_le_bytes(b) as i64),
-            DType::F16 | DType::BF16 => self.to_f32()?.into_iter().map(|v| v as i64).collect(),
-            DType::Other(_) => return Err(TensorError::Type { dtype: self.dtype, wanted: "a number" }),
+            d if d.is_float() => self.to_f32()?.into_iter().map(|v| v as i64).collect(),
+            _ => return Err(TensorError::Type { dtype: self.dtype, wanted: "a number" }),
         })
     }
 }
@@ -275,6 +294,24 @@ mod tests {
             assert_eq!(tensor.to_i64().unwrap(), values, "{dtype}");
             assert_eq!(tensor.size_bytes(), (values.len() * dtype.bits()).div_ceil(8));
         }
+    }
+
+    #[test]
+    fn narrow_floats_are_packed_and_unpacked() {
+        let values = [0.0, 0.5, -6.0];
+        let tensor = Tensor::from_floats(DType::F4E2M1, vec![3], &values).unwrap();
+        assert_eq!(&*tensor.bytes(), &[0x10, 0x0F]);
+        assert_eq!(tensor.to_f32().unwrap(), values);
+        let tensor = Tensor::from_floats(DType::F8E4M3FN, vec![2], &[1.0, f32::NAN]).unwrap();
+        assert_eq!(&*tensor.bytes(), &[0x38, 0x7F]);
+        assert!(tensor.to_f32().unwrap()[1].is_nan());
+    }
+
+    #[test]
+    fn large_numbers_without_sign_stay_large() {
+        let tensor = Tensor::from_integers(DType::U64, vec![1], &[-1]).unwrap();
+        assert_eq!(tensor.to_f32().unwrap(), [18_446_744_073_709_551_615.0]);
+        assert_eq!(tensor.to_i64().unwrap(), [-1]);
     }
 
     #[test]

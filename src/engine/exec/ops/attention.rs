@@ -1,8 +1,8 @@
 //! `Attention` (operator sets 23 to 25).
 
-use super::unary::narrow;
+use super::cast::narrow;
 use super::{Call, Operator};
-use crate::engine::exec::data::{Held, OpResult, fail, floats, held, ints, like, make, with, unsupported};
+use crate::engine::exec::data::{Held, OpResult, fail, floats, held, ints, like, make, unsupported, with};
 use crate::engine::exec::memory::room;
 use crate::engine::kernels::attention::{Head, Mask, Order, Stage, attend};
 use crate::engine::kernels::serial;

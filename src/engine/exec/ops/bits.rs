@@ -1,7 +1,7 @@
 //! Operators on the bits of integers.
 
+use super::cast::wrap;
 use super::elementwise::pairs_of_ints;
-use super::unary::wrap;
 use super::{Call, Operator};
 use crate::engine::exec::data::{Held, OpResult, fail, held, make, with};
 use crate::engine::tensor::{DType, Value};

@@ -1,6 +1,6 @@
 //! Convolutions, and the geometry of windows that pooling shares.
 
-use super::unary::cast_to;
+use super::cast::cast_to;
 use super::{Call, Operator, install};
 use crate::engine::exec::data::{
     OpError, OpResult, fail, floats, make, make_channels_last, unsupported, with, with_channels_last,
@@ -41,7 +41,7 @@ pub(in crate::engine::exec) struct PackedConv {
 }
 
 /// Number of groups of a convolution.
-fn groups_of(node: &Node) -> usize {
+pub(super) fn groups_of(node: &Node) -> usize {
     node.int("group").unwrap_or(1).max(1) as usize
 }
 
@@ -145,6 +145,9 @@ pub(in crate::engine::exec) fn run_beside(
 }
 
 fn conv(c: &Call<'_>) -> OpResult<Vec<Value>> {
+    if c.input(0)?.dtype == DType::F64 {
+        return super::plain::conv(c);
+    }
     let packed = PackedConv::new(c.node, c.input(1)?, c.optional(2))?;
     Ok(vec![packed.run(&Held::Value(c.input(0)?.clone()), None, c.pool)?.into_value()?])
 }
@@ -153,6 +156,9 @@ fn conv(c: &Call<'_>) -> OpResult<Vec<Value>> {
 /// kernel turned around.
 fn conv_transpose(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let (x, weight) = (c.input(0)?, c.input(1)?);
+    if x.dtype == DType::F64 {
+        return super::plain::conv_transpose(c);
+    }
     let groups = groups_of(c.node);
     let ([batch, channels, spatial @ ..], [in_channels, per_group, kernel @ ..]) = (x.shape(), weight.shape()) else {
         return fail("a batch and a channel axis are needed");
@@ -190,9 +196,16 @@ fn conv_transpose(c: &Call<'_>) -> OpResult<Vec<Value>> {
 }
 
 /// Puts zeros between neighbors of images whose channels lie last.
-fn spread_out(x: &[f32], batch: usize, channels: usize, from: &[usize], stride: &[usize], to: &[usize]) -> Vec<f32> {
+pub(super) fn spread_out<T: Copy + Default>(
+    x: &[T],
+    batch: usize,
+    channels: usize,
+    from: &[usize],
+    stride: &[usize],
+    to: &[usize],
+) -> Vec<T> {
     let (size, spread) = (from.iter().product::<usize>(), to.iter().product::<usize>());
-    let mut out = vec![0.0; batch * spread * channels];
+    let mut out = vec![T::default(); batch * spread * channels];
     for (i, values) in x.chunks(channels.max(1)).enumerate() {
         let (image, mut rest, mut place, mut step) = (i / size, i % size, 0, 1);
         for a in (0..from.len()).rev() {
@@ -206,7 +219,7 @@ fn spread_out(x: &[f32], batch: usize, channels: usize, from: &[usize], stride: 
 }
 
 /// `[groups·in, out, taps]` to `[groups·out, in, taps turned around]`.
-fn turn(w: &[f32], groups: usize, per_in: usize, per_out: usize, taps: usize) -> Vec<f32> {
+pub(super) fn turn<T: Copy>(w: &[T], groups: usize, per_in: usize, per_out: usize, taps: usize) -> Vec<T> {
     let mut out = Vec::with_capacity(w.len());
     for g in 0..groups {
         for o in 0..per_out {

@@ -3,7 +3,7 @@
 
 use super::{Call, Operator};
 use crate::engine::exec::data::OpError;
-use crate::engine::exec::data::{Number, OpResult, fail, for_held, make, with, with2, unsupported};
+use crate::engine::exec::data::{Number, OpResult, fail, for_held, make, unsupported, with, with2};
 use crate::engine::exec::memory::room;
 use crate::engine::graph::{Auto, WindowAxes, window_axes};
 use crate::engine::tensor::Value;

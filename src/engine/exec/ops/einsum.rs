@@ -1,7 +1,7 @@
 //! `Einsum`: Einstein's summation. Operands are joined from left to right, each pair by one matrix
 //! product per element of the axes that both share and the rest still needs.
 
-use super::unary::{narrow, wrap};
+use super::cast::{narrow, wrap};
 use super::{Call, Operator};
 use crate::engine::exec::data::{Held, OpResult, fail, held, make, strides_of, with, with2};
 use crate::engine::exec::memory::room;

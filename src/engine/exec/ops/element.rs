@@ -1,7 +1,7 @@
 //! What operators need of single elements, whatever holds them: an order, sums and products that stay
 //! within the type a value stands for.
 
-use super::unary::{narrow, wrap};
+use super::cast::{narrow, wrap};
 use crate::engine::exec::data::Number;
 use crate::engine::tensor::DType;
 use candle_core::WithDType;

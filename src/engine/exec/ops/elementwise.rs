@@ -1,7 +1,7 @@
 //! Functions of two elements or more, with broadcasting.
 
+use super::cast::{cast_to, narrow, wrap};
 use super::shape::{reshaped, spread};
-use super::unary::{cast_to, narrow, wrap};
 use super::{Call, Operator, install};
 use crate::engine::exec::data::{Held, OpResult, axis_of, fail, for_held, held, make, strides_of, with, with2};
 use crate::engine::exec::memory::room;

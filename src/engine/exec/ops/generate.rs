@@ -1,7 +1,7 @@
 //! Operators that make values from numbers: constants, ranges, windows of signals, mel filters.
 
+use super::cast::cast_to;
 use super::shape::{sizes, spread};
-use super::unary::cast_to;
 use super::{Call, Operator};
 use crate::engine::exec::data::{OpResult, doubles, fail, int_scalar, like, make};
 use crate::engine::exec::memory::room;

@@ -1,7 +1,7 @@
 //! Products with a constant matrix: packed once, finished in the same pass.
 
 use super::install;
-use crate::engine::exec::data::{Held as HeldAs, OpResult, fail, floats, held, make, with, unsupported};
+use crate::engine::exec::data::{Held as HeldAs, OpResult, fail, floats, held, make, unsupported, with};
 use crate::engine::exec::image::Held;
 use crate::engine::graph::Node;
 use crate::engine::kernels::convolve::{Finish, Panels, cover_rows};

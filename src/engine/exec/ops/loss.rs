@@ -22,7 +22,7 @@ fn reals(value: &Value) -> OpResult<Vec<f64>> {
 
 /// A value of a floating-point type, rounded to it.
 fn real(dtype: DType, values: Vec<f64>, shape: &[usize]) -> OpResult<Value> {
-    super::unary::cast_to(&make(DType::F64, values, shape)?, dtype)
+    super::cast::cast_to(&make(DType::F64, values, shape)?, dtype)
 }
 
 /// `log_probabilities` are those of `x`, `[samples, classes, places…]`.

@@ -1,6 +1,6 @@
 //! Further functions of real numbers: inverse and hyperbolic functions, Swish, determinants.
 
-use super::unary::narrow;
+use super::cast::narrow;
 use super::{Call, Operator};
 use crate::engine::exec::data::{Held, Number, OpResult, fail, for_held, held, make, with, with2};
 use crate::engine::kernels::map::map;

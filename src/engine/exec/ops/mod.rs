@@ -2,6 +2,7 @@
 
 mod attention;
 mod bits;
+mod cast;
 mod columns;
 mod convolution;
 mod deform;
@@ -20,6 +21,7 @@ mod matmul;
 mod normalize;
 mod optional;
 mod pad;
+mod plain;
 mod pooling;
 mod quantize;
 mod recurrent;
@@ -36,12 +38,12 @@ mod sort;
 mod tests;
 mod unary;
 
+pub(in crate::engine::exec) use cast::cast_to;
 pub(in crate::engine::exec) use convolution::{PackedConv, run_beside, spatial3};
 pub(in crate::engine::exec) use linear::PackedProduct;
 pub(in crate::engine::exec) use pooling::pool_window;
 pub(in crate::engine::exec) use quantize::FakeQuantize;
 pub(in crate::engine::exec) use recurrent::Recurrent;
-pub(in crate::engine::exec) use unary::cast_to;
 
 use super::data::{OpResult, fail, ints};
 use crate::engine::graph::Node;
@@ -70,6 +72,11 @@ pub(in crate::engine::exec) fn install<R: Send>(pool: Option<&ThreadPool>, work:
 }
 
 impl Call<'_> {
+    /// What `operator` gives, half floats rounded to their type.
+    pub fn compute(&self, operator: Operator) -> OpResult<Vec<Value>> {
+        operator(self)?.into_iter().map(cast::to_own_type).collect()
+    }
+
     fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         install(self.pool, work)
     }
@@ -112,6 +119,7 @@ pub(in crate::engine::exec) fn find(node: &Node) -> Option<Operator> {
     }
     [
         unary::find,
+        cast::find,
         elementwise::find,
         convolution::find,
         pooling::find,

@@ -2,7 +2,9 @@
 
 use super::{Call, Operator};
 use crate::engine::exec::data::{
-    OpResult, axis_of, fail, int_scalar, is_channels_last, make, make_channels_last, scalar, with, with_channels_last, unsupported};
+    OpResult, axis_of, fail, int_scalar, is_channels_last, make, make_channels_last, scalar, unsupported, with,
+    with_channels_last,
+};
 use crate::engine::kernels::isa::wide;
 use crate::engine::kernels::normalize::{Center, Real, moments, normalize};
 use crate::engine::kernels::softmax::{Kind, softmax};

@@ -1,7 +1,7 @@
 //! Pooling operators.
 
+use super::cast::cast_to;
 use super::convolution::spatial3;
-use super::unary::cast_to;
 use super::{Call, Operator};
 use crate::engine::exec::data::{OpError, OpResult, fail, ints, make, make_channels_last, with, with_channels_last, with2};
 use crate::engine::exec::memory::room;

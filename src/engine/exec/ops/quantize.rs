@@ -1,15 +1,16 @@
 //! Quantization operators.
 
+use super::cast::{cast_to, narrow, overflow_of};
 use super::{Call, Operator, install};
 use crate::engine::exec::data::{
-    Number, OpResult, axis_of, fail, floats, for_held, int_scalar, ints, make, make_alike, scalar, unsupported, with,
+    Held as HeldAs, OpResult, axis_of, doubles, fail, held, int_scalar, make, make_alike, scalar, unsupported, with,
     with_any_order,
 };
 use crate::engine::exec::image::{Buffer, Held, Image};
 use crate::engine::graph::Node;
 use crate::engine::kernels::isa::wide;
-use crate::engine::kernels::quantize::{dequantize, fake_quantize, quantize};
-use crate::engine::tensor::{DType, Value};
+use crate::engine::kernels::quantize::{dequantize, fake_quantize, quantize, saturate};
+use crate::engine::tensor::{DType, Rounding, Value};
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
@@ -22,10 +23,11 @@ pub(super) fn find(op: &str) -> Option<Operator> {
     })
 }
 
-/// Which scale an element has: index of the scale = `(flat / inner % length) / block · stride + flat / (inner·length)…`.
+/// The scale and the zero point of every element.
 struct Scales {
-    scale: Vec<f32>,
-    zero: Vec<i64>,
+    scale: Vec<f64>,
+    /// Empty: all zero.
+    zero: Vec<f64>,
     layout: Layout,
 }
 
@@ -47,23 +49,24 @@ enum Layout {
 
 impl Scales {
     fn of(c: &Call<'_>, x: &Value, scale: &Value, zero: Option<&Value>) -> OpResult<Self> {
-        let scales = floats(scale)?;
-        let zero = zero.map(ints).transpose()?.unwrap_or_else(|| vec![0; scales.len()]);
-        if zero.len() != scales.len() {
+        let scales = doubles(scale)?;
+        let zero = zero.map(doubles).transpose()?.unwrap_or_default();
+        if !zero.is_empty() && zero.len() != scales.len() {
             return fail(format!("{} scales and {} zero points do not go together", scales.len(), zero.len()));
         }
         let shape = x.shape();
-        let axis = |default| axis_of(c.int("axis", default), shape.len());
+        let axis = || axis_of(c.int("axis", 1), shape.len());
+        let block = c.int("block_size", 0);
         let layout = if scales.len() == 1 && scale.shape().len() <= 1 {
             Layout::Tensor
-        } else if scale.shape().len() <= 1 && scale.shape().len() != shape.len() || c.int("block_size", 0) == 0 {
-            let axis = axis(1)?;
+        } else if block <= 0 || (scale.shape().len() <= 1 && shape.len() != 1) {
+            let axis = axis()?;
             if scales.len() != shape[axis] {
                 return fail(format!("{} scales do not fit axis {axis} of shape {shape:?}", scales.len()));
             }
             Layout::Axis { length: shape[axis], inner: shape[axis + 1..].iter().product() }
         } else {
-            let (axis, size) = (axis(1)?, c.int("block_size", 0).max(1) as usize);
+            let (axis, size) = (axis()?, usize::try_from(block).unwrap_or(usize::MAX));
             let blocks = shape[axis].div_ceil(size);
             let expected = shape.iter().enumerate().map(|(i, &d)| if i == axis { blocks } else { d });
             if !expected.eq(scale.shape().iter().copied()) {
@@ -77,7 +80,17 @@ impl Scales {
         Ok(Self { scale: scales, zero, layout })
     }
 
-    fn at(&self, flat: usize) -> (f32, i64) {
+    /// How many elements that follow one another have the same scale, at least.
+    fn run(&self) -> usize {
+        match self.layout {
+            Layout::Tensor => usize::MAX,
+            Layout::Axis { inner, .. } => inner.max(1),
+            Layout::Block { .. } => 1,
+        }
+    }
+
+    /// Scale and zero point of the element at a row-major place.
+    fn at(&self, flat: usize) -> (f64, f64) {
         let index = match self.layout {
             Layout::Tensor => 0,
             Layout::Axis { length, inner } => flat / inner % length,
@@ -85,43 +98,93 @@ impl Scales {
                 (flat / (inner * length) * blocks + flat / inner % length / size) * inner + flat % inner
             }
         };
-        (self.scale[index], self.zero[index])
+        (self.scale[index], self.zero.get(index).copied().unwrap_or(0.0))
+    }
+
+    /// `f` of every element, its scale and its zero point.
+    fn map<T: Copy, R>(&self, x: &[T], f: impl Fn(T, f64, f64) -> R) -> Vec<R> {
+        let mut out = Vec::with_capacity(x.len());
+        let run = self.run();
+        for (i, part) in x.chunks(run).enumerate() {
+            let (scale, zero) = self.at(i.saturating_mul(run));
+            out.extend(part.iter().map(|v| f(*v, scale, zero)));
+        }
+        out
+    }
+}
+
+/// The type that attribute `name` asks for; 0 asks for none.
+fn asked(c: &Call<'_>, name: &str) -> Option<DType> {
+    c.node.int(name).filter(|v| *v != 0).map(|v| i32::try_from(v).map_or(DType::Other(0), DType::from_onnx))
+}
+
+/// In which precision a number is divided by its scale: that of the scale, unless the node says otherwise.
+/// Scales that hold no fractions (powers of two, integers) say nothing about it.
+fn precision(c: &Call<'_>, scale: &Value) -> OpResult<DType> {
+    match asked(c, "precision") {
+        Some(asked @ (DType::F16 | DType::BF16 | DType::F32 | DType::F64)) => Ok(asked),
+        Some(other) => unsupported(format!("a division in {other} is not supported")),
+        None if matches!(scale.dtype, DType::F16 | DType::BF16 | DType::F64) => Ok(scale.dtype),
+        None => Ok(DType::F32),
+    }
+}
+
+/// `x / scale` in the type `precision`.
+fn quotient(precision: DType, x: f64, scale: f64) -> f64 {
+    match precision {
+        DType::F64 => x / scale,
+        DType::F32 => f64::from(x as f32 / scale as f32),
+        _ => f64::from(narrow(precision, narrow(precision, x as f32) / narrow(precision, scale as f32))),
     }
 }
 
 fn quantize_linear(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let (x, scale, zero) = (c.input(0)?, c.input(1)?, c.optional(2));
-    let asked = c.node.int("output_dtype").filter(|v| *v != 0).map(|v| DType::from_onnx(v as i32));
-    let dtype = zero.map(|z| z.dtype).or(asked).unwrap_or(DType::U8);
-    let Some(range) = dtype.integer_range() else {
+    let wanted = asked(c, "output_dtype");
+    if let (Some(asked), Some(zero)) = (wanted, zero)
+        && asked != zero.dtype
+    {
+        return fail(format!("a zero point of type {} does not go with results of type {asked}", zero.dtype));
+    }
+    let dtype = zero.map(|z| z.dtype).or(wanted).unwrap_or(DType::U8);
+    let scales = Scales::of(c, x, scale, zero)?;
+    let precision = precision(c, scale)?;
+    if dtype.is_minifloat() {
+        if dtype.bits() == 8 && scales.zero.iter().any(|z| *z != 0.0) {
+            return fail(format!("the zero point of {dtype} must be zero"));
+        }
+        let rounding = Rounding { overflow: overflow_of(c), ..Rounding::default() };
+        let round = |v: f64, scale, zero| dtype.rounded(quotient(precision, v, scale) + zero, rounding);
+        return Ok(vec![make(dtype, scales.map(&doubles(x)?, round), x.shape())?]);
+    }
+    let Some(range) = dtype.integer_range().filter(|_| dtype.bits() <= 16) else {
         return unsupported(format!("quantization to {dtype} is not supported"));
     };
-    let scales = Scales::of(c, x, scale, zero)?;
-    let values: Vec<i64> = for_held!(x, T => with::<T, _>(x, |s| {
-        s.iter()
-            .enumerate()
-            .map(|(i, v)| {
-                let (scale, zero) = scales.at(i);
-                quantize(v.to_f64() as f32, scale, zero, range)
-            })
-            .collect()
-    })?);
+    let values = if x.dtype == DType::F32 && precision == DType::F32 {
+        with::<f32, _>(x, |s| scales.map(s, |v, scale, zero| quantize(v, scale as f32, zero as i64, range)))?
+    } else {
+        let round = |v: f64, scale, zero| saturate(quotient(precision, v, scale).round_ties_even() + zero, range);
+        scales.map(&doubles(x)?, round)
+    };
     Ok(vec![make(dtype, values, x.shape())?])
 }
 
 fn dequantize_linear(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let (x, scale) = (c.input(0)?, c.input(1)?);
     let scales = Scales::of(c, x, scale, c.optional(2))?;
-    let dtype = c.node.int("output_dtype").filter(|v| *v != 0).map_or(scale.dtype, |v| DType::from_onnx(v as i32));
-    let values: Vec<f32> = with::<i64, _>(x, |s| {
-        s.iter()
-            .enumerate()
-            .map(|(i, q)| {
-                let (scale, zero) = scales.at(i);
-                super::unary::narrow(dtype, dequantize(*q, scale, zero))
-            })
-            .collect()
-    })?;
+    let dtype = asked(c, "output_dtype").unwrap_or(scale.dtype);
+    if !matches!(dtype, DType::F16 | DType::BF16 | DType::F32) {
+        return unsupported(format!("dequantization to {dtype} is not supported"));
+    }
+    let values: Vec<f32> = match held(x)? {
+        HeldAs::Int => {
+            with::<i64, _>(x, |s| scales.map(s, |q, scale, zero| narrow(dtype, dequantize(q, scale as f32, zero as i64))))?
+        }
+        HeldAs::F32 if x.dtype.is_minifloat() => {
+            with::<f32, _>(x, |s| scales.map(s, |q, scale, zero| narrow(dtype, (q - zero as f32) * scale as f32)))?
+        }
+        _ => return fail(format!("values of type {} are not quantized ones", x.dtype)),
+    };
     Ok(vec![make(dtype, values, x.shape())?])
 }
 
@@ -156,7 +219,8 @@ impl FakeQuantize {
             let zero_point = zero.map_or(Some(0), |z| int_scalar(z).ok())?;
             Some((scalar(scale_value).ok()?, zero_point, zero.map_or(DType::U8, |z| z.dtype)))
         };
-        if pair.0.int("output_dtype").is_some_and(|v| v != 0) || pair.1.int("output_dtype").is_some_and(|v| v != 0) {
+        let asked = |node: &Node, name: &str| node.int(name).is_some_and(|v| v != 0);
+        if asked(pair.0, "output_dtype") || asked(pair.1, "output_dtype") || asked(pair.0, "precision") {
             return None;
         }
         let (first, second) = (read(quantize)?, read(dequantize)?);
@@ -173,6 +237,8 @@ impl FakeQuantize {
                 Ok(Held::Image(Image::new(image.shape.clone(), out)))
             }
             Held::Value(x) => {
+                // The result has the type of the scale, whatever goes in.
+                let x = &cast_to(x, DType::F32)?;
                 let values = with_any_order(x, |s| {
                     let mut out = vec![0.0_f32; s.len()];
                     self.round(s, &mut out, pool);

@@ -1,8 +1,8 @@
 //! Recurrent layers: `RNN`, `GRU`, `LSTM`.
 
-use super::unary::narrow;
+use super::cast::narrow;
 use super::{Call, Operator, install};
-use crate::engine::exec::data::{Held, OpResult, fail, floats, held, ints, like, make, with, unsupported};
+use crate::engine::exec::data::{Held, OpResult, fail, floats, held, ints, like, make, unsupported, with};
 use crate::engine::graph::{Attribute, Node};
 use crate::engine::kernels::convolve::Panels;
 use crate::engine::kernels::recurrent::{Activation, Cell, Direction, Reset, State};

@@ -1,7 +1,7 @@
 //! `Resize` and `Upsample`: one axis after the other.
 
+use super::cast::cast_to;
 use super::index::{Places, take};
-use super::unary::cast_to;
 use super::{Call, Operator};
 use crate::engine::exec::data::{
     Held, OpResult, axis_of, channels_at_end, fail, floats, held, ints, is_channels_last, like, make, with,

@@ -1,9 +1,9 @@
 //! Places of tokens: `RotaryEmbedding` (Su et al., "RoFormer", 2021) and `TensorScatter`, which writes
 //! new keys and values into a cache.
 
-use super::unary::narrow;
+use super::cast::narrow;
 use super::{Call, Operator};
-use crate::engine::exec::data::{Held, OpResult, axis_of, fail, floats, for_held, held, ints, make, with, with2, unsupported};
+use crate::engine::exec::data::{Held, OpResult, axis_of, fail, floats, for_held, held, ints, make, unsupported, with, with2};
 use crate::engine::tensor::Value;
 
 pub(super) fn find(op: &str) -> Option<Operator> {

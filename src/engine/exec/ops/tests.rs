@@ -114,3 +114,63 @@ fn columns_sum_where_windows_overlap() {
     assert_eq!(image[0].shape(), [1, 1, 3]);
     assert_eq!(image[0].to_f32().unwrap(), [1.0, 12.0, 20.0]);
 }
+
+#[test]
+fn doubles_and_integers_multiply_as_matrices() {
+    let doubles = |values: &[f64], shape: &[usize]| {
+        let data = candle_core::Tensor::from_vec(values.to_vec(), shape, &candle_core::Device::Cpu).unwrap();
+        Value { dtype: DType::F64, data }
+    };
+    let (a, b) = (doubles(&[1e17, 1.0, -1e17, 0.5], &[2, 2]), doubles(&[1.0, 1.0], &[2]));
+    let product = run(&node("MatMul", &[]), 13, &[a.clone(), b]).unwrap();
+    assert_eq!(product[0].data.to_vec1::<f64>().unwrap(), [1e17 + 1.0, -1e17 + 0.5]);
+    let turned = node("Gemm", &[("transA", Attribute::Int(1)), ("alpha", Attribute::Float(0.5))]);
+    let product = run(&turned, 13, &[a, doubles(&[1.0, 2.0], &[2, 1]), doubles(&[0.25], &[1])]).unwrap();
+    assert_eq!(product[0].data.flatten_all().unwrap().to_vec1::<f64>().unwrap(), [-5e16 + 0.25, 1.25]);
+    let bytes = |values: &[i64], shape: &[usize]| Value { dtype: DType::U8, ..Value::from_i64(values.to_vec(), shape).unwrap() };
+    let product = run(&node("MatMul", &[]), 13, &[bytes(&[200, 100], &[1, 2]), bytes(&[1, 1], &[2, 1])]).unwrap();
+    assert_eq!(product[0].to_i64().unwrap(), [44]);
+    assert!(run(&node("MatMul", &[]), 13, &[bytes(&[1], &[1]), floats(&[1.0], &[1])]).unwrap_err().contains("one type"));
+}
+
+#[test]
+fn quantization_to_narrow_floats() {
+    let scale = floats(&[2.0], &[]);
+    let to = |dtype: DType, saturate: i64| {
+        let attributes = [("output_dtype", Attribute::Int(dtype.onnx_code().into())), ("saturate", Attribute::Int(saturate))];
+        node("QuantizeLinear", &attributes)
+    };
+    let x = [floats(&[0.0, 2.2, -1000.0, 1e6], &[4]), scale.clone()];
+    let codes = run(&to(DType::F8E4M3FN, 1), 23, &x).unwrap();
+    assert_eq!((codes[0].dtype, codes[0].to_f32().unwrap()), (DType::F8E4M3FN, vec![0.0, 1.125, -448.0, 448.0]));
+    let back = run(&node("DequantizeLinear", &[]), 23, &[codes[0].clone(), scale]).unwrap();
+    assert_eq!(back[0].to_f32().unwrap(), [0.0, 2.25, -896.0, 896.0]);
+    assert!(run(&to(DType::F8E4M3FN, 0), 23, &x).unwrap()[0].to_f32().unwrap()[3].is_nan());
+    assert_eq!(run(&to(DType::F4E2M1, 0), 23, &x).unwrap()[0].to_f32().unwrap(), [0.0, 1.0, -6.0, 6.0]);
+    assert!(run(&to(DType::F32, 1), 23, &x).unwrap_err().contains("not supported"));
+}
+
+#[test]
+fn numbers_are_divided_in_the_type_of_their_scale() {
+    // 204.85 / 0.099975586 is 2049 in f32; half floats hold 204.875 instead, and no odd number there.
+    let x = floats(&[100.4], &[1]);
+    let half = Value { dtype: DType::F16, ..floats(&[0.099_975_586], &[]) };
+    let signed = ("output_dtype", Attribute::Int(DType::I16.onnx_code().into()));
+    let plain = node("QuantizeLinear", &[signed.clone()]);
+    assert_eq!(run(&plain, 23, &[x.clone(), floats(&[0.1], &[])]).unwrap()[0].to_i64().unwrap(), [1004]);
+    assert_eq!(run(&plain, 23, &[floats(&[204.85], &[1]), half.clone()]).unwrap()[0].to_i64().unwrap(), [2050]);
+    let wide = node("QuantizeLinear", &[signed, ("precision", Attribute::Int(1))]);
+    assert_eq!(run(&wide, 23, &[floats(&[204.85], &[1]), half]).unwrap()[0].to_i64().unwrap(), [2049]);
+    assert!(run(&plain, 23, &[x, floats(&[0.1, 0.2], &[2])]).is_err());
+}
+
+#[test]
+fn casts_between_bits_and_types() {
+    let to = |op: &str, dtype: DType| node(op, &[("to", Attribute::Int(dtype.onnx_code().into()))]);
+    let bits = run(&to("BitCast", DType::I32), 26, &[floats(&[1.0], &[1])]).unwrap();
+    assert_eq!(bits[0].to_i64().unwrap(), [0x3F80_0000]);
+    assert!(run(&to("BitCast", DType::I64), 26, &[floats(&[1.0], &[1])]).unwrap_err().contains("32 bits"));
+    let power = run(&to("Cast", DType::F8E8M0), 24, &[floats(&[3.0, 0.25], &[2])]).unwrap();
+    assert_eq!(power[0].to_f32().unwrap(), [4.0, 0.25]);
+    assert!(run(&node("Cast", &[]), 24, &[floats(&[1.0], &[1])]).is_err());
+}

@@ -1,7 +1,8 @@
-//! Functions of one element: activations, roots, rounding, casts.
+//! Functions of one element: activations, roots, rounding.
 
+use super::cast::wrap;
 use super::{Call, Operator};
-use crate::engine::exec::data::{Held, OpResult, fail, held, held_as, like, make, scalar, unsupported, with};
+use crate::engine::exec::data::{Held, OpResult, doubles, fail, held, ints, make, with};
 use crate::engine::kernels::map::map;
 use crate::engine::kernels::transcendental;
 use crate::engine::kernels::transcendental::Function;
@@ -37,8 +38,9 @@ pub(super) fn find(op: &str) -> Option<Operator> {
         "Tan" => |c| float(c, f64::tan),
         "Atan" => |c| float(c, f64::atan),
         "Neg" => |c| number(c, |x| -x, |x| -x, i64::wrapping_neg),
-        "Abs" => |c| number(c, f32::abs, f64::abs, i64::wrapping_abs),
-        "Sign" => |c| number(c, sign32, sign64, i64::signum),
+        // The upper half of uint64 is held as negative numbers.
+        "Abs" => |c| if is_u64(c) { identity(c) } else { number(c, f32::abs, f64::abs, i64::wrapping_abs) },
+        "Sign" => |c| number(c, sign32, sign64, if is_u64(c) { |x| i64::from(x != 0) } else { i64::signum }),
         "Not" => not,
         "IsNaN" => |c| test(c, f64::is_nan),
         "IsInf" => |c| {
@@ -46,10 +48,13 @@ pub(super) fn find(op: &str) -> Option<Operator> {
             test(c, |x| (up && x == f64::INFINITY) || (down && x == f64::NEG_INFINITY))
         },
         "Identity" => identity,
-        "Cast" => cast,
-        "CastLike" => |c| Ok(vec![cast_to(c.input(0)?, c.input(1)?.dtype)?]),
+
         _ => return None,
     })
+}
+
+fn is_u64(c: &Call<'_>) -> bool {
+    c.optional(0).is_some_and(|x| x.dtype == DType::U64)
 }
 
 fn sign32(x: f32) -> f32 {
@@ -112,17 +117,35 @@ fn relu(c: &Call<'_>) -> OpResult<Vec<Value>> {
     number(c, |x| if x < 0.0 { 0.0 } else { x }, |x| if x < 0.0 { 0.0 } else { x }, |x| x.max(0))
 }
 
-/// The bounds of a `Clip` node: attributes before operator set 11, inputs since.
+/// The bounds of a `Clip` node: attributes before operator set 11, inputs since. Where the lower one is
+/// above the upper one, the upper one wins.
 fn clip(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let x = c.input(0)?;
     if held(x)? == Held::Int {
-        let low = c.optional(1).map(super::super::data::int_scalar).transpose()?.unwrap_or(i64::MIN);
-        let high = c.optional(2).map(super::super::data::int_scalar).transpose()?.unwrap_or(i64::MAX);
-        return Ok(vec![make(x.dtype, with::<i64, _>(x, |s| s.iter().map(|v| (*v).max(low).min(high)).collect())?, x.shape())?]);
+        // The upper half of uint64 is held as negative numbers: with the first bit turned, the order of
+        // both kinds is the same.
+        let turn = if x.dtype == DType::U64 { i64::MIN } else { 0 };
+        let bound = |i: usize| -> OpResult<Option<i64>> {
+            let Some(value) = c.optional(i) else { return Ok(None) };
+            match ints(value)?.first() {
+                Some(v) => Ok(Some(v ^ turn)),
+                None => fail(format!("bound {i} is empty; give a number")),
+            }
+        };
+        let (low, high) = (bound(1)?.unwrap_or(i64::MIN), bound(2)?.unwrap_or(i64::MAX));
+        let values = with::<i64, _>(x, |s| s.iter().map(|v| (*v ^ turn).max(low).min(high) ^ turn).collect())?;
+        return Ok(vec![make(x.dtype, values, x.shape())?]);
     }
-    let low = c.optional(1).map(scalar).transpose()?.or(c.node.float("min")).unwrap_or(f32::NEG_INFINITY);
-    let high = c.optional(2).map(scalar).transpose()?.or(c.node.float("max")).unwrap_or(f32::INFINITY);
-    let (low64, high64) = (f64::from(low), f64::from(high));
+    let bound = |i: usize, name: &str| -> OpResult<Option<f64>> {
+        let Some(value) = c.optional(i) else { return Ok(c.node.float(name).map(f64::from)) };
+        match doubles(value)?.first() {
+            Some(v) => Ok(Some(*v)),
+            None => fail(format!("bound {i} is empty; give a number")),
+        }
+    };
+    let low64 = bound(1, "min")?.unwrap_or(f64::NEG_INFINITY);
+    let high64 = bound(2, "max")?.unwrap_or(f64::INFINITY);
+    let (low, high) = (low64 as f32, high64 as f32);
     let clip32 = move |x: f32| {
         let x = if x < low { low } else { x };
         if x > high { high } else { x }
@@ -206,60 +229,6 @@ fn identity(c: &Call<'_>) -> OpResult<Vec<Value>> {
     Ok(vec![c.input(0)?.clone()])
 }
 
-fn cast(c: &Call<'_>) -> OpResult<Vec<Value>> {
-    let Some(code) = c.node.int("to") else { return fail("attribute \"to\" is missing") };
-    Ok(vec![cast_to(c.input(0)?, DType::from_onnx(code as i32))?])
-}
-
-pub(in crate::engine::exec) fn cast_to(x: &Value, to: DType) -> OpResult<Value> {
-    let shape = x.shape();
-    if x.dtype == to {
-        return Ok(x.clone());
-    }
-    match (held(x)?, held_as(to)?) {
-        (Held::F32, Held::F32) => make(to, with::<f32, _>(x, |s| s.iter().map(|v| narrow(to, *v)).collect())?, shape),
-        (_, Held::F32) => {
-            let data: Vec<f64> = as_f64(x)?;
-            make(to, data.iter().map(|v| narrow(to, *v as f32)).collect(), shape)
-        }
-        (_, Held::F64) => make(to, as_f64(x)?, shape),
-        (Held::Int, Held::Int) => make(to, with::<i64, _>(x, |s| s.iter().map(|v| wrap(to, *v)).collect())?, shape),
-        (Held::Bool, Held::Int) => make(to, with::<u8, _>(x, |s| s.iter().map(|v| i64::from(*v)).collect())?, shape),
-        (_, Held::Int) => make(to, as_f64(x)?.iter().map(|v| wrap(to, *v as i64)).collect(), shape),
-        (Held::Bool, Held::Bool) => Ok(like(x, x.data.clone())),
-        (_, Held::Bool) => make(to, as_f64(x)?.iter().map(|v| u8::from(*v != 0.0)).collect(), shape),
-    }
-}
-
-fn as_f64(x: &Value) -> OpResult<Vec<f64>> {
-    Ok(match held(x)? {
-        Held::F32 => with::<f32, _>(x, |s| s.iter().map(|v| f64::from(*v)).collect())?,
-        Held::F64 => with::<f64, _>(x, <[f64]>::to_vec)?,
-        Held::Int => with::<i64, _>(x, |s| s.iter().map(|v| *v as f64).collect())?,
-        Held::Bool => with::<u8, _>(x, |s| s.iter().map(|v| f64::from(*v)).collect())?,
-    })
-}
-
-/// The nearest number that a narrow float type can hold.
-pub(super) fn narrow(to: DType, v: f32) -> f32 {
-    match to {
-        DType::F16 => half::f16::from_f32(v).to_f32(),
-        DType::BF16 => half::bf16::from_f32(v).to_f32(),
-        _ => v,
-    }
-}
-
-/// What is left of an integer in a type of fewer bits: its low bits, as C casts do.
-pub(super) fn wrap(dtype: DType, v: i64) -> i64 {
-    let bits = dtype.bits();
-    let Some((low, high)) = dtype.integer_range().filter(|_| bits < 64) else { return v };
-    if (low..=high).contains(&v) {
-        return v;
-    }
-    let kept = v & ((1 << bits) - 1);
-    if kept > high { kept - (1 << bits) } else { kept }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,12 +246,5 @@ mod tests {
             assert!((erf(x) - y).abs() < 1e-12, "{x}: {}", erf(x));
             assert!((erf(-x) + y).abs() < 1e-12);
         }
-    }
-
-    #[test]
-    fn integers_wrap_as_c_casts() {
-        assert_eq!(wrap(DType::U8, 256 + 3), 3);
-        assert_eq!(wrap(DType::I8, 200), -56);
-        assert_eq!(wrap(DType::U8, -1), 255);
     }
 }

@@ -122,7 +122,8 @@ fn dtype(node: &Node, known: &Known, output: usize) -> Option<DType> {
         ("Shape" | "Size" | "ArgMax" | "ArgMin" | "NonZero" | "NonMaxSuppression", _)
         | ("MaxPool" | "TopK", 1)
         | ("Unique", 1..) => Some(DType::I64),
-        ("Cast", _) => named("to"),
+        ("Cast" | "BitCast", _) => named("to"),
+        ("CastLike", _) => of(1),
         ("EyeLike", _) => named("dtype").or_else(|| of(0)),
         ("HannWindow" | "HammingWindow" | "BlackmanWindow" | "MelWeightMatrix", _) => {
             named("output_datatype").or(Some(DType::F32))

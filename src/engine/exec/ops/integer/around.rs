@@ -1,7 +1,7 @@
 //! What lies between quantized layers: dequantized, computed in floats, quantized again.
 
 use super::Scale;
-use crate::engine::exec::data::{OpResult, fail, make, with, unsupported};
+use crate::engine::exec::data::{OpResult, fail, make, unsupported, with};
 use crate::engine::exec::ops::{Call, find};
 use crate::engine::graph::Node;
 use crate::engine::kernels::quantize::{dequantize, quantize};

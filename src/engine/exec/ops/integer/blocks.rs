@@ -1,6 +1,6 @@
 //! `MatMulNBits`: weights of few bits, with a scale for each block along the inner axis.
 
-use crate::engine::exec::data::{OpResult, fail, floats, ints, make, with, unsupported};
+use crate::engine::exec::data::{OpResult, fail, floats, ints, make, unsupported, with};
 use crate::engine::exec::ops::Call;
 use crate::engine::kernels::matmul::{Left, matmul};
 use crate::engine::tensor::{DType, Value};
@@ -108,6 +108,6 @@ pub(super) fn matmul_nbits(c: &Call<'_>) -> OpResult<Vec<Value>> {
         }
     }
     let shape: Vec<usize> = a.shape()[..a.shape().len() - 1].iter().copied().chain([blocks.n]).collect();
-    let values = out.into_iter().map(|v| crate::engine::exec::ops::unary::narrow(a.dtype, v)).collect();
+    let values = out.into_iter().map(|v| crate::engine::exec::ops::cast::narrow(a.dtype, v)).collect();
     Ok(vec![make::<f32>(a.dtype, values, &shape)?])
 }

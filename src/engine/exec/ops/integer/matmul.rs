@@ -1,7 +1,7 @@
 //! Products of 8-bit matrices.
 
 use super::{Order, Scale, scales, shift_of, signed, single, spread, unsigned, zeros};
-use crate::engine::exec::data::{OpResult, fail, floats, ints, make, scalar, with, unsupported};
+use crate::engine::exec::data::{OpResult, fail, floats, ints, make, scalar, unsupported, with};
 use crate::engine::exec::ops::Call;
 use crate::engine::exec::ops::elementwise::broadcast_shape;
 use crate::engine::exec::ops::matmul::places;
