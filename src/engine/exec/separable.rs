@@ -67,10 +67,9 @@ impl View<'_> {
             Work::Conv(_) | Work::Beside(_) => return draft.inputs.iter().all(|w| self.is_rows(w.as_ref())),
             Work::Quantize(_) | Work::Affine(_) => return self.is_rows(data),
             Work::Product(_) => return self.is_rows(data) && data.and_then(|w| self.rank(w)).is_some_and(|rank| rank >= 2),
-            Work::Integer(IntegerStep::QuantizeDynamic(_)) => return false,
+            // One scale for the whole batch; time comes first, or the batch after it: samples are not rows.
+            Work::Integer(IntegerStep::QuantizeDynamic(_)) | Work::Control(_) | Work::Recurrent(_) => return false,
             Work::Integer(_) => return draft.inputs.iter().all(|w| self.is_rows(w.as_ref())),
-            // Time comes first, or the batch after it: samples are not rows.
-            Work::Control(_) | Work::Recurrent(_) => return false,
             Work::Node(_) => {}
         }
         let rest_fixed = (1..node.inputs.len()).all(|i| self.is_fixed(node, i));

@@ -115,7 +115,9 @@ impl DType {
             Self::F16 => values.iter_mut().for_each(|v| *v = half::f16::from_f32(*v).to_f32()),
             Self::BF16 => values.iter_mut().for_each(|v| *v = half::bf16::from_f32(*v).to_f32()),
             _ if self.is_minifloat() => {
-                values.iter_mut().for_each(|v| *v = self.rounded(f64::from(*v), Rounding::default()));
+                for v in values.iter_mut() {
+                    *v = self.rounded(f64::from(*v), Rounding::default());
+                }
             }
             _ => {}
         }

@@ -243,9 +243,9 @@ mod tests {
 
     #[test]
     fn powers_of_two_round_as_asked() {
-        let bits = |x: f64, power, overflow| encode(DType::F8E8M0, x, Rounding { overflow, power }).unwrap();
         use Overflow::{Saturate, Special};
         use PowerRounding::{Down, Nearest, Up};
+        let bits = |x: f64, power, overflow| encode(DType::F8E8M0, x, Rounding { overflow, power }).unwrap();
         assert_eq!([bits(3.0, Up, Saturate), bits(3.0, Down, Saturate), bits(3.0, Nearest, Saturate)], [129, 128, 129]);
         assert_eq!([bits(2.9, Nearest, Saturate), bits(4.0, Up, Saturate)], [128, 129]);
         assert_eq!([bits(0.0, Up, Saturate), bits(0.0, Nearest, Special)], [0, E8M0_NAN]);

@@ -1,5 +1,7 @@
 //! Normalization, softmax and dropout.
 
+#![expect(clippy::useless_conversion, reason = "one text serves f32 and f64")]
+
 use super::{Call, Operator};
 use crate::engine::exec::data::{
     OpResult, axis_of, fail, int_scalar, is_channels_last, make, make_channels_last, scalar, unsupported, with,
@@ -89,7 +91,7 @@ fn rows(c: &Call<'_>, kind: Kind) -> OpResult<Vec<Value>> {
 
 fn softmax64(kind: Kind, x: &[f64], length: usize, inner: usize) -> Vec<f64> {
     let mut out = x.to_vec();
-    for i in (0..x.len()).filter(|i| i / inner % length == 0) {
+    for i in (0..x.len()).filter(|i| (i / inner).is_multiple_of(length)) {
         let column = || (0..length).map(|k| i + k * inner);
         let top = column().fold(f64::NEG_INFINITY, |top, at| top.max(x[at]));
         let sum: f64 = column().map(|at| (x[at] - top).exp()).sum();
@@ -126,7 +128,9 @@ fn per_channel<T: Number>(x: &Value, scale: &[T], shift: &[T]) -> OpResult<Value
         wide(|| {
             for (i, plane) in out.chunks_mut(inner.max(1)).enumerate() {
                 let (a, b) = (scale[i % channels], shift[i % channels]);
-                plane.iter_mut().for_each(|v| *v = *v * a + b);
+                for v in plane.iter_mut() {
+                    *v = *v * a + b;
+                }
             }
         });
         out

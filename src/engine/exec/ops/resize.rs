@@ -200,7 +200,7 @@ fn sources(transform: &str, axis: &Axis) -> OpResult<Vec<f64>> {
         "half_pixel_symmetric" => Some(from / 2.0 * (1.0 - to / width) + half_pixel(i)),
         "tf_crop_and_resize" => {
             let (start, end) = axis.region;
-            let part = if axis.to > 1 { start + i * (end - start) / (width - 1.0) } else { (start + end) / 2.0 };
+            let part = if axis.to > 1 { start + i * (end - start) / (width - 1.0) } else { f64::midpoint(start, end) };
             Some(part * (from - 1.0))
         }
         _ => None,
@@ -263,7 +263,9 @@ impl Filter {
         }
         let sum: f64 = taps.iter().map(|t| t.1).sum();
         if (inside_only || stretch < 1.0) && sum != 0.0 {
-            taps.iter_mut().for_each(|t| t.1 /= sum);
+            for t in &mut taps {
+                t.1 /= sum;
+            }
         }
         taps
     }

@@ -58,7 +58,7 @@ fn pieces(g: &Geometry) -> Vec<Piece> {
         let inside = |t: &usize| (0..g.input[2] as isize).contains(&(start + (t * g.dilation[2]) as isize));
         let mut all = (0..g.kernel[2]).filter(inside);
         let first = all.next();
-        first.map_or((0, 0), |f| (f, all.last().unwrap_or(f) + 1))
+        first.map_or((0, 0), |f| (f, all.next_back().unwrap_or(f) + 1))
     };
     let mut pieces: Vec<Piece> = Vec::new();
     for x in 0..width {
@@ -141,7 +141,7 @@ fn run_tile(tile: &Tile<'_>, count: usize, vectors: usize, out: Shared<'_>) {
     }
     let last = tile.out_at + (count - 1) * tile.out_step + channels;
     assert!(tile.channel + vectors * lanes <= kernels.padded && kernels.bias.len() >= kernels.padded, "channels are missing");
-    assert!(last <= out.len() && tile.finish.residual.is_none_or(|r| last <= r.len()), "results reach too far");
+    assert!(last <= out.reach() && tile.finish.residual.is_none_or(|r| last <= r.len()), "results reach too far");
     match kernels.isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => x86::run_avx512(tile, count, vectors, out),

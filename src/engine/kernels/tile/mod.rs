@@ -9,6 +9,7 @@
 
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "vector instructions and unchecked loads of the inner loop")]
+#[expect(clippy::needless_range_loop, reason = "loops over registers, which must unroll")]
 pub(super) mod avx2;
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "vector instructions and unchecked loads of the inner loop")]
@@ -63,7 +64,8 @@ impl<'a> Shared<'a> {
         Self { start: buffer.as_mut_ptr(), len: buffer.len(), borrow: std::marker::PhantomData }
     }
 
-    pub fn len(&self) -> usize {
+    /// Values in the buffer.
+    pub fn reach(&self) -> usize {
         self.len
     }
 
