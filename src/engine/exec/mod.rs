@@ -3,6 +3,7 @@
 //! likes. A plan may begin and end at any wires, so that one layer or a suffix can run alone.
 
 mod control;
+mod cuts;
 mod data;
 mod image;
 mod integer;
@@ -18,6 +19,7 @@ mod separable;
 #[cfg(test)]
 mod tests;
 
+pub use cuts::{Checkpoints, Suffix};
 pub use missing::{MissingOperator, missing_operators};
 pub use prepare::prepare;
 

@@ -7,7 +7,7 @@ use super::ops::{FakeQuantize, Operator, PackedConv, PackedProduct, Recurrent, f
 use super::places::Affine;
 use super::separable::is_separable;
 use super::{Arithmetic, ExecError, Request, evaluate_node, missing};
-use crate::engine::graph::{Dim, Fact, Model, Node, Wire, producers, reads, topological};
+use crate::engine::graph::{Dim, Fact, Model, Node, NodeId, Wire, layers, producers, reads, topological};
 use crate::engine::tensor::{DType, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,6 +57,8 @@ pub(super) struct Plan {
     pub taps: BTreeMap<Slot, Wire>,
     /// Where samples of a batch can run apart: bytes that the widest step touches for one of them.
     pub separable: Option<usize>,
+    /// Multiply-accumulates of the layers for one sample, as far as they are known.
+    pub macs: u64,
 }
 
 impl Plan {
@@ -102,7 +104,10 @@ pub(super) fn make_inside(model: &Model, request: &Request, outer: Constants) ->
     let drafts = fuse(drafts, model, &constants, &kept)?;
     let sample_bytes = sample_bytes(&drafts, model);
     let separable = request.taps.is_empty() && is_separable(&drafts, &feeds, &outputs, &constants, model);
-    Ok(lay_out(model, feeds, outputs, &request.taps, constants, drafts, separable.then_some(sample_bytes)))
+    let chosen: BTreeSet<NodeId> = drafts.iter().map(|d| d.node.id).collect();
+    let macs = layers(model).iter().filter(|l| chosen.contains(&l.node)).filter_map(|l| l.macs).sum();
+    let plan = lay_out(model, feeds, outputs, &request.taps, constants, drafts);
+    Ok(Plan { separable: separable.then_some(sample_bytes), macs, ..plan })
 }
 
 /// The nodes between what is fed and what is wanted, in running order.
@@ -416,15 +421,7 @@ fn join_flatten(
 }
 
 /// Gives out slots and notes when each is last read.
-fn lay_out(
-    model: &Model,
-    feeds: Vec<Wire>,
-    outputs: Vec<Wire>,
-    taps: &[Wire],
-    constants: Constants,
-    drafts: Vec<Draft>,
-    separable: Option<usize>,
-) -> Plan {
+fn lay_out(model: &Model, feeds: Vec<Wire>, outputs: Vec<Wire>, taps: &[Wire], constants: Constants, drafts: Vec<Draft>) -> Plan {
     let mut slots: BTreeMap<Wire, Slot> = BTreeMap::new();
     let mut slot = |wire: &Wire| {
         let next = slots.len();
@@ -459,5 +456,5 @@ fn lay_out(
         }
     }
     let constants = constants.into_iter().filter_map(|(w, v)| slots.get(&w).map(|s| (*s, v))).collect();
-    Plan { opset: model.opset(), slots: slots.len(), feeds, constants, steps, outputs, taps, separable }
+    Plan { opset: model.opset(), slots: slots.len(), feeds, constants, steps, outputs, taps, separable: None, macs: 0 }
 }

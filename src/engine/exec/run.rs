@@ -31,6 +31,7 @@ impl Executor {
         check_names(&plan.feeds, &values)?;
         let outputs = match plan.parts(&values, ctx.pool().current_num_threads()) {
             Some(parts) => plan.follow_parts(&values, &parts, ctx)?,
+            None if plan.is_small(&values, ctx) => plan.follow(values, None, ctx, tap)?,
             // Within the pool from the first step to the last: going in and out costs more than a small step.
             None if plan.taps.is_empty() => ctx.pool().install(|| plan.follow(values, Some(ctx.pool()), ctx, &mut |_, _| {}))?,
             None => plan.follow(values, Some(ctx.pool()), ctx, tap)?,
@@ -44,7 +45,16 @@ const TOGETHER_BYTES: usize = 768 << 10;
 /// More than this many samples together gain nothing.
 const TOGETHER: usize = 16;
 
+/// Multiply-accumulates that one thread does in the time that it takes to wake a second one.
+const SMALL_MACS: u64 = 4 << 20;
+
 impl Plan {
+    /// Whether the calling thread alone is quicker than handing the work to the pool.
+    fn is_small(&self, values: &[Value], ctx: &Ctx) -> bool {
+        let batch = values.first().and_then(|v| v.shape().first().copied()).unwrap_or(1) as u64;
+        ctx.pool().current_num_threads() == 1 || (self.macs > 0 && self.macs.saturating_mul(batch) < SMALL_MACS)
+    }
+
     /// How to cut the batch (start, length), if it is worth it.
     fn parts(&self, values: &[Value], threads: usize) -> Option<Vec<(usize, usize)>> {
         let batch = values.first()?.shape().first().copied()?;

@@ -1,4 +1,4 @@
-use super::{ExecError, Executor, Request, prepare};
+use super::{Checkpoints, ExecError, Executor, Request, prepare};
 use crate::engine::context::Ctx;
 use crate::engine::graph::passes::fold_batch_norm;
 use crate::engine::graph::{Attribute, Dim, Fact, Model, Node, NodeId, Port, Wire};
@@ -204,4 +204,51 @@ fn samples_that_mix_are_not_run_apart() {
     let model = Build::new(&[3]).with("Softmax", &["x"], "y", [("axis", Attribute::Int(0))]).output("y");
     let feeds = [("x", normal(&[16, 3]))];
     assert_eq!(run(&model, &Request::default(), &feeds, 2).unwrap(), unfused(&model, &feeds));
+}
+
+/// Two branches side by side, a sum across them, pooling, a flattened image into a product.
+fn branching() -> Model {
+    let mut build = Build::new(&[3, 8, 8]);
+    let pads = || [("pads", Attribute::Ints(vec![1; 4]))];
+    build.constant("w0", &[20, 3, 3, 3]).constant("w1", &[12, 20, 1, 1]).constant("w2", &[8, 20, 3, 3]);
+    build.constant("w3", &[20, 1, 3, 3]).constant("w4", &[80, 7]).constant("b4", &[7]);
+    build.with("Conv", &["x", "w0"], "a", pads()).node("Relu", &["a"], "b");
+    build.node("Conv", &["b", "w1"], "c").with("Conv", &["b", "w2"], "d", pads()).node("Relu", &["d"], "e");
+    build.with("Concat", &["c", "e"], "f", [("axis", Attribute::Int(1))]).node("Add", &["f", "b"], "g");
+    build.with("Conv", &["g", "w3"], "h", pads().into_iter().chain([("group", Attribute::Int(20))]));
+    build.with("MaxPool", &["h"], "i", [("kernel_shape", Attribute::Ints(vec![4; 2])), ("strides", Attribute::Ints(vec![4; 2]))]);
+    build.node("Flatten", &["i"], "j").node("Gemm", &["j", "w4", "b4"], "k").node("Relu", &["k"], "l").output("l")
+}
+
+#[test]
+fn what_lies_behind_a_cut_gives_the_bits_of_the_whole() {
+    let model = branching();
+    let feeds: Vec<Vec<(Wire, Value)>> = [5, 3].iter().map(|n| vec![("x".into(), normal(&[*n, 3, 8, 8]))]).collect();
+    let ctx = Ctx::new(2).unwrap();
+    let floats = |v: &[(Wire, Value)]| v.iter().flat_map(|(_, v)| v.to_f32().unwrap()).map(f32::to_bits).collect::<Vec<u32>>();
+    let whole = |model: &Model, feeds: &Vec<(Wire, Value)>| {
+        floats(&Executor::new(model, &Request::default()).unwrap().run(feeds, &ctx, &mut |_, _| {}).unwrap())
+    };
+    let mut most_skipped = Vec::new();
+    for budget in [0, 40_000, 1 << 30] {
+        let (kept, outputs) = Checkpoints::record(&model, &feeds, budget, &ctx).unwrap();
+        assert!(kept.bytes() <= budget, "{} bytes are kept of {budget}", kept.bytes());
+        let mut skipped = 0;
+        for (i, feeds) in feeds.iter().enumerate() {
+            assert_eq!(floats(&outputs[i]), whole(&model, feeds), "the recording itself");
+            for layer in crate::engine::graph::layers(&model) {
+                let mut changed = model.clone();
+                let weight = model.constants[&layer.weight].to_f32().unwrap();
+                let rounded: Vec<f32> = weight.iter().map(|w| (w * 4.0).round() / 4.0).collect();
+                changed.constants.insert(layer.weight.clone(), Tensor::from_f32(layer.shape.clone(), &rounded).unwrap());
+                let suffix = kept.behind(&changed, layer.node, &Request::default()).unwrap();
+                let again = kept.run(&suffix, i, &ctx, &mut |_, _| {}).unwrap();
+                assert_eq!(floats(&again), whole(&changed, feeds), "{} with {budget} bytes", layer.name);
+                skipped = skipped.max(suffix.skipped);
+            }
+        }
+        most_skipped.push(skipped);
+    }
+    assert_eq!(most_skipped[0], 0);
+    assert!(most_skipped[1] > 0 && most_skipped[2] >= most_skipped[1], "{most_skipped:?}");
 }

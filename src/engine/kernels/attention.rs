@@ -28,6 +28,15 @@ pub struct Head<'a> {
     pub scale: f32,
     /// Scores are bent to stay within ± this; 0: they are not.
     pub softcap: f32,
+    pub order: Order,
+}
+
+/// What comes first. ONNX's operator set 23 was published with the mask first, which lets masked keys
+/// be seen a little; it was then turned around.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    CapFirst,
+    MaskFirst,
 }
 
 /// At which stage scores are shown.
@@ -79,14 +88,22 @@ pub fn attend(head: Head<'_>, mask: &impl Mask, out: &mut [f32], mut shown: Opti
                 *v *= head.scale;
             }
             show(Stage::Product, row);
-            if head.softcap > 0.0 {
-                for v in row.iter_mut() {
-                    *v = head.softcap * (*v / head.softcap).tanh();
+            let seen = match head.order {
+                Order::CapFirst => {
+                    cap(row, head.softcap);
+                    show(Stage::Capped, row);
+                    let seen = mask.apply(from + i, row);
+                    show(Stage::Masked, row);
+                    seen
                 }
-            }
-            show(Stage::Capped, row);
-            let seen = mask.apply(from + i, row);
-            show(Stage::Masked, row);
+                Order::MaskFirst => {
+                    let seen = mask.apply(from + i, row);
+                    show(Stage::Masked, row);
+                    cap(row, head.softcap);
+                    show(Stage::Capped, row);
+                    seen
+                }
+            };
             if seen {
                 super::softmax::softmax(row);
             } else {
@@ -96,6 +113,15 @@ pub fn attend(head: Head<'_>, mask: &impl Mask, out: &mut [f32], mut shown: Opti
         }
         let out = &mut out[from * value_size..][..count * value_size];
         matmul(Left { data: scores, row_stride: keys, column_stride: 1 }, head.value, (count, keys, value_size), out);
+    }
+}
+
+/// Bends scores to stay within ± `softcap`, unless that is 0.
+fn cap(row: &mut [f32], softcap: f32) {
+    if softcap > 0.0 {
+        for v in row.iter_mut() {
+            *v = softcap * (*v / softcap).tanh();
+        }
     }
 }
 
@@ -152,7 +178,8 @@ mod tests {
             let mut normal = |count: usize| -> Vec<f32> { (0..count).map(|_| random.normal()).collect() };
             let (query, key, value) = (normal(queries * size), normal(keys * size), normal(keys * value_size));
             let (query, key, value) = (query.as_slice(), key.as_slice(), value.as_slice());
-            let head = Head { query, key, value, queries, keys, size, value_size, scale: 0.3, softcap: 0.0 };
+            let head =
+                Head { query, key, value, queries, keys, size, value_size, scale: 0.3, softcap: 0.0, order: Order::CapFirst };
             let mut out = vec![f32::NAN; queries * value_size];
             let mut weights = vec![f32::NAN; queries * keys];
             attend(head, &Causal, &mut out, Some((Stage::Softmax, &mut weights)));

@@ -12,13 +12,17 @@ pub mod isa;
 pub mod layout;
 pub mod map;
 pub mod matmul;
+pub mod normalize;
 pub mod plain;
 pub mod pool;
 pub mod quantize;
 pub mod recurrent;
+pub mod resample;
 pub mod softmax;
 pub mod summary;
 pub mod tile;
+pub mod transcendental;
+mod widest;
 
 use std::cell::Cell;
 

@@ -29,17 +29,21 @@ pub fn forward(model: &Model, batch: usize, seconds: f64, arithmetic: Arithmetic
     let feeds = feeds(&model, batch, ctx.seed)?;
     let batch = feeds.first().and_then(|(_, v)| v.shape().first().copied()).unwrap_or(1);
     let executor = Executor::new(&model, &Request { arithmetic, ..Request::default() })?;
-    for _ in 0..3 {
-        executor.run(&feeds, ctx, &mut |_, _| {})?;
-    }
-    let (mut runs, started) = (0_usize, Instant::now());
-    while runs == 0 || started.elapsed().as_secs_f64() < seconds {
-        ctx.check()?;
-        executor.run(&feeds, ctx, &mut |_, _| {})?;
-        runs += 1;
-    }
+    // Runs follow each other on the pool's own threads, as those of an evaluation do.
+    let (runs, taken) = ctx.pool().install(|| -> Result<(usize, f64), ExecError> {
+        for _ in 0..3 {
+            executor.run(&feeds, ctx, &mut |_, _| {})?;
+        }
+        let (mut runs, started) = (0_usize, Instant::now());
+        while runs == 0 || started.elapsed().as_secs_f64() < seconds {
+            ctx.check()?;
+            executor.run(&feeds, ctx, &mut |_, _| {})?;
+            runs += 1;
+        }
+        Ok((runs, started.elapsed().as_secs_f64()))
+    })?;
     Ok(ForwardSpeed {
-        samples_per_second: (runs * batch) as f64 / started.elapsed().as_secs_f64(),
+        samples_per_second: (runs * batch) as f64 / taken,
         batch,
         threads: ctx.pool().current_num_threads(),
         peak_rss_bytes: peak_rss_bytes(),

@@ -23,17 +23,17 @@ pub(in crate::engine::exec) fn lower(
     if found.layers.is_empty() {
         return drafts;
     }
-    let mut steps = Steps { steps: place(drafts, found), constants, model, kept };
+    let mut steps = Steps { drafts: place(drafts, found), constants, model, kept };
     steps.drop_unread();
     // From the back: of two layers whose results are added, the later one takes the sum.
-    for index in (0..steps.steps.len()).rev() {
+    for index in (0..steps.drafts.len()).rev() {
         steps.join_following(index);
     }
-    for index in 0..steps.steps.len() {
+    for index in 0..steps.drafts.len() {
         steps.hand_on_bytes(index);
     }
     steps.drop_unread();
-    steps.steps.into_iter().flatten().map(named_by_wires).collect()
+    steps.drafts.into_iter().flatten().map(named_by_wires).collect()
 }
 
 /// A step's node says what the step reads and makes, so that later fusions see no weight where none is read.
@@ -253,7 +253,7 @@ fn place(drafts: Vec<Draft>, mut found: Found) -> Vec<Option<Draft>> {
 
 /// The steps of a plan while they are joined; those that are gone leave their place empty.
 struct Steps<'a> {
-    steps: Vec<Option<Draft>>,
+    drafts: Vec<Option<Draft>>,
     constants: &'a Constants,
     model: &'a Model,
     kept: &'a BTreeSet<Wire>,
@@ -263,7 +263,7 @@ impl Steps<'_> {
     /// Steps that read a wire, each named once.
     fn readers(&self, wire: &Wire) -> Vec<usize> {
         let reads = |d: &Draft| d.inputs.iter().flatten().any(|w| w == wire);
-        (0..self.steps.len()).filter(|i| self.steps[*i].as_ref().is_some_and(reads)).collect()
+        (0..self.drafts.len()).filter(|i| self.drafts[*i].as_ref().is_some_and(reads)).collect()
     }
 
     /// The step that alone reads a wire that nobody looks at.
@@ -275,23 +275,23 @@ impl Steps<'_> {
     }
 
     fn layer(&mut self, index: usize) -> Option<&mut Layer> {
-        match &mut self.steps[index].as_mut()?.work {
+        match &mut self.drafts[index].as_mut()?.work {
             Work::Integer(IntegerStep::Layer(layer)) => Some(layer),
             _ => None,
         }
     }
 
     fn output(&self, index: usize) -> Option<Wire> {
-        self.steps[index].as_ref()?.outputs.first()?.clone()
+        self.drafts[index].as_ref()?.outputs.first()?.clone()
     }
 
     /// Takes out steps whose results nobody reads.
     fn drop_unread(&mut self) {
-        for index in (0..self.steps.len()).rev() {
-            let Some(draft) = &self.steps[index] else { continue };
+        for index in (0..self.drafts.len()).rev() {
+            let Some(draft) = &self.drafts[index] else { continue };
             let read = |w: &Wire| self.kept.contains(w) || !self.readers(w).is_empty();
             if !draft.outputs.iter().flatten().any(read) {
-                self.steps[index] = None;
+                self.drafts[index] = None;
             }
         }
     }
@@ -307,17 +307,17 @@ impl Steps<'_> {
                 return;
             }
             // The layer runs where what it swallowed ran: what is added must be there.
-            let Some(mut layer) = self.steps[at].take() else { return };
-            if let Some(swallowed) = self.steps[next].take() {
+            let Some(mut layer) = self.drafts[at].take() else { return };
+            if let Some(swallowed) = self.drafts[next].take() {
                 layer.outputs = swallowed.outputs;
             }
-            self.steps[next] = Some(layer);
+            self.drafts[next] = Some(layer);
             at = next;
         }
     }
 
     fn node(&self, index: usize, ops: &[&str]) -> Option<&Node> {
-        let draft = self.steps[index].as_ref().filter(|d| matches!(d.work, Work::Node(_)))?;
+        let draft = self.drafts[index].as_ref().filter(|d| matches!(d.work, Work::Node(_)))?;
         ops.iter().any(|op| Finder::is(&draft.node, op)).then_some(&draft.node)
     }
 
@@ -363,7 +363,7 @@ impl Steps<'_> {
         }
         let Some(layer) = self.layer(at).filter(|l| l.is_bare()) else { return false };
         layer.adds = true;
-        if let Some(draft) = &mut self.steps[at] {
+        if let Some(draft) = &mut self.drafts[at] {
             draft.inputs.push(Some(other));
         }
         true
@@ -371,7 +371,7 @@ impl Steps<'_> {
 
     /// The grid and order of a step that only rounds.
     fn rounds(&self, index: usize) -> Option<(Grid, Order)> {
-        match self.steps[index].as_ref()?.work {
+        match self.drafts[index].as_ref()?.work {
             Work::Integer(IntegerStep::Quantize(grid, order)) => Some((grid, order)),
             _ => None,
         }
@@ -388,14 +388,14 @@ impl Steps<'_> {
         let (grid, bytes) = match (round, pool) {
             (Some((step, grid)), _) => {
                 let Some(bytes) = self.output(step) else { return };
-                self.steps[step] = None;
+                self.drafts[step] = None;
                 (grid, bytes)
             }
             (None, Some((step, pool, grid))) if order == Order::ChannelsLast => {
                 let source = Source { wire: wire.clone(), grid: InputGrid::Fixed(grid), order };
                 let bytes = source.wires().remove(0);
-                let Some(rounding) = self.steps[step].take() else { return };
-                let Some(draft) = &mut self.steps[pool] else { return };
+                let Some(rounding) = self.drafts[step].take() else { return };
+                let Some(draft) = &mut self.drafts[pool] else { return };
                 draft.work = Work::Integer(IntegerStep::MaxPool);
                 (draft.inputs, draft.outputs) = (vec![Some(bytes.clone())], rounding.outputs);
                 (grid, bytes)
@@ -406,7 +406,7 @@ impl Steps<'_> {
         if let Some(layer) = self.layer(index) {
             layer.wanted = if floats { Wanted::Both(grid) } else { Wanted::Bytes(grid) };
         }
-        if let Some(draft) = &mut self.steps[index] {
+        if let Some(draft) = &mut self.drafts[index] {
             draft.outputs = floats.then_some(Some(wire)).into_iter().chain([Some(bytes)]).collect();
         }
     }

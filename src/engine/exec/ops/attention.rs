@@ -2,9 +2,9 @@
 
 use super::cast::narrow;
 use super::{Call, Operator};
-use crate::engine::exec::data::{Held, OpResult, fail, floats, held, ints, like, make, with};
+use crate::engine::exec::data::{Held, OpResult, fail, floats, held, ints, like, make, unsupported, with};
 use crate::engine::exec::memory::room;
-use crate::engine::kernels::attention::{Head, Mask, Stage, attend};
+use crate::engine::kernels::attention::{Head, Mask, Order, Stage, attend};
 use crate::engine::kernels::serial;
 use crate::engine::tensor::Value;
 use candle_core::Tensor;
@@ -46,12 +46,13 @@ fn attention(c: &Call<'_>) -> OpResult<Vec<Value>> {
     };
     let s = sizes(&q, &k, &v)?;
     let mask = SeenKeys::of(c, s, past)?;
-    let stage = match c.int("qk_matmul_output_mode", 0) {
-        0 => Stage::Product,
-        1 => Stage::Capped,
-        2 => Stage::Masked,
-        3 => Stage::Softmax,
-        other => return fail(format!("qk_matmul_output_mode {other} is none of 0, 1, 2, 3")),
+    let order = if c.opset < 24 { Order::MaskFirst } else { Order::CapFirst };
+    let stage = match (c.int("qk_matmul_output_mode", 0), order) {
+        (0, _) => Stage::Product,
+        (1, Order::CapFirst) | (2, Order::MaskFirst) => Stage::Capped,
+        (1, Order::MaskFirst) | (2, Order::CapFirst) => Stage::Masked,
+        (3, _) => Stage::Softmax,
+        (other, _) => return fail(format!("qk_matmul_output_mode {other} is none of 0, 1, 2, 3")),
     };
     let shows = c.node.output(3).is_some();
     let mut out = vec![0.0; room::<f32>(&[s.batch, s.query_heads, s.queries, s.value_size])?];
@@ -61,7 +62,7 @@ fn attention(c: &Call<'_>) -> OpResult<Vec<Value>> {
     with::<f32, _>(&q, |query| {
         with::<f32, _>(&k, |key| {
             with::<f32, _>(&v, |value| {
-                let all = Heads { s, query, key, value, scale, softcap, mask: &mask };
+                let all = Heads { s, query, key, value, scale, softcap, order, mask: &mask };
                 c.install(|| all.run(&mut out, shows.then_some((stage, shown.as_mut_slice()))));
             })
         })
@@ -81,7 +82,7 @@ fn attention(c: &Call<'_>) -> OpResult<Vec<Value>> {
 /// `[batch, heads, sequence, size]`, of which three axes hold the heads in the last one.
 fn heads(x: &Value, count: i64) -> OpResult<Value> {
     if held(x)? != Held::F32 {
-        return fail(format!("values of type {} are not supported here; cast them to float32", x.dtype));
+        return unsupported(format!("values of type {} are not supported here; cast them to float32", x.dtype));
     }
     match (x.shape(), usize::try_from(count)) {
         ([_, _, _, _], _) => Ok(like(x, x.data.contiguous()?)),
@@ -122,6 +123,7 @@ struct Heads<'a> {
     value: &'a [f32],
     scale: f32,
     softcap: f32,
+    order: Order,
     mask: &'a SeenKeys,
 }
 
@@ -143,6 +145,7 @@ impl Heads<'_> {
                 value_size: s.value_size,
                 scale: self.scale,
                 softcap: self.softcap,
+                order: self.order,
             };
             let (batch, first) = (index / s.heads, index % s.heads * group);
             attend(head, &HeadMask { all: self.mask, batch, first, queries: s.queries }, out, shown);
@@ -223,7 +226,7 @@ fn bias(mask: &Value, s: Sizes) -> OpResult<(Vec<f32>, [usize; 3], usize)> {
     let values = match held(mask)? {
         Held::Bool => with::<u8, _>(mask, |m| m.iter().map(|v| if *v != 0 { 0.0 } else { f32::NEG_INFINITY }).collect())?,
         Held::F32 => floats(mask)?,
-        _ => return fail(format!("a mask of type {} is not supported; booleans or float32 are", mask.dtype)),
+        _ => return unsupported(format!("a mask of type {} is not supported; booleans or float32 are", mask.dtype)),
     };
     Ok((values, strides, keys))
 }

@@ -3,7 +3,7 @@
 
 use super::{Call, Operator};
 use crate::engine::exec::data::OpError;
-use crate::engine::exec::data::{Number, OpResult, fail, for_held, make, with, with2};
+use crate::engine::exec::data::{Number, OpResult, fail, for_held, make, unsupported, with, with2};
 use crate::engine::exec::memory::room;
 use crate::engine::graph::{Auto, WindowAxes, window_axes};
 use crate::engine::tensor::Value;
@@ -28,7 +28,7 @@ struct Sizes {
 impl Sizes {
     fn of(c: &Call<'_>, x: &Value, weight: &Value, offset: &Value) -> OpResult<Self> {
         let (&[batch, channels, h, w], &[outputs, per_group, kh, kw]) = (x.shape(), weight.shape()) else {
-            return fail("deformable convolution over other than two spatial axes is not supported");
+            return unsupported("deformable convolution over other than two spatial axes is not supported");
         };
         let groups = c.int("group", 1).max(0) as usize;
         let offset_groups = c.int("offset_group", 1).max(0) as usize;

@@ -1,7 +1,7 @@
 //! Products with a constant matrix: packed once, finished in the same pass.
 
 use super::install;
-use crate::engine::exec::data::{Held as HeldAs, OpResult, fail, floats, held, make, with};
+use crate::engine::exec::data::{Held as HeldAs, OpResult, fail, floats, held, make, unsupported, with};
 use crate::engine::exec::image::Held;
 use crate::engine::graph::Node;
 use crate::engine::kernels::convolve::{Finish, Panels, cover_rows};
@@ -105,7 +105,7 @@ impl PackedProduct {
             (_, order) => {
                 let value = x.clone().into_value()?;
                 if held(&value)? != HeldAs::F32 {
-                    return fail(format!("values of type {dtype} are not supported here; cast them to float32"));
+                    return unsupported(format!("values of type {dtype} are not supported here; cast them to float32"));
                 }
                 with::<f32, _>(&value, |x| match order {
                     Some((channels, places)) => run(panels, &transpose(x, rows, channels, places)),

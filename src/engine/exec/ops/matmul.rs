@@ -73,7 +73,9 @@ fn gemm(c: &Call<'_>) -> OpResult<Vec<Value>> {
                 });
             })?;
             if gemm.alpha != 1.0 {
-                out.iter_mut().for_each(|v| *v *= gemm.alpha);
+                for v in &mut out {
+                    *v *= gemm.alpha;
+                }
             }
             add_bias::<f32>(c, &mut out, &shape, |v, b| v + gemm.beta * b)?;
             make(a.dtype, out, &shape)?
@@ -81,7 +83,9 @@ fn gemm(c: &Call<'_>) -> OpResult<Vec<Value>> {
         (Held::F64, Held::F64) => {
             let (alpha, beta) = (f64::from(gemm.alpha), f64::from(gemm.beta));
             let mut out = products::<f64>(c, a, b, &gemm.product())?;
-            out.iter_mut().for_each(|v| *v *= alpha);
+            for v in &mut out {
+                *v *= alpha;
+            }
             add_bias::<f64>(c, &mut out, &shape, |v, b| v + beta * b)?;
             make(a.dtype, out, &shape)?
         }

@@ -1,199 +1,305 @@
-//! Normalization and softmax.
+//! Normalization, softmax and dropout.
 
 use super::{Call, Operator};
-use crate::engine::exec::data::{Held, OpResult, axis_of, fail, floats, held, like, make, unsupported, with};
-use crate::engine::kernels::softmax::{log_softmax, softmax};
+use crate::engine::exec::data::{
+    OpResult, axis_of, fail, int_scalar, is_channels_last, make, make_channels_last, scalar, unsupported, with,
+    with_channels_last,
+};
+use crate::engine::kernels::isa::wide;
+use crate::engine::kernels::normalize::{Center, Real, moments, normalize};
+use crate::engine::kernels::softmax::{Kind, softmax};
 use crate::engine::tensor::{DType, Value};
+use candle_core::WithDType;
 
 pub(super) fn find(op: &str) -> Option<Operator> {
     Some(match op {
-        "Softmax" => |c| rows(c, softmax),
-        "LogSoftmax" => |c| rows(c, log_softmax),
+        "Softmax" => |c| rows(c, Kind::Softmax),
+        "LogSoftmax" => |c| rows(c, Kind::Log),
         "BatchNormalization" => batch,
-        "LayerNormalization" => layer,
-        "SimplifiedLayerNormalization" | "RMSNormalization" => root_mean_square,
-        "InstanceNormalization" => instance,
-        "GroupNormalization" => group,
+        "LayerNormalization" => |c| layer(c, Center::Mean),
+        "SimplifiedLayerNormalization" | "RMSNormalization" => |c| layer(c, Center::Zero),
+        "InstanceNormalization" => |c| {
+            let channels = c.input(0)?.shape().get(1).copied().unwrap_or(1);
+            grouped(c, channels)
+        },
+        "GroupNormalization" => |c| grouped(c, usize::try_from(c.int("num_groups", 1)).unwrap_or(0)),
         "LpNormalization" => lp,
         "LRN" => local_response,
+        "Dropout" => dropout,
         _ => return None,
     })
 }
 
-/// Before operator set 13 everything from `axis` on (default 1) is one row; since then a row is
-/// one axis (default the last).
-fn rows(c: &Call<'_>, f: fn(&mut [f32])) -> OpResult<Vec<Value>> {
-    let x = c.input(0)?;
-    let rank = x.shape().len();
-    if held(x)? != Held::F32 {
-        return unsupported(format!("values of type {} are not supported here; cast them to float32", x.dtype));
-    }
-    let axis = axis_of(c.int("axis", if c.opset < 13 { 1 } else { -1 }), rank)?;
-    if c.opset < 13 || axis + 1 >= rank {
-        let length: usize = x.shape()[axis.min(rank)..].iter().product();
-        let mut out = floats(x)?;
-        out.chunks_mut(length.max(1)).for_each(f);
-        return Ok(vec![make(x.dtype, out, x.shape())?]);
-    }
-    let swapped = like(x, x.data.transpose(axis, rank - 1)?.contiguous()?);
-    let mut out = floats(&swapped)?;
-    out.chunks_mut(x.shape()[axis].max(1)).for_each(f);
-    let done = make(x.dtype, out, swapped.shape())?;
-    Ok(vec![like(&done, done.data.transpose(axis, rank - 1)?.contiguous()?)])
+/// Dispatches on how real numbers are held: `$call` is expanded for `$t` = f32 and f64.
+macro_rules! for_real {
+    ($value:expr, $t:ident => $call:expr) => {
+        match $value.dtype {
+            DType::F64 => {
+                type $t = f64;
+                $call
+            }
+            d if d.is_float() => {
+                type $t = f32;
+                $call
+            }
+            other => return fail(format!("floating-point values are needed, not {other}")),
+        }
+    };
 }
 
-/// Per-channel `x·scale + shift` in place: channel is axis 1.
-fn per_channel(x: &Value, scale: &[f32], shift: &[f32]) -> OpResult<Value> {
+/// What tensors of real numbers hold.
+trait Number: Real + WithDType + Default {}
+impl Number for f32 {}
+impl Number for f64 {}
+
+fn reals(value: &Value) -> OpResult<Vec<f64>> {
+    for_real!(value, T => with::<T, _>(value, |s| s.iter().map(|v| f64::from(*v)).collect()))
+}
+
+/// `value` repeated to `shape`, as broadcasting does.
+fn spread(value: &Value, shape: &[usize]) -> OpResult<Vec<f64>> {
+    if value.shape() == shape {
+        return reals(value);
+    }
+    match value.data.broadcast_as(shape) {
+        Ok(data) => reals(&Value { dtype: value.dtype, data: data.contiguous()? }),
+        Err(_) => fail(format!("parameters of shape {:?} do not fit rows of shape {shape:?}", value.shape())),
+    }
+}
+
+/// Before operator set 13 everything from `axis` on (default 1) is one row; since then a row is
+/// one axis (default the last).
+fn rows(c: &Call<'_>, kind: Kind) -> OpResult<Vec<Value>> {
+    let x = c.input(0)?;
+    let axis = axis_of(c.int("axis", if c.opset < 13 { 1 } else { -1 }), x.shape().len())?;
+    let after: usize = x.shape().iter().skip(axis + 1).product();
+    let along = x.shape().get(axis).copied().unwrap_or(1);
+    let (length, inner) = if c.opset < 13 { (along * after, 1) } else { (along, after) };
+    if x.dtype == DType::F64 {
+        let values = with::<f64, _>(x, |s| softmax64(kind, s, length, inner))?;
+        return Ok(vec![make(x.dtype, values, x.shape())?]);
+    }
+    if !x.dtype.is_float() {
+        return fail(format!("floating-point values are needed, not {}", x.dtype));
+    }
+    let mut out = with::<f32, _>(x, <[f32]>::to_vec)?;
+    c.install(|| softmax(kind, &mut out, length, inner));
+    Ok(vec![make(x.dtype, out, x.shape())?])
+}
+
+fn softmax64(kind: Kind, x: &[f64], length: usize, inner: usize) -> Vec<f64> {
+    let mut out = x.to_vec();
+    for i in (0..x.len()).filter(|i| i / inner % length == 0) {
+        let column = || (0..length).map(|k| i + k * inner);
+        let top = column().fold(f64::NEG_INFINITY, |top, at| top.max(x[at]));
+        let sum: f64 = column().map(|at| (x[at] - top).exp()).sum();
+        for at in column() {
+            out[at] = if kind == Kind::Log { x[at] - top - sum.ln() } else { (x[at] - top).exp() / sum };
+        }
+    }
+    out
+}
+
+/// Per-channel `x·scale + shift`: channel is axis 1. The result lies as `x` does.
+fn per_channel<T: Number>(x: &Value, scale: &[T], shift: &[T]) -> OpResult<Value> {
     let channels = x.shape().get(1).copied().unwrap_or(1);
     if scale.len() != channels || shift.len() != channels {
-        return fail(format!("{} channels do not fit parameters of {}", channels, scale.len()));
+        return fail(format!("{} channels do not fit parameters of {} and {}", channels, scale.len(), shift.len()));
+    }
+    if is_channels_last(x) && channels > 0 {
+        let values = with_channels_last::<T, _>(x, |s| {
+            let mut out = s.to_vec();
+            wide(|| {
+                for place in out.chunks_exact_mut(channels) {
+                    for (v, (a, b)) in place.iter_mut().zip(scale.iter().zip(shift)) {
+                        *v = *v * *a + *b;
+                    }
+                }
+            });
+            out
+        })?;
+        return make_channels_last(x.dtype, values, x.shape());
     }
     let inner: usize = x.shape().iter().skip(2).product();
-    let values = with::<f32, _>(x, |s| {
-        let mut out = Vec::with_capacity(s.len());
-        for (i, plane) in s.chunks(inner.max(1)).enumerate() {
-            let (a, b) = (scale[i % channels], shift[i % channels]);
-            out.extend(plane.iter().map(|v| v * a + b));
-        }
+    let values = with::<T, _>(x, |s| {
+        let mut out = s.to_vec();
+        wide(|| {
+            for (i, plane) in out.chunks_mut(inner.max(1)).enumerate() {
+                let (a, b) = (scale[i % channels], shift[i % channels]);
+                plane.iter_mut().for_each(|v| *v = *v * a + b);
+            }
+        });
         out
     })?;
     make(x.dtype, values, x.shape())
 }
 
+/// In training the batch's own moments are used, and the running ones move towards them.
 fn batch(c: &Call<'_>) -> OpResult<Vec<Value>> {
+    let x = c.input(0)?;
+    let [gamma, beta, mean, variance] = [1, 2, 3, 4].map(|i| c.input(i).and_then(reals));
+    let (gamma, beta, mut mean, mut variance) = (gamma?, beta?, mean?, variance?);
+    let channels = x.shape().get(1).copied().unwrap_or(1);
+    if [&gamma, &beta, &mean, &variance].iter().any(|p| p.len() != channels) {
+        return fail(format!("each of the four parameters of a batch normalization needs {channels} numbers, one per channel"));
+    }
+    let mut running = Vec::new();
     if c.int("training_mode", 0) != 0 {
-        return unsupported("batch normalization in training mode is not supported; export the model for inference");
+        let momentum = f64::from(c.float("momentum", 0.9));
+        let inner: usize = x.shape().iter().skip(2).product();
+        let found: Vec<(f64, f64)> =
+            for_real!(x, T => with::<T, _>(x, |s| (0..channels).map(|k| channel_moments(s, channels, inner, k)).collect()))?;
+        for (i, (old, new)) in [(&mean, 0), (&variance, 1)].into_iter().enumerate() {
+            let moved = old.iter().zip(&found).map(|(o, f)| o * momentum + if new == 0 { f.0 } else { f.1 } * (1.0 - momentum));
+            let parameter = c.input(3 + i)?;
+            let moved: Vec<f64> = moved.collect();
+            running
+                .push(for_real!(parameter, T => make(parameter.dtype, moved.iter().map(|v| T::of(*v)).collect(), &[channels])?));
+        }
+        (mean, variance) = found.into_iter().unzip();
     }
-    let [gamma, beta, mean, variance] = [1, 2, 3, 4].map(|i| c.input(i).and_then(floats));
-    let (gamma, beta, mean, variance) = (gamma?, beta?, mean?, variance?);
     let epsilon = f64::from(c.float("epsilon", 1e-5));
-    let scale: Vec<f64> = gamma.iter().zip(&variance).map(|(g, v)| f64::from(*g) / (f64::from(*v) + epsilon).sqrt()).collect();
-    let shift: Vec<f32> =
-        beta.iter().zip(mean.iter().zip(&scale)).map(|(b, (m, s))| (f64::from(*b) - f64::from(*m) * s) as f32).collect();
-    let scale: Vec<f32> = scale.iter().map(|s| *s as f32).collect();
-    Ok(vec![per_channel(c.input(0)?, &scale, &shift)?])
+    let scale: Vec<f64> = gamma.iter().zip(&variance).map(|(g, v)| g / (v + epsilon).sqrt()).collect();
+    let shift: Vec<f64> = beta.iter().zip(mean.iter().zip(&scale)).map(|(b, (m, s))| b - m * s).collect();
+    let of = |v: &[f64]| v.iter().map(|v| *v as f32).collect::<Vec<f32>>();
+    let y = match x.dtype {
+        DType::F64 => per_channel::<f64>(x, &scale, &shift)?,
+        d if d.is_float() => per_channel::<f32>(x, &of(&scale), &of(&shift))?,
+        other => return fail(format!("floating-point values are needed, not {other}")),
+    };
+    Ok([y].into_iter().chain(running).collect())
 }
 
-/// Mean and reciprocal standard deviation of a row, summed in f64.
-fn moments(row: &[f32], epsilon: f64) -> (f64, f64) {
-    let n = row.len().max(1) as f64;
-    let mean = row.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
-    let variance = row.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / n;
-    (mean, 1.0 / (variance + epsilon).sqrt())
+/// Mean and variance of one channel over batch and places.
+fn channel_moments<T: Real>(x: &[T], channels: usize, inner: usize, channel: usize) -> (f64, f64) {
+    let planes = x.chunks(inner.max(1)).skip(channel).step_by(channels.max(1));
+    moments(&planes.flatten().copied().collect::<Vec<T>>(), Center::Mean)
 }
 
-fn layer(c: &Call<'_>) -> OpResult<Vec<Value>> {
+fn layer(c: &Call<'_>, center: Center) -> OpResult<Vec<Value>> {
     let x = c.input(0)?;
     let axis = axis_of(c.int("axis", -1), x.shape().len())?;
-    let length: usize = x.shape()[axis..].iter().product();
-    let scale = floats(c.input(1)?)?;
-    let bias = c.optional(2).map(floats).transpose()?.unwrap_or_else(|| vec![0.0; length]);
-    if scale.len() != length || bias.len() != length {
-        return fail(format!("rows of {length} do not fit a scale of {} and a bias of {}", scale.len(), bias.len()));
-    }
+    let row = &x.shape()[axis..];
+    let length: usize = row.iter().product();
+    let scale = spread(c.input(1)?, row)?;
+    let shift = c.optional(2).map(|b| spread(b, row)).transpose()?.unwrap_or_default();
     let epsilon = f64::from(c.float("epsilon", 1e-5));
-    let (mut means, mut factors) = (Vec::new(), Vec::new());
-    let mut out = floats(x)?;
-    for row in out.chunks_mut(length.max(1)) {
-        let (mean, factor) = moments(row, epsilon);
-        means.push(mean as f32);
-        factors.push(factor as f32);
-        for (v, (s, b)) in row.iter_mut().zip(scale.iter().zip(&bias)) {
-            *v = ((f64::from(*v) - mean) * factor) as f32 * s + b;
+    let (out, found) = for_real!(x, T => {
+        let mut out = with::<T, _>(x, <[T]>::to_vec)?;
+        let found = c.install(|| normalize(&mut out, length, center, epsilon, (&scale, &shift)));
+        (make(x.dtype, out, x.shape())?, found)
+    });
+    // The type in which means and deviations are given; computed they are in f64.
+    let stash = if c.int("stash_type", 1) == 11 { DType::F64 } else { DType::F32 };
+    let mut shape: Vec<usize> = x.shape()[..axis].to_vec();
+    let missing = shape.iter().product::<usize>() - found.len();
+    shape.resize(x.shape().len(), 1);
+    let each = |of: fn(&(f64, f64)) -> f64| -> OpResult<Value> {
+        let values = found.iter().map(of).chain(std::iter::repeat_n(f64::NAN, missing));
+        match stash {
+            DType::F64 => make(stash, values.collect::<Vec<f64>>(), &shape),
+            _ => make(stash, values.map(|v| v as f32).collect(), &shape),
         }
-    }
-    let rows: Vec<usize> = x.shape().iter().enumerate().map(|(i, &d)| if i < axis { d } else { 1 }).collect();
-    Ok(vec![make(x.dtype, out, x.shape())?, make(DType::F32, means, &rows)?, make(DType::F32, factors, &rows)?])
-}
-
-fn root_mean_square(c: &Call<'_>) -> OpResult<Vec<Value>> {
-    let x = c.input(0)?;
-    let axis = axis_of(c.int("axis", -1), x.shape().len())?;
-    let length: usize = x.shape()[axis..].iter().product();
-    let scale = floats(c.input(1)?)?;
-    if scale.len() != length {
-        return fail(format!("rows of {length} do not fit a scale of {}", scale.len()));
-    }
-    let epsilon = f64::from(c.float("epsilon", 1e-5));
-    let mut out = floats(x)?;
-    for row in out.chunks_mut(length.max(1)) {
-        let square = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / length.max(1) as f64;
-        let factor = 1.0 / (square + epsilon).sqrt();
-        for (v, s) in row.iter_mut().zip(&scale) {
-            *v = (f64::from(*v) * factor) as f32 * s;
-        }
-    }
-    Ok(vec![make(x.dtype, out, x.shape())?])
-}
-
-fn instance(c: &Call<'_>) -> OpResult<Vec<Value>> {
-    let channels = c.input(0)?.shape().get(1).copied().unwrap_or(1);
-    grouped(c, channels)
-}
-
-fn group(c: &Call<'_>) -> OpResult<Vec<Value>> {
-    grouped(c, c.int("num_groups", 1).max(1) as usize)
+    };
+    let factors = each(|f| f.1)?;
+    Ok(if center == Center::Mean { vec![out, each(|f| f.0)?, factors] } else { vec![out, factors] })
 }
 
 /// Normalizes runs of channels, then scales per channel (or per group, as `GroupNormalization` 18 gives it).
 fn grouped(c: &Call<'_>, groups: usize) -> OpResult<Vec<Value>> {
     let x = c.input(0)?;
-    let [batch, channels, spatial @ ..] = x.shape() else { return fail("at least two axes are needed") };
-    if groups == 0 || channels % groups != 0 {
+    let [_, channels, spatial @ ..] = x.shape() else { return fail("at least two axes are needed") };
+    if channels.checked_rem(groups) != Some(0) && *channels > 0 {
         return fail(format!("{channels} channels cannot be split into {groups} groups"));
     }
-    let spread = |v: Vec<f32>| -> Vec<f32> {
-        if v.len() == *channels { v } else { v.iter().flat_map(|s| std::iter::repeat_n(*s, channels / groups)).collect() }
+    let spread = |v: Vec<f64>| -> Vec<f64> {
+        if v.len() == *channels { v } else { v.iter().flat_map(|s| std::iter::repeat_n(*s, channels / groups.max(1))).collect() }
     };
-    let (scale, bias) = (spread(floats(c.input(1)?)?), spread(floats(c.input(2)?)?));
+    let (scale, bias) = (spread(reals(c.input(1)?)?), spread(reals(c.input(2)?)?));
     let epsilon = f64::from(c.float("epsilon", 1e-5));
-    let mut out = floats(x)?;
-    let length = channels / groups * spatial.iter().product::<usize>();
-    for row in out.chunks_mut(length.max(1)).take(batch.saturating_mul(groups)) {
-        let (mean, factor) = moments(row, epsilon);
-        for v in row.iter_mut() {
-            *v = ((f64::from(*v) - mean) * factor) as f32;
-        }
-    }
-    Ok(vec![per_channel(&make(x.dtype, out, x.shape())?, &scale, &bias)?])
+    let length = channels / groups.max(1) * spatial.iter().product::<usize>();
+    Ok(vec![for_real!(x, T => {
+        let mut out = with::<T, _>(x, <[T]>::to_vec)?;
+        c.install(|| normalize(&mut out, length.max(1), Center::Mean, epsilon, (&[], &[])));
+        let of = |v: &[f64]| v.iter().map(|v| T::of(*v)).collect::<Vec<T>>();
+        per_channel(&make(x.dtype, out, x.shape())?, &of(&scale), &of(&bias))?
+    })])
 }
 
+/// Divides by the sum of sizes or the root of the sum of squares along an axis; where that is zero, the
+/// zeros stay.
 fn lp(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let x = c.input(0)?;
-    let rank = x.shape().len();
-    let axis = axis_of(c.int("axis", -1), rank)?;
-    let squared = c.int("p", 2) == 2;
-    let swapped = like(x, x.data.transpose(axis, rank - 1)?.contiguous()?);
-    let mut out = floats(&swapped)?;
-    for row in out.chunks_mut(x.shape()[axis].max(1)) {
-        let sum: f64 = row.iter().map(|v| if squared { f64::from(*v).powi(2) } else { f64::from(v.abs()) }).sum();
-        let norm = if squared { sum.sqrt() } else { sum };
-        if norm > 0.0 {
-            for v in row.iter_mut() {
-                *v = (f64::from(*v) / norm) as f32;
+    let axis = axis_of(c.int("axis", -1), x.shape().len())?;
+    let squared = match c.int("p", 2) {
+        1 => false,
+        2 => true,
+        p => return fail(format!("attribute \"p\" is {p}; 1 and 2 are defined")),
+    };
+    let (length, inner) = (x.shape().get(axis).copied().unwrap_or(1), x.shape().iter().skip(axis + 1).product::<usize>());
+    Ok(vec![for_real!(x, T => {
+        let values = with::<T, _>(x, |s| {
+            let mut out = s.to_vec();
+            for block in out.chunks_mut((length * inner).max(1)) {
+                for at in 0..inner {
+                    let column = || block.iter().skip(at).step_by(inner).map(|v| f64::from(*v));
+                    let norm = if squared { column().map(|v| v * v).sum::<f64>().sqrt() } else { column().map(f64::abs).sum() };
+                    if norm != 0.0 {
+                        block.iter_mut().skip(at).step_by(inner).for_each(|v| *v = T::of(f64::from(*v) / norm));
+                    }
+                }
             }
-        }
-    }
-    let done = make(x.dtype, out, swapped.shape())?;
-    Ok(vec![like(&done, done.data.transpose(axis, rank - 1)?.contiguous()?)])
+            out
+        })?;
+        make(x.dtype, values, x.shape())?
+    })])
 }
 
+/// Divides by a power of the mean square over neighboring channels, one plane after the other.
 fn local_response(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let x = c.input(0)?;
     let [_, channels, spatial @ ..] = x.shape() else { return fail("at least two axes are needed") };
     let (channels, inner) = (*channels, spatial.iter().product::<usize>());
-    let size = c.int("size", 1).max(1) as usize;
-    let (alpha, beta, bias) = (c.float("alpha", 1e-4), c.float("beta", 0.75), c.float("bias", 1.0));
-    let values = with::<f32, _>(x, |s| {
-        let mut out = s.to_vec();
-        for (i, v) in out.iter_mut().enumerate() {
-            let (channel, at) = (i / inner % channels, i % inner);
-            let image = i / (inner * channels) * inner * channels;
-            let (from, to) = (channel.saturating_sub((size - 1) / 2), (channel + size / 2 + 1).min(channels));
-            let sum: f32 = (from..to).map(|k| s[image + k * inner + at].powi(2)).sum();
-            *v /= (bias + alpha / size as f32 * sum).powf(beta);
-        }
-        out
-    })?;
-    Ok(vec![make(x.dtype, values, x.shape())?])
+    let size = usize::try_from(c.int("size", 1)).unwrap_or(1).max(1);
+    let [alpha, beta, bias] = [("alpha", 1e-4), ("beta", 0.75), ("bias", 1.0)].map(|(name, v)| f64::from(c.float(name, v)));
+    let share = alpha / size as f64;
+    Ok(vec![for_real!(x, T => {
+        let values = with::<T, _>(x, |s| {
+            let mut out = s.to_vec();
+            let mut sums = vec![0.0; inner];
+            for (i, plane) in out.chunks_mut(inner.max(1)).enumerate() {
+                let (image, channel) = (i / channels * channels, i % channels);
+                let (from, to) = (channel.saturating_sub((size - 1) / 2), channel.saturating_add(size / 2).min(channels - 1));
+                wide(|| {
+                    sums.fill(0.0);
+                    for near in (from..=to).map(|k| &s[(image + k) * inner..][..inner]) {
+                        sums.iter_mut().zip(near).for_each(|(sum, v)| *sum += f64::from(*v) * f64::from(*v));
+                    }
+                    if beta == 0.75 {
+                        let power = |sum: f64| (bias + share * sum).sqrt() * (bias + share * sum).sqrt().sqrt();
+                        plane.iter_mut().zip(&sums).for_each(|(v, sum)| *v = T::of(f64::from(*v) / power(*sum)));
+                    } else {
+                        let power = |sum: f64| (bias + share * sum).powf(beta);
+                        plane.iter_mut().zip(&sums).for_each(|(v, sum)| *v = T::of(f64::from(*v) / power(*sum)));
+                    }
+                });
+            }
+            out
+        })?;
+        make(x.dtype, values, x.shape())?
+    })])
+}
+
+/// At inference, or with nothing to drop, the values as they are; the mask is all true then.
+fn dropout(c: &Call<'_>) -> OpResult<Vec<Value>> {
+    let x = c.input(0)?;
+    let training = c.optional(2).map(int_scalar).transpose()?.unwrap_or(0) != 0;
+    if training && c.optional(1).map(scalar).transpose()?.unwrap_or(0.5) != 0.0 {
+        return unsupported("dropout in training draws random numbers, which is not supported; export the model for inference");
+    }
+    let mut outputs = vec![x.clone()];
+    if c.node.outputs.len() > 1 {
+        outputs.push(make(DType::Bool, vec![1_u8; x.shape().iter().product()], x.shape())?);
+    }
+    Ok(outputs)
 }

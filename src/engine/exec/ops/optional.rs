@@ -2,7 +2,7 @@
 //! one is there meet an absent one, as an input that is left out.
 
 use super::{Call, Operator};
-use crate::engine::exec::data::{OpResult, fail, make};
+use crate::engine::exec::data::{OpResult, make, unsupported};
 use crate::engine::tensor::{DType, Value};
 
 pub(super) fn find(op: &str) -> Option<Operator> {
@@ -17,6 +17,6 @@ pub(super) fn find(op: &str) -> Option<Operator> {
 fn optional(c: &Call<'_>) -> OpResult<Vec<Value>> {
     match c.optional(0) {
         Some(value) => Ok(vec![value.clone()]),
-        None => fail("an absent value as the result of an operator is not supported"),
+        None => unsupported("an absent value as the result of an operator is not supported"),
     }
 }

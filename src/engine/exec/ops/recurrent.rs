@@ -2,7 +2,7 @@
 
 use super::cast::narrow;
 use super::{Call, Operator, install};
-use crate::engine::exec::data::{Held, OpResult, fail, floats, held, ints, like, make, with};
+use crate::engine::exec::data::{Held, OpResult, fail, floats, held, ints, like, make, unsupported, with};
 use crate::engine::graph::{Attribute, Node};
 use crate::engine::kernels::convolve::Panels;
 use crate::engine::kernels::recurrent::{Activation, Cell, Direction, Reset, State};
@@ -185,7 +185,7 @@ impl Recurrent {
 fn expect_f32(value: &Value) -> OpResult<()> {
     match held(value)? {
         Held::F32 => Ok(()),
-        _ => fail(format!("values of type {} are not supported here; cast them to float32", value.dtype)),
+        _ => unsupported(format!("values of type {} are not supported here; cast them to float32", value.dtype)),
     }
 }
 

@@ -1,93 +1,172 @@
 //! `Resize` and `Upsample`: one axis after the other.
 
+use super::cast::cast_to;
 use super::index::{Places, take};
 use super::{Call, Operator};
-use crate::engine::exec::data::{Number, OpResult, axis_of, fail, floats, for_held, ints, make, unsupported, with};
+use crate::engine::exec::data::{
+    Held, OpResult, axis_of, channels_at_end, fail, floats, held, ints, is_channels_last, like, make, with,
+};
 use crate::engine::exec::memory::room;
-use crate::engine::tensor::Value;
+use crate::engine::graph::Attribute;
+use crate::engine::kernels::resample::{Taps, resample};
+use crate::engine::tensor::{DType, Value};
 
 pub(super) fn find(op: &str) -> Option<Operator> {
     matches!(op, "Resize" | "Upsample").then_some(resize as Operator)
 }
 
 /// How one axis changes.
+#[derive(Debug, Clone, Copy)]
 struct Axis {
     from: usize,
     to: usize,
     scale: f64,
+    /// First and last place to read, as parts of the axis; only `tf_crop_and_resize` asks.
+    region: (f64, f64),
+}
+
+impl Axis {
+    fn changes(&self, transform: &str) -> bool {
+        self.from != self.to || self.scale != 1.0 || (transform == "tf_crop_and_resize" && self.region != (0.0, 1.0))
+    }
 }
 
 fn resize(c: &Call<'_>) -> OpResult<Vec<Value>> {
-    let x = c.input(0)?;
+    let given = c.input(0)?;
     // Operator set 10 and `Upsample` have (x, scales); since 11 it is (x, roi, scales, sizes).
     let early = c.node.op == "Upsample" || c.opset < 11;
-    let scales = if early { c.optional(1) } else { c.optional(2) };
-    let sizes = if early { None } else { c.optional(3) };
-    let axes = axes(c, x, scales, sizes)?;
-    for_held!(x, T => room::<T>(&axes.iter().map(|a| a.to).collect::<Vec<usize>>()))?;
-    let mode = c.node.text("mode").unwrap_or("nearest");
     let transform = if early { "asymmetric" } else { c.node.text("coordinate_transformation_mode").unwrap_or("half_pixel") };
-    if transform == "tf_crop_and_resize" || c.int("antialias", 0) != 0 {
-        return unsupported(format!("resizing with \"{transform}\" or antialiasing is not supported"));
+    let mut axes = axes(c, given, early)?;
+    let shape: Vec<usize> = axes.iter().map(|a| a.to).collect();
+    room::<f64>(&shape)?;
+    // Values whose channels lie last stay so.
+    let last = is_channels_last(given) && !given.data.is_contiguous();
+    let view = if last { like(given, channels_at_end(&given.data)?) } else { given.clone() };
+    if last {
+        axes[1..].rotate_left(1);
     }
-    let nearest = if early { "floor" } else { c.node.text("nearest_mode").unwrap_or("round_prefer_floor") };
-    let mut out = x.clone();
-    for (at, axis) in axes.iter().enumerate().filter(|(_, a)| a.from != a.to || a.scale != 1.0) {
-        if axis.from == 0 {
-            return fail("an empty axis cannot be resized");
-        }
-        let places = (0..axis.to).map(|i| source(transform, i as f64, axis)).collect::<OpResult<Vec<f64>>>()?;
-        out = match mode {
-            "nearest" => take(&out, at, &places.iter().map(|p| Some(rounded(nearest, *p, axis.from))).collect::<Places>(), 0.0)?,
-            "linear" | "bilinear" => blend(&out, at, &places, |t| vec![(0, 1.0 - t), (1, t)], false)?,
-            "cubic" => {
-                let a = f64::from(c.float("cubic_coeff_a", -0.75));
-                blend(&out, at, &places, |t| cubic(a, t), c.int("exclude_outside", 0) != 0)?
-            }
-            other => return fail(format!("resize mode \"{other}\" is unknown")),
-        };
+    let mut out = match c.node.text("mode").unwrap_or("nearest") {
+        "nearest" => nearest(c, &view, &axes, transform, early)?,
+        "linear" | "bilinear" => blended(c, &view, &axes, transform, Filter::Linear)?,
+        "cubic" => blended(c, &view, &axes, transform, Filter::Cubic(f64::from(c.float("cubic_coeff_a", -0.75))))?,
+        other => return fail(format!("resize mode \"{other}\" is unknown")),
+    };
+    if transform == "tf_crop_and_resize" {
+        out = outside(c, &out, &axes)?;
+    }
+    if last {
+        let rank = axes.len();
+        let order: Vec<usize> = [0, rank - 1].into_iter().chain(1..rank - 1).collect();
+        out = like(&out, out.data.permute(order)?);
     }
     Ok(vec![out])
 }
 
-fn axes(c: &Call<'_>, x: &Value, scales: Option<&Value>, sizes: Option<&Value>) -> OpResult<Vec<Axis>> {
+fn nearest(c: &Call<'_>, x: &Value, axes: &[Axis], transform: &str, early: bool) -> OpResult<Value> {
+    if c.int("antialias", 0) != 0 {
+        return fail("antialiasing of the nearest element is not defined; use mode \"linear\" or \"cubic\"");
+    }
+    let mode = if early { "floor" } else { c.node.text("nearest_mode").unwrap_or("round_prefer_floor") };
+    let mut out = x.clone();
+    for (at, axis) in axes.iter().enumerate().filter(|(_, a)| a.changes(transform)) {
+        let places = sources(transform, axis)?;
+        out = take(&out, at, &places.iter().map(|p| Some(rounded(mode, *p, axis.from))).collect::<Places>(), 0.0)?;
+    }
+    Ok(out)
+}
+
+fn blended(c: &Call<'_>, x: &Value, axes: &[Axis], transform: &str, filter: Filter) -> OpResult<Value> {
+    let inside_only = c.int("exclude_outside", 0) != 0;
+    // Whole numbers are computed with as real ones, and cut once at the end.
+    let mut out = match held(x)? {
+        Held::Int => cast_to(x, DType::F64)?,
+        Held::Bool => return fail("truth values can only be resized with mode \"nearest\""),
+        Held::F32 | Held::F64 => x.clone(),
+    };
+    for (at, axis) in axes.iter().enumerate().filter(|(_, a)| a.changes(transform)) {
+        let stretch = if c.int("antialias", 0) != 0 { axis.scale.min(1.0) } else { 1.0 };
+        let taps: Taps<f64> =
+            sources(transform, axis)?.iter().map(|p| filter.taps(*p, axis.from, stretch, inside_only)).collect();
+        let mut shape = out.shape().to_vec();
+        shape[at] = axis.to;
+        let inner: usize = shape[at + 1..].iter().product();
+        out = if held(&out)? == Held::F64 {
+            make(out.dtype, with::<f64, _>(&out, |s| c.install(|| resample(s, axis.from, inner, &taps)))?, &shape)?
+        } else {
+            let taps = taps.iter().map(|row| row.iter().map(|(i, w)| (*i, *w as f32)).collect()).collect();
+            make(out.dtype, with::<f32, _>(&out, |s| c.install(|| resample(s, axis.from, inner, &taps)))?, &shape)?
+        };
+    }
+    let Some((low, high)) = x.dtype.integer_range() else { return Ok(out) };
+    let values = with::<f64, _>(&out, |s| s.iter().map(|v| v.clamp(low as f64, high as f64) as i64).collect())?;
+    make::<i64>(x.dtype, values, out.shape())
+}
+
+/// Puts `extrapolation_value` where the sources lie outside the input.
+fn outside(c: &Call<'_>, x: &Value, axes: &[Axis]) -> OpResult<Value> {
+    let fill = f64::from(c.float("extrapolation_value", 0.0));
+    let mut out = x.clone();
+    for (at, axis) in axes.iter().enumerate().filter(|(_, a)| a.changes("tf_crop_and_resize")) {
+        let inside = |p: &f64| (0.0..=axis.from as f64 - 1.0).contains(p);
+        let places: Places =
+            sources("tf_crop_and_resize", axis)?.iter().enumerate().map(|(i, p)| inside(p).then_some(i)).collect();
+        if places.iter().any(Option::is_none) {
+            out = take(&out, at, &places, fill)?;
+        }
+    }
+    Ok(out)
+}
+
+/// Scales of an old node are an attribute or its second input.
+fn scales_of(c: &Call<'_>, early: bool) -> OpResult<Vec<f32>> {
+    match (c.optional(if early { 1 } else { 2 }), c.node.attributes.get("scales")) {
+        (Some(scales), _) if !scales.shape().contains(&0) => floats(scales),
+        (_, Some(Attribute::Floats(scales))) => Ok(scales.clone()),
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn axes(c: &Call<'_>, x: &Value, early: bool) -> OpResult<Vec<Axis>> {
     let rank = x.shape().len();
     let chosen: Vec<usize> = match c.node.ints("axes") {
         Some(axes) => axes.iter().map(|&a| axis_of(a, rank)).collect::<OpResult<_>>()?,
         None => (0..rank).collect(),
     };
-    let mut all: Vec<Axis> = x.shape().iter().map(|&n| Axis { from: n, to: n, scale: 1.0 }).collect();
-    let given: Vec<f64> = match scales.map(floats).transpose()? {
-        Some(v) if !v.is_empty() => v.into_iter().map(f64::from).collect(),
-        _ => c
-            .node
-            .attributes
-            .get("scales")
-            .and_then(|a| {
-                if let crate::engine::graph::Attribute::Floats(v) = a {
-                    Some(v.iter().map(|s| f64::from(*s)).collect())
-                } else {
-                    None
-                }
-            })
-            .unwrap_or_default(),
-    };
+    let mut all: Vec<Axis> = x.shape().iter().map(|&n| Axis { from: n, to: n, scale: 1.0, region: (0.0, 1.0) }).collect();
+    let sizes = if early { None } else { c.optional(3) };
     if let Some(sizes) = sizes.map(ints).transpose()?.filter(|s| !s.is_empty()) {
         if sizes.len() != chosen.len() {
             return fail(format!("{} sizes do not fit {} axes", sizes.len(), chosen.len()));
         }
         for (&axis, &size) in chosen.iter().zip(&sizes) {
-            all[axis].to = size.max(0) as usize;
+            let Ok(size) = usize::try_from(size) else { return fail(format!("a size of {size} cannot be made")) };
+            all[axis].to = size;
             all[axis].scale = size as f64 / all[axis].from.max(1) as f64;
         }
         keep_aspect(c, &chosen, &mut all);
     } else {
-        if given.len() != chosen.len() {
-            return fail(format!("{} scales do not fit {} axes", given.len(), chosen.len()));
+        let scales = scales_of(c, early)?;
+        if scales.len() != chosen.len() {
+            return fail(format!("{} scales do not fit {} axes", scales.len(), chosen.len()));
         }
-        for (&axis, &scale) in chosen.iter().zip(&given) {
-            all[axis].to = (all[axis].from as f64 * scale).floor() as usize;
-            all[axis].scale = scale;
+        for (&axis, &scale) in chosen.iter().zip(&scales) {
+            if !(scale > 0.0 && scale.is_finite()) {
+                return fail(format!("a scale of {scale} cannot be used; give a positive one"));
+            }
+            // In f32, as the scale is: 10 places times 0.7 are 7.
+            all[axis].to = (all[axis].from as f32 * scale).floor() as usize;
+            all[axis].scale = f64::from(scale);
+        }
+    }
+    if let Some(empty) = all.iter().position(|a| a.from == 0 && a.to > 0) {
+        return fail(format!("axis {empty} is empty and cannot be resized"));
+    }
+    if c.node.text("coordinate_transformation_mode") == Some("tf_crop_and_resize") {
+        let Some(regions) = c.optional(1).map(floats).transpose()?.filter(|r| r.len() == 2 * chosen.len()) else {
+            return fail("\"tf_crop_and_resize\" needs a region: the input \"roi\" with two numbers per axis");
+        };
+        for (i, &axis) in chosen.iter().enumerate() {
+            all[axis].region = (f64::from(regions[i]), f64::from(regions[i + chosen.len()]));
         }
     }
     Ok(all)
@@ -102,30 +181,34 @@ fn keep_aspect(c: &Call<'_>, chosen: &[usize], all: &mut [Axis]) {
     };
     for &a in chosen {
         all[a].scale = scale;
-        all[a].to = (all[a].from as f64 * scale).round() as usize;
+        // Halves are rounded up.
+        all[a].to = (all[a].from as f64 * scale + 0.5).floor() as usize;
     }
 }
 
-/// Where output `i` lies among the inputs.
-fn source(transform: &str, i: f64, axis: &Axis) -> OpResult<f64> {
+/// Where each output lies among the inputs.
+fn sources(transform: &str, axis: &Axis) -> OpResult<Vec<f64>> {
     let (from, to) = (axis.from as f64, axis.to as f64);
-    Ok(match transform {
-        "half_pixel" => (i + 0.5) / axis.scale - 0.5,
-        "pytorch_half_pixel" if axis.to > 1 => (i + 0.5) / axis.scale - 0.5,
-        // A scale may ask for a length that is no whole number: ONNX's vectors count with it as it is.
-        "align_corners" if axis.to > 1 => {
-            let length = axis.scale * from;
-            i * (from - 1.0) / (if (length - to).abs() < 1e-4 { to } else { length } - 1.0)
+    // What the output would measure if sizes were not whole.
+    let width = from * axis.scale;
+    let half_pixel = |i: f64| (i + 0.5) / axis.scale - 0.5;
+    let source = |i: f64| match transform {
+        "half_pixel" => Some(half_pixel(i)),
+        "asymmetric" => Some(i / axis.scale),
+        "pytorch_half_pixel" => Some(if axis.to > 1 { half_pixel(i) } else { 0.0 }),
+        "align_corners" => Some(if axis.to > 1 { i * (from - 1.0) / (width - 1.0) } else { 0.0 }),
+        "half_pixel_symmetric" => Some(from / 2.0 * (1.0 - to / width) + half_pixel(i)),
+        "tf_crop_and_resize" => {
+            let (start, end) = axis.region;
+            let part = if axis.to > 1 { start + i * (end - start) / (width - 1.0) } else { (start + end) / 2.0 };
+            Some(part * (from - 1.0))
         }
-        "pytorch_half_pixel" | "align_corners" => 0.0,
-        "asymmetric" => i / axis.scale,
-        "half_pixel_symmetric" => {
-            let adjustment = to / (axis.scale * from);
-            let center = from / 2.0;
-            center * (1.0 - adjustment) + (i + 0.5) / axis.scale - 0.5
-        }
-        other => return fail(format!("coordinate transformation \"{other}\" is unknown")),
-    })
+        _ => None,
+    };
+    match (0..axis.to).map(|i| source(i as f64)).collect() {
+        Some(places) => Ok(places),
+        None => fail(format!("coordinate transformation \"{transform}\" is unknown")),
+    }
 }
 
 fn rounded(mode: &str, place: f64, length: usize) -> usize {
@@ -138,43 +221,67 @@ fn rounded(mode: &str, place: f64, length: usize) -> usize {
     at.clamp(0.0, length as f64 - 1.0) as usize
 }
 
-/// Weights of the neighbors −1, 0, 1, 2 at distance `t` (Keys 1981).
-fn cubic(a: f64, t: f64) -> Vec<(i64, f64)> {
-    let near = |d: f64| ((a + 2.0) * d - (a + 3.0)) * d * d + 1.0;
-    let far = |d: f64| ((a * d - 5.0 * a) * d + 8.0 * a) * d - 4.0 * a;
-    vec![(-1, far(t + 1.0)), (0, near(t)), (1, near(1.0 - t)), (2, far(2.0 - t))]
+/// How a place between elements is made of them.
+#[derive(Debug, Clone, Copy)]
+enum Filter {
+    Linear,
+    /// Keys 1981, with its `a`.
+    Cubic(f64),
 }
 
-/// Weighted sums of neighbors along one axis.
-fn blend(x: &Value, axis: usize, places: &[f64], taps: impl Fn(f64) -> Vec<(i64, f64)>, inside_only: bool) -> OpResult<Value> {
-    let mut shape = x.shape().to_vec();
-    let length = std::mem::replace(&mut shape[axis], places.len());
-    let (outer, inner): (usize, usize) = (shape[..axis].iter().product(), shape[axis + 1..].iter().product());
-    let plan: Vec<Vec<(usize, f64)>> = places
-        .iter()
-        .map(|p| {
-            let base = p.floor();
-            let mut row: Vec<(i64, f64)> = taps(p - base).into_iter().map(|(d, w)| (base as i64 + d, w)).collect();
-            if inside_only {
-                row.retain(|(i, _)| (0..length as i64).contains(i));
-                let sum: f64 = row.iter().map(|r| r.1).sum();
-                for r in &mut row {
-                    r.1 /= sum;
-                }
+impl Filter {
+    /// The weight of an element at distance `d`.
+    fn weight(self, d: f64) -> f64 {
+        let d = d.abs();
+        match self {
+            Self::Linear => (1.0 - d).max(0.0),
+            Self::Cubic(a) if d <= 1.0 => ((a + 2.0) * d - (a + 3.0)) * d * d + 1.0,
+            Self::Cubic(a) if d < 2.0 => ((a * d - 5.0 * a) * d + 8.0 * a) * d - 4.0 * a,
+            Self::Cubic(_) => 0.0,
+        }
+    }
+
+    /// Elements of an axis of `length` around `place` and their weights. `stretch` below 1 widens the
+    /// filter against aliases. Elements beyond the ends are those at the ends, or have no weight.
+    fn taps(self, place: f64, length: usize, stretch: f64, inside_only: bool) -> Vec<(usize, f64)> {
+        let reach = if matches!(self, Self::Linear) { 1.0 } else { 2.0 } / stretch;
+        let last = length as f64 - 1.0;
+        // Far outside everything is the element at the end.
+        let place = if place.is_nan() { 0.0 } else { place.clamp(-reach - 1.0, last + reach + 1.0) };
+        let (first, end) = ((place - reach).ceil() as i64, (place + reach).floor() as i64);
+        let mut taps: Vec<(usize, f64)> = Vec::new();
+        for i in first..=end {
+            let at = (i as f64).clamp(0.0, last);
+            let weight = self.weight((i as f64 - place) * stretch);
+            if weight == 0.0 || (inside_only && at != i as f64) {
+                continue;
             }
-            row.into_iter().map(|(i, w)| (i.clamp(0, length as i64 - 1) as usize, w)).collect()
-        })
-        .collect();
-    for_held!(x, T => {
-        let values = with::<T, _>(x, |s| {
-            let mut out: Vec<T> = Vec::with_capacity(outer * places.len() * inner);
-            for block in s.chunks((length * inner).max(1)).take(outer) {
-                for row in &plan {
-                    out.extend((0..inner).map(|j| T::from_f64(row.iter().map(|(i, w)| block[i * inner + j].to_f64() * w).sum())));
-                }
+            match taps.last_mut() {
+                Some((same, sum)) if *same == at as usize => *sum += weight,
+                _ => taps.push((at as usize, weight)),
             }
-            out
-        })?;
-        make::<T>(x.dtype, values, &shape)
-    })
+        }
+        let sum: f64 = taps.iter().map(|t| t.1).sum();
+        if (inside_only || stretch < 1.0) && sum != 0.0 {
+            taps.iter_mut().for_each(|t| t.1 /= sum);
+        }
+        taps
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn taps_beyond_the_ends_are_those_at_the_ends() {
+        assert_eq!(Filter::Linear.taps(1.25, 4, 1.0, false), [(1, 0.75), (2, 0.25)]);
+        assert_eq!(Filter::Linear.taps(-0.25, 4, 1.0, false), [(0, 1.0)]);
+        assert_eq!(Filter::Linear.taps(1e300, 4, 1.0, false), [(3, 1.0)]);
+        let cubic = Filter::Cubic(-0.75).taps(0.5, 4, 1.0, true);
+        assert_eq!(cubic.iter().map(|t| t.0).collect::<Vec<_>>(), [0, 1, 2]);
+        assert!((cubic.iter().map(|t| t.1).sum::<f64>() - 1.0).abs() < 1e-12);
+        // Twice as wide: distances of ½ and 1½ weigh as ¼ and ¾ do.
+        assert_eq!(Filter::Linear.taps(1.5, 4, 0.5, false), [(0, 0.125), (1, 0.375), (2, 0.375), (3, 0.125)]);
+    }
 }

@@ -3,7 +3,7 @@
 
 use super::cast::narrow;
 use super::{Call, Operator};
-use crate::engine::exec::data::{Held, OpResult, axis_of, fail, floats, for_held, held, ints, make, with, with2};
+use crate::engine::exec::data::{Held, OpResult, axis_of, fail, floats, for_held, held, ints, make, unsupported, with, with2};
 use crate::engine::tensor::Value;
 
 pub(super) fn find(op: &str) -> Option<Operator> {
@@ -17,7 +17,7 @@ pub(super) fn find(op: &str) -> Option<Operator> {
 fn rotary(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let x = c.input(0)?;
     if held(x)? != Held::F32 {
-        return fail(format!("values of type {} are not supported here; cast them to float32", x.dtype));
+        return unsupported(format!("values of type {} are not supported here; cast them to float32", x.dtype));
     }
     let count = usize::try_from(c.int("num_heads", 0)).unwrap_or(0);
     // Heads come before the sequence in four axes and lie within the last of three.

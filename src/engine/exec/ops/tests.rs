@@ -156,7 +156,7 @@ fn numbers_are_divided_in_the_type_of_their_scale() {
     let x = floats(&[100.4], &[1]);
     let half = Value { dtype: DType::F16, ..floats(&[0.099_975_586], &[]) };
     let signed = ("output_dtype", Attribute::Int(DType::I16.onnx_code().into()));
-    let plain = node("QuantizeLinear", &[signed.clone()]);
+    let plain = node("QuantizeLinear", std::slice::from_ref(&signed));
     assert_eq!(run(&plain, 23, &[x.clone(), floats(&[0.1], &[])]).unwrap()[0].to_i64().unwrap(), [1004]);
     assert_eq!(run(&plain, 23, &[floats(&[204.85], &[1]), half.clone()]).unwrap()[0].to_i64().unwrap(), [2050]);
     let wide = node("QuantizeLinear", &[signed, ("precision", Attribute::Int(1))]);

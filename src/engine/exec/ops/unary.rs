@@ -2,16 +2,18 @@
 
 use super::cast::wrap;
 use super::{Call, Operator};
-use crate::engine::exec::data::{Held, OpResult, doubles, fail, held, ints, make, scalar, unsupported, with};
+use crate::engine::exec::data::{Held, OpResult, doubles, fail, held, ints, make, with};
 use crate::engine::kernels::map::map;
+use crate::engine::kernels::transcendental;
+use crate::engine::kernels::transcendental::Function;
 use crate::engine::tensor::{DType, Value};
 
 pub(super) fn find(op: &str) -> Option<Operator> {
     Some(match op {
         "Relu" => relu,
         "Clip" => clip,
-        "Sigmoid" => |c| float(c, |x| 1.0 / (1.0 + (-x).exp())),
-        "Tanh" => |c| float(c, f64::tanh),
+        "Sigmoid" => |c| fast(c, Function::Sigmoid, |x| 1.0 / (1.0 + (-x).exp())),
+        "Tanh" => |c| fast(c, Function::Tanh, f64::tanh),
         "HardSigmoid" => hard_sigmoid,
         "HardSwish" => |c| float(c, |x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0)),
         "LeakyRelu" => leaky_relu,
@@ -23,8 +25,8 @@ pub(super) fn find(op: &str) -> Option<Operator> {
         "Softsign" => |c| float(c, |x| x / (1.0 + x.abs())),
         "Mish" => |c| float(c, |x| x * (x.max(0.0) + (-x.abs()).exp().ln_1p()).tanh()),
         "Gelu" => gelu,
-        "Erf" => |c| float(c, erf),
-        "Exp" => |c| float(c, f64::exp),
+        "Erf" => |c| fast(c, Function::Erf, erf),
+        "Exp" => |c| fast(c, Function::Exp, f64::exp),
         "Log" => |c| float(c, f64::ln),
         "Sqrt" => |c| float(c, f64::sqrt),
         "Reciprocal" => |c| float(c, |x| 1.0 / x),
@@ -46,7 +48,6 @@ pub(super) fn find(op: &str) -> Option<Operator> {
             test(c, |x| (up && x == f64::INFINITY) || (down && x == f64::NEG_INFINITY))
         },
         "Identity" => identity,
-        "Dropout" => dropout,
         _ => return None,
     })
 }
@@ -71,6 +72,15 @@ fn float(c: &Call<'_>, f: impl Fn(f64) -> f64 + Sync + Send + Copy) -> OpResult<
         Held::F64 => make(x.dtype, with::<f64, _>(x, |s| s.iter().map(|v| f(*v)).collect())?, x.shape())?,
         _ => return fail(format!("{} needs floating-point values, not {}", c.node.op, x.dtype)),
     }])
+}
+
+/// A function that a kernel computes for f32; `f` is for f64.
+fn fast(c: &Call<'_>, function: Function, f: impl Fn(f64) -> f64 + Sync + Send + Copy) -> OpResult<Vec<Value>> {
+    let x = c.input(0)?;
+    if held(x)? != Held::F32 {
+        return float(c, f);
+    }
+    Ok(vec![make(x.dtype, with::<f32, _>(x, |s| c.install(|| transcendental::map(function, s)))?, x.shape())?])
 }
 
 fn on_f32(c: &Call<'_>, x: &Value, f: impl Fn(f32) -> f32 + Sync + Send) -> OpResult<Value> {
@@ -179,9 +189,9 @@ fn thresholded_relu(c: &Call<'_>) -> OpResult<Vec<Value>> {
 fn gelu(c: &Call<'_>) -> OpResult<Vec<Value>> {
     if c.node.text("approximate") == Some("tanh") {
         let factor = (2.0 / std::f64::consts::PI).sqrt();
-        return float(c, move |x| 0.5 * x * (1.0 + (factor * (x + 0.044_715 * x * x * x)).tanh()));
+        return fast(c, Function::GeluTanh, move |x| 0.5 * x * (1.0 + (factor * (x + 0.044_715 * x * x * x)).tanh()));
     }
-    float(c, |x| 0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2)))
+    fast(c, Function::Gelu, |x| 0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2)))
 }
 
 /// Error function: Abramowitz and Stegun's series 7.1.5 near zero, continued fraction 7.1.14 in the tails.
@@ -216,20 +226,6 @@ fn not(c: &Call<'_>) -> OpResult<Vec<Value>> {
 
 fn identity(c: &Call<'_>) -> OpResult<Vec<Value>> {
     Ok(vec![c.input(0)?.clone()])
-}
-
-/// `Dropout` does nothing at inference; its mask, where asked for, is all true.
-fn dropout(c: &Call<'_>) -> OpResult<Vec<Value>> {
-    let x = c.input(0)?;
-    let number = |i: usize, default: f32| c.optional(i).map_or(Ok(default), scalar);
-    if c.opset >= 12 && number(2, 0.0)? != 0.0 && number(1, 0.5)? != 0.0 {
-        return unsupported("dropout in training mode is random and not supported; export the model for inference");
-    }
-    let mut outputs = vec![x.clone()];
-    if c.node.outputs.len() > 1 {
-        outputs.push(make(DType::Bool, vec![1_u8; x.shape().iter().product()], x.shape())?);
-    }
-    Ok(outputs)
 }
 
 #[cfg(test)]

@@ -182,7 +182,7 @@ pub(super) fn resize(node: &Node, known: &Known) -> Option<Shape> {
     let Some(scales) = scales.filter(|s| s.len() == shape.len()) else { return Some(vec![Dim::Unknown; shape.len()]) };
     let change = |(dim, scale): (&Dim, &f32)| match dim {
         dim if *scale == 1.0 => dim.clone(),
-        Dim::Known(n) => Dim::Known((*n as f64 * f64::from(*scale)).floor() as usize),
+        Dim::Known(n) => Dim::Known((*n as f32 * scale).floor() as usize),
         _ => Dim::Unknown,
     };
     Some(shape.iter().zip(&scales).map(change).collect())

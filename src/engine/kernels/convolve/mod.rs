@@ -185,7 +185,7 @@ struct Unit {
 }
 
 /// Multiply-adds below which a piece of work is not worth a second thread.
-pub(super) const WORTH: usize = 1 << 18;
+pub(super) const WORTH: usize = 1 << 20;
 
 /// Cuts the work into units and runs them: images side by side where there are enough, else rows and
 /// output channels of one image.

@@ -63,7 +63,6 @@ fn quantize(x: &[f32], scale: f32, rounding: Rounding, out: &mut [u8]) {
 }
 
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "compiled anew for each kind of vector")]
 fn each(x: &[f32], scale: f32, r: Rounding, out: &mut [u8]) {
     use super::finish::MAGIC;
     let (low, high) = ((r.range.0 - r.zero) as f32, (r.range.1 - r.zero) as f32);

@@ -55,6 +55,7 @@ fn each_place(tile: &Tile<'_>, places: usize, sums: &mut Sums) {
 
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "vector instructions and unchecked loads of the inner loop")]
+#[expect(clippy::needless_range_loop, reason = "an index names a register here")]
 mod x86 {
     use super::super::LANES;
     use super::super::tile::Sums;

@@ -52,7 +52,7 @@ pub enum Sink<'a> {
     Both(&'a mut [f32], &'a mut [u8]),
 }
 
-impl<'a> Sink<'a> {
+impl Sink<'_> {
     /// Number of results.
     pub(super) fn len(&self) -> usize {
         match self {

@@ -78,6 +78,7 @@ fn plain(tile: &Tile<'_>, places: usize, blocks: usize, sums: &mut Sums) {
 
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "vector instructions and unchecked loads of the inner loop")]
+#[expect(clippy::needless_range_loop, reason = "an index names a register here")]
 mod x86 {
     use super::{LANES, QUAD, Sums, Tile};
     use std::arch::x86_64::{

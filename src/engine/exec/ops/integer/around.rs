@@ -1,7 +1,7 @@
 //! What lies between quantized layers: dequantized, computed in floats, quantized again.
 
 use super::Scale;
-use crate::engine::exec::data::{OpResult, fail, make, with};
+use crate::engine::exec::data::{OpResult, fail, make, unsupported, with};
 use crate::engine::exec::ops::{Call, find};
 use crate::engine::graph::Node;
 use crate::engine::kernels::quantize::{dequantize, quantize};
@@ -13,20 +13,20 @@ fn real(value: &Value, scale: Scale) -> OpResult<Value> {
     if value.dtype != scale.dtype {
         return fail(format!("a zero point of type {} does not go with values of type {}", scale.dtype, value.dtype));
     }
-    let values = with::<i64, _>(value, |s| s.iter().map(|q| dequantize(*q, scale.scale, scale.zero)).collect())?;
+    let values = with::<i64, _>(value, |s| s.iter().map(|q| dequantize(*q, scale.step, scale.zero)).collect())?;
     make::<f32>(DType::F32, values, value.shape())
 }
 
 fn codes(value: &Value, scale: Scale) -> OpResult<Value> {
     let range = scale.range()?;
-    let codes = with::<f32, _>(value, |s| s.iter().map(|v| quantize(*v, scale.scale, scale.zero, range)).collect())?;
+    let codes = with::<f32, _>(value, |s| s.iter().map(|v| quantize(*v, scale.step, scale.zero, range)).collect())?;
     make::<i64>(scale.dtype, codes, value.shape())
 }
 
 /// Runs ONNX's operator `op` with the node's attributes on floats.
 fn compute(c: &Call<'_>, op: &str, inputs: Vec<Value>) -> OpResult<Value> {
     if c.int("channels_last", 0) != 0 {
-        return fail("attribute \"channels_last\" is not supported");
+        return unsupported("attribute \"channels_last\" is not supported");
     }
     let node = Node { op: op.to_owned(), domain: String::new(), ..c.node.clone() };
     let Some(operator) = find(&node) else { return fail(format!("operator {op} is missing")) };

@@ -1,6 +1,6 @@
 //! `MatMulNBits`: weights of few bits, with a scale for each block along the inner axis.
 
-use crate::engine::exec::data::{OpResult, fail, floats, ints, make, with};
+use crate::engine::exec::data::{OpResult, fail, floats, ints, make, unsupported, with};
 use crate::engine::exec::ops::Call;
 use crate::engine::kernels::matmul::{Left, matmul};
 use crate::engine::tensor::{DType, Value};
@@ -21,7 +21,7 @@ impl Blocks {
         };
         let bits = c.int("bits", 4);
         if !matches!(bits, 2 | 4 | 8) {
-            return fail(format!("{bits} bits are not supported; 2, 4 and 8 are"));
+            return unsupported(format!("{bits} bits are not supported; 2, 4 and 8 are"));
         }
         let size = need("block_size")?;
         if size < 16 || !size.is_power_of_two() {
@@ -85,7 +85,7 @@ impl Blocks {
 pub(super) fn matmul_nbits(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let a = c.input(0)?;
     if c.optional(4).is_some() {
-        return fail("input \"g_idx\" is not supported");
+        return unsupported("input \"g_idx\" is not supported");
     }
     let blocks = Blocks::of(c)?;
     let Some(&inner) = a.shape().last().filter(|k| **k == blocks.k) else {

@@ -1,7 +1,7 @@
 //! Convolutions of 8-bit data.
 
 use super::{Order, Scale, scales, shift_of, signed, single, spread, unsigned, zeros};
-use crate::engine::exec::data::{OpError, OpResult, fail, ints, make_channels_last, scalar};
+use crate::engine::exec::data::{OpError, OpResult, fail, ints, make_channels_last, scalar, unsupported};
 use crate::engine::exec::ops::Call;
 use crate::engine::exec::ops::convolution::spatial3;
 use crate::engine::graph::{Auto, window_axes};
@@ -18,7 +18,7 @@ pub(super) fn integer(c: &Call<'_>) -> OpResult<Vec<Value>> {
 /// `QLinearConv(x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias)`.
 pub(super) fn qlinear(c: &Call<'_>) -> OpResult<Vec<Value>> {
     if c.int("channels_last", 0) != 0 {
-        return fail("attribute \"channels_last\" is not supported");
+        return unsupported("attribute \"channels_last\" is not supported");
     }
     let (x_scale, y) = (scalar(single(c.input(1)?, "the scale of the data")?)?, Scale::of(c, 6)?);
     let bias = c.optional(8).map(ints).transpose()?;

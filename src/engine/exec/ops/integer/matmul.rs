@@ -1,7 +1,7 @@
 //! Products of 8-bit matrices.
 
 use super::{Order, Scale, scales, shift_of, signed, single, spread, unsigned, zeros};
-use crate::engine::exec::data::{OpResult, fail, floats, ints, make, scalar, with};
+use crate::engine::exec::data::{OpResult, fail, floats, ints, make, scalar, unsupported, with};
 use crate::engine::exec::ops::Call;
 use crate::engine::exec::ops::elementwise::broadcast_shape;
 use crate::engine::exec::ops::matmul::places;
@@ -11,16 +11,16 @@ use crate::engine::tensor::{DType, Value};
 
 /// `MatMulInteger(a, b, a_zero_point, b_zero_point)`.
 pub(super) fn integer(c: &Call<'_>) -> OpResult<Vec<Value>> {
-    let product = Product::new(c, [c.input(0)?, c.input(1)?], [c.optional(2), c.optional(3)])?;
-    let sums: Vec<i64> = product.sums(c)?.into_iter().map(i64::from).collect();
+    let product = Product::new([c.input(0)?, c.input(1)?], [c.optional(2), c.optional(3)])?;
+    let sums: Vec<i64> = product.sums(c).into_iter().map(i64::from).collect();
     Ok(vec![make(DType::I32, sums, &product.shape)?])
 }
 
 /// `QLinearMatMul(a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero)`.
 pub(super) fn qlinear(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let y = Scale::of(c, 6)?;
-    let product = Product::new(c, [c.input(0)?, c.input(3)?], [c.optional(2), c.optional(5)])?;
-    let sums = product.sums(c)?;
+    let product = Product::new([c.input(0)?, c.input(3)?], [c.optional(2), c.optional(5)])?;
+    let sums = product.sums(c);
     let rows = spread(&floats(c.input(1)?)?, product.m, "rows")?;
     let columns = scales(c.input(4)?, product.n)?;
     let mut values = Vec::with_capacity(sums.len());
@@ -33,7 +33,7 @@ pub(super) fn qlinear(c: &Call<'_>) -> OpResult<Vec<Value>> {
 
 /// `MatMulIntegerToFloat(a, b, a_scale, b_scale, a_zero, b_zero, bias)`.
 pub(super) fn to_float(c: &Call<'_>) -> OpResult<Vec<Value>> {
-    let product = Product::new(c, [c.input(0)?, c.input(1)?], [c.optional(4), c.optional(5)])?;
+    let product = Product::new([c.input(0)?, c.input(1)?], [c.optional(4), c.optional(5)])?;
     let a_scale = scalar(single(c.input(2)?, "the scale of the data")?)?;
     let values = product.floats(c, a_scale, c.input(3)?, c.optional(6))?;
     Ok(vec![make(DType::F32, values, &product.shape)?])
@@ -68,11 +68,11 @@ pub(super) fn gemm(c: &Call<'_>) -> OpResult<Vec<Value>> {
         make(value.dtype, with::<i64, _>(value, |s| transpose(s, 1, rows, columns))?, &[columns, rows])
     };
     let (a, b) = (turned(c.input(0)?, "transA")?, turned(c.input(3)?, "transB")?);
-    let mut product = Product::new(c, [&a, &b], [c.optional(2), c.optional(5)])?;
+    let mut product = Product::new([&a, &b], [c.optional(2), c.optional(5)])?;
     if let Some(bias) = c.optional(6) {
         let bias = ints(bias)?.iter().map(|v| *v as i32).collect::<Vec<i32>>();
         if bias.len() == product.m * product.n && product.m > 1 {
-            return fail("a bias for each element is not supported; one per column is");
+            return unsupported("a bias for each element is not supported; one per column is");
         }
         product.bias = spread(&bias, product.n, "columns")?;
     }
@@ -83,7 +83,7 @@ pub(super) fn gemm(c: &Call<'_>) -> OpResult<Vec<Value>> {
     }
     let y = Scale::of(c, 7)?;
     let factors: Vec<f32> = scales(c.input(4)?, product.n)?.iter().map(|s| factor * s).collect();
-    Ok(vec![make(y.dtype, y.round(&product.sums(c)?, &factors)?, &product.shape)?])
+    Ok(vec![make(y.dtype, y.round(&product.sums(c), &factors)?, &product.shape)?])
 }
 
 /// `[…, m, k]` × `[…, k, n]`, shapes and zero points checked.
@@ -105,7 +105,7 @@ struct Product {
 }
 
 impl Product {
-    fn new(_: &Call<'_>, [a, b]: [&Value; 2], [a_zero, b_zero]: [Option<&Value>; 2]) -> OpResult<Self> {
+    fn new([a, b]: [&Value; 2], [a_zero, b_zero]: [Option<&Value>; 2]) -> OpResult<Self> {
         let zero = zeros(a_zero, a, shift_of(a, "data")?)?;
         Self::of(a.shape(), unsigned(a, "data", Order::Rows)?, zero, b, b_zero)
     }
@@ -141,11 +141,11 @@ impl Product {
     }
 
     /// The exact sums, less what the zero points make.
-    fn sums(&self, c: &Call<'_>) -> OpResult<Vec<i32>> {
+    fn sums(&self, c: &Call<'_>) -> Vec<i32> {
         let (m, k, n) = (self.m, self.k, self.n);
         let mut out = vec![0; self.pairs.len() * m * n];
         if out.is_empty() || k == 0 {
-            return Ok(out);
+            return out;
         }
         let simple = self.a_zero.len() == 1 && self.b_zero.iter().all(|z| *z == 0);
         let mut packed: Option<(usize, Weights)> = None;
@@ -165,7 +165,7 @@ impl Product {
             }
             packed = Some((*right, weights));
         }
-        Ok(out)
+        out
     }
 
     /// `Σ(a − za)(b − zb) = Σab − za·Σb − zb·(Σa − k·za)`.
@@ -187,6 +187,6 @@ impl Product {
             None => vec![0.0; self.n],
         };
         let place = factors.iter().zip(&bias).cycle();
-        Ok(self.sums(c)?.iter().zip(place).map(|(sum, (f, b))| *sum as f32 * f + b).collect())
+        Ok(self.sums(c).iter().zip(place).map(|(sum, (f, b))| *sum as f32 * f + b).collect())
     }
 }

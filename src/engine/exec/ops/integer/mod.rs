@@ -9,6 +9,8 @@ mod around;
 mod blocks;
 mod convolve;
 mod matmul;
+#[cfg(test)]
+mod tests;
 
 use super::{Call, Operator};
 use crate::engine::exec::data::{OpResult, fail, floats, int_scalar, ints, scalar, with, with_channels_last};
@@ -57,7 +59,7 @@ fn shift_of(value: &Value, what: &str) -> OpResult<i64> {
     match value.dtype {
         DType::U8 => Ok(0),
         DType::I8 => Ok(128),
-        other => fail(format!("{what} of type {other} is not supported; uint8 and int8 are")),
+        other => unsupported(format!("{what} of type {other} is not supported; uint8 and int8 are")),
     }
 }
 
@@ -106,7 +108,7 @@ fn spread<T: Copy>(values: &[T], count: usize, what: &str) -> OpResult<Vec<T>> {
 /// Scale and zero point of a whole tensor.
 #[derive(Debug, Clone, Copy)]
 struct Scale {
-    scale: f32,
+    step: f32,
     zero: i64,
     dtype: DType,
 }
@@ -115,21 +117,21 @@ impl Scale {
     /// From the inputs `index` and `index + 1` of a call.
     fn of(c: &Call<'_>, index: usize) -> OpResult<Self> {
         let scale = scalar(single(c.input(index)?, "a scale")?)?;
-        let Some(zero) = c.optional(index + 1) else { return Ok(Self { scale, zero: 0, dtype: DType::U8 }) };
-        Ok(Self { scale, zero: int_scalar(single(zero, "a zero point")?)?, dtype: zero.dtype })
+        let Some(zero) = c.optional(index + 1) else { return Ok(Self { step: scale, zero: 0, dtype: DType::U8 }) };
+        Ok(Self { step: scale, zero: int_scalar(single(zero, "a zero point")?)?, dtype: zero.dtype })
     }
 
     fn range(&self) -> OpResult<(i64, i64)> {
         match self.dtype {
             DType::U8 | DType::I8 => Ok(self.dtype.integer_range().unwrap_or_default()),
-            other => fail(format!("quantization to {other} is not supported; uint8 and int8 are")),
+            other => unsupported(format!("quantization to {other} is not supported; uint8 and int8 are")),
         }
     }
 
     /// Sums times `factors` (one per element of the last axis, over this scale) as values of this type.
     fn round(&self, sums: &[i32], factors: &[f32]) -> OpResult<Vec<i64>> {
         let range = self.range()?;
-        let factors = factors.iter().map(|f| f / self.scale).collect::<Vec<f32>>();
+        let factors = factors.iter().map(|f| f / self.step).collect::<Vec<f32>>();
         let factors = factors.iter().cycle();
         Ok(sums.iter().zip(factors).map(|(sum, f)| quantize(*sum as f32 * f, 1.0, self.zero, range)).collect())
     }
