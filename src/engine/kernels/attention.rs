@@ -3,6 +3,7 @@
 
 use super::layout::transpose;
 use super::matmul::{Left, matmul};
+use super::softmax::{Kind, softmax};
 
 /// Rows whose scores are held at once: they stay in the cache from the product to the softmax.
 const ROWS: usize = 64;
@@ -105,7 +106,7 @@ pub fn attend(head: Head<'_>, mask: &impl Mask, out: &mut [f32], mut shown: Opti
                 }
             };
             if seen {
-                super::softmax::softmax(row);
+                softmax(Kind::Softmax, row, keys, 1);
             } else {
                 row.fill(0.0);
             }

@@ -13,7 +13,7 @@ mod matmul;
 mod tests;
 
 use super::{Call, Operator};
-use crate::engine::exec::data::{OpResult, fail, floats, int_scalar, ints, scalar, with, with_channels_last};
+use crate::engine::exec::data::{OpResult, fail, floats, int_scalar, ints, scalar, unsupported, with, with_channels_last};
 use crate::engine::kernels::quantize::quantize;
 use crate::engine::tensor::{DType, Value};
 
