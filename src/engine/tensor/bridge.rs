@@ -7,7 +7,8 @@ use std::sync::Arc;
 /// A tensor at work: a candle tensor on the CPU and the ONNX type it stands for.
 ///
 /// candle has no type for every ONNX type, so floats narrower than 32 bits compute as f32
-/// (`F64` as f64), all integers as i64 (`U64` as the same 64 bits), and booleans as u8. `dtype` remembers what they stand for.
+/// (`F64` as f64), all integers as i64 (`U64` as the same 64 bits), and booleans as u8. `dtype`
+/// remembers what they stand for.
 #[derive(Debug, Clone)]
 pub struct Value {
     pub dtype: DType,

@@ -109,20 +109,6 @@ impl DType {
         }
     }
 
-    /// Rounds numbers held as f32 to this type, where it is a narrower float.
-    pub fn round_all(self, values: &mut [f32]) {
-        match self {
-            Self::F16 => values.iter_mut().for_each(|v| *v = half::f16::from_f32(*v).to_f32()),
-            Self::BF16 => values.iter_mut().for_each(|v| *v = half::bf16::from_f32(*v).to_f32()),
-            _ if self.is_minifloat() => {
-                for v in values.iter_mut() {
-                    *v = self.rounded(f64::from(*v), Rounding::default());
-                }
-            }
-            _ => {}
-        }
-    }
-
     /// Numbers as packed bit patterns of a 4- or 8-bit float type.
     pub(super) fn pack_minifloats(self, values: &[f32]) -> Result<Vec<u8>, TensorError> {
         let rounding = Rounding { overflow: Overflow::Special, power: PowerRounding::Up };

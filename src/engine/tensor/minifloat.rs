@@ -183,6 +183,8 @@ pub(super) fn encode(dtype: DType, x: f64, rounding: Rounding) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::Overflow::{Saturate, Special};
+    use super::PowerRounding::{Down, Nearest, Up};
     use super::*;
 
     const ALL: [DType; 6] = [DType::F8E4M3FN, DType::F8E4M3FNUZ, DType::F8E5M2, DType::F8E5M2FNUZ, DType::F8E8M0, DType::F4E2M1];
@@ -243,8 +245,6 @@ mod tests {
 
     #[test]
     fn powers_of_two_round_as_asked() {
-        use Overflow::{Saturate, Special};
-        use PowerRounding::{Down, Nearest, Up};
         let bits = |x: f64, power, overflow| encode(DType::F8E8M0, x, Rounding { overflow, power }).unwrap();
         assert_eq!([bits(3.0, Up, Saturate), bits(3.0, Down, Saturate), bits(3.0, Nearest, Saturate)], [129, 128, 129]);
         assert_eq!([bits(2.9, Nearest, Saturate), bits(4.0, Up, Saturate)], [128, 129]);

@@ -101,9 +101,10 @@ where
     Ok((values, shape))
 }
 
-/// The sum of two f32 values.
+/// The sum of two values held as f32, rounded to the type of the first.
 pub(super) fn add(a: &Value, b: &Value, pool: Option<&rayon::ThreadPool>) -> OpResult<Value> {
-    let (values, shape) = pairs::<f32, f32>(a, b, |x, y| x + y, pool)?;
+    let dtype = a.dtype;
+    let (values, shape) = pairs::<f32, f32>(a, b, |x, y| narrow(dtype, x + y), pool)?;
     make(a.dtype, values, &shape)
 }
 

@@ -48,7 +48,6 @@ pub(super) fn find(op: &str) -> Option<Operator> {
             test(c, |x| (up && x == f64::INFINITY) || (down && x == f64::NEG_INFINITY))
         },
         "Identity" => identity,
-
         _ => return None,
     })
 }

@@ -123,11 +123,11 @@ fn dtype(node: &Node, known: &Known, output: usize) -> Option<DType> {
         | ("MaxPool" | "TopK", 1)
         | ("Unique", 1..) => Some(DType::I64),
         ("Cast" | "BitCast", _) => named("to"),
-        ("CastLike" | "Where", _) => of(1),
         ("EyeLike", _) => named("dtype").or_else(|| of(0)),
         ("HannWindow" | "HammingWindow" | "BlackmanWindow" | "MelWeightMatrix", _) => {
             named("output_datatype").or(Some(DType::F32))
         }
+        ("Where" | "CastLike", _) => of(1),
         ("OneHot", _) => of(2),
         ("Constant", _) => match node.attributes.iter().next()?.1 {
             Attribute::Tensor(t) => Some(t.dtype()),
