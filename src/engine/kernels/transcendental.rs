@@ -273,8 +273,8 @@ mod tests {
             (Function::Tanh, 12.0, 2.5),
             (Function::Erf, 6.0, 2.5),
             (Function::Gelu, 13.0, 8.0),
-            (Function::Swish(1.0), 90.0, 3.5),
-            (Function::Swish(1.7), 50.0, 9.5),
+            (Function::Swish(1.0), 80.0, 4.0),
+            (Function::Swish(1.7), 45.0, 50.0),
         ] {
             let mut x: Vec<f32> = (0..200_001).map(|i| (i as f32 / 100_000.0 - 1.0) * reach).collect();
             x.extend((0..100_000).map(|_| random.normal()));
