@@ -48,6 +48,7 @@ struct Rows<'a>(Kind, &'a mut [f32], usize);
 
 impl Work for Rows<'_> {
     #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what is not inlined is compiled for the oldest processors")]
     fn run(self) {
         let Self(kind, part, length) = self;
         if kind == Kind::Log {
@@ -58,12 +59,18 @@ impl Work for Rows<'_> {
         for group in part.chunks_mut(length * (GROUP / length).max(1)) {
             for row in group.chunks_exact_mut(length) {
                 let top = join(row, f32::NEG_INFINITY, larger);
-                row.iter_mut().for_each(|v| *v -= top);
+                for v in row.iter_mut() {
+                    *v -= top;
+                }
             }
-            group.iter_mut().for_each(|v| *v = exp(*v));
+            for v in group.iter_mut() {
+                *v = exp(*v);
+            }
             for row in group.chunks_exact_mut(length) {
                 let factor = 1.0 / join(row, 0.0, |a, b| a + b);
-                row.iter_mut().for_each(|v| *v *= factor);
+                for v in row.iter_mut() {
+                    *v *= factor;
+                }
             }
         }
     }
@@ -74,6 +81,7 @@ struct Columns<'a>(Kind, &'a mut [f32], usize, usize);
 
 impl Work for Columns<'_> {
     #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what is not inlined is compiled for the oldest processors")]
     fn run(self) {
         let Self(kind, part, length, inner) = self;
         let mut scratch = vec![0.0; 2 * inner];
@@ -117,7 +125,9 @@ fn log_row(row: &mut [f32]) {
     }
     // The logarithm once a row may cost what it likes.
     let shift = f64::from(sum).ln() as f32;
-    row.iter_mut().for_each(|v| *v = (*v - top) - shift);
+    for v in row.iter_mut() {
+        *v = (*v - top) - shift;
+    }
 }
 
 /// All columns of `[length, inner]` at once. `scratch` holds a maximum and a sum per column.

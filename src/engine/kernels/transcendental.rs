@@ -63,6 +63,7 @@ struct Each<'a, F>(&'a [f32], &'a mut [f32], f32, F);
 
 impl<F: Fn(f32, f32) -> f32> Work for Each<'_, F> {
     #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what is not inlined is compiled for the oldest processors")]
     fn run(self) {
         let Self(x, out, parameter, f) = self;
         for (o, v) in out.iter_mut().zip(x) {

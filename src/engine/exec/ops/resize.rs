@@ -288,7 +288,9 @@ impl Filter {
         }
         let sum: f64 = taps.iter().map(|t| t.1).sum();
         if (inside_only || stretch < 1.0) && sum != 0.0 {
-            taps.iter_mut().for_each(|t| t.1 /= sum);
+            for tap in &mut taps {
+                tap.1 /= sum;
+            }
         }
         taps
     }
