@@ -2,11 +2,6 @@
 //! found, so that whoever calls decides on which threads. Every fast kernel has a plain twin that
 //! the tests compare it with. Sums run in one fixed order, whatever the number of threads.
 
-#![expect(
-    clippy::inline_always,
-    reason = "what is compiled for wider vectors must be inlined into the function that allows them"
-)]
-
 pub mod affine;
 pub mod aligned;
 pub mod attention;

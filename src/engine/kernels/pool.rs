@@ -120,6 +120,7 @@ struct Lines<'a, T, F> {
 
 impl<T: Element, F: Fn(T, T) -> T + Copy> Work for Lines<'_, T, F> {
     #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what is not inlined is compiled for the oldest processors")]
     fn run(self) {
         let Self { window, kind, first, input, part, join } = self;
         let image = window.channels * window.input.iter().product::<usize>();

@@ -48,6 +48,7 @@ struct Rows<'a>(Kind, &'a mut [f32], usize);
 
 impl Work for Rows<'_> {
     #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what is not inlined is compiled for the oldest processors")]
     fn run(self) {
         let Self(kind, part, length) = self;
         if kind == Kind::Log {
@@ -80,6 +81,7 @@ struct Columns<'a>(Kind, &'a mut [f32], usize, usize);
 
 impl Work for Columns<'_> {
     #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what is not inlined is compiled for the oldest processors")]
     fn run(self) {
         let Self(kind, part, length, inner) = self;
         let mut scratch = vec![0.0; 2 * inner];

@@ -1,7 +1,5 @@
 //! Normalization, softmax and dropout.
 
-#![expect(clippy::useless_conversion, reason = "one text serves f32 and f64")]
-
 use super::{Call, Operator};
 use crate::engine::exec::data::{
     OpResult, axis_of, fail, int_scalar, is_channels_last, make, make_channels_last, scalar, unsupported, with,
@@ -55,7 +53,11 @@ impl Number for f32 {}
 impl Number for f64 {}
 
 fn reals(value: &Value) -> OpResult<Vec<f64>> {
-    for_real!(value, T => with::<T, _>(value, |s| s.iter().map(|v| f64::from(*v)).collect()))
+    for_real!(value, T => with::<T, _>(value, widened))
+}
+
+fn widened<T: Real>(values: &[T]) -> Vec<f64> {
+    values.iter().map(|v| (*v).into()).collect()
 }
 
 /// `value` repeated to `shape`, as broadcasting does.
@@ -128,7 +130,7 @@ fn per_channel<T: Number>(x: &Value, scale: &[T], shift: &[T]) -> OpResult<Value
         wide(|| {
             for (i, plane) in out.chunks_mut(inner.max(1)).enumerate() {
                 let (a, b) = (scale[i % channels], shift[i % channels]);
-                for v in plane.iter_mut() {
+                for v in plane {
                     *v = *v * a + b;
                 }
             }
@@ -241,57 +243,60 @@ fn lp(c: &Call<'_>) -> OpResult<Vec<Value>> {
         p => return fail(format!("attribute \"p\" is {p}; 1 and 2 are defined")),
     };
     let (length, inner) = (x.shape().get(axis).copied().unwrap_or(1), x.shape().iter().skip(axis + 1).product::<usize>());
-    Ok(vec![for_real!(x, T => {
-        let values = with::<T, _>(x, |s| {
-            let mut out = s.to_vec();
-            for block in out.chunks_mut((length * inner).max(1)) {
-                for at in 0..inner {
-                    let column = || block.iter().skip(at).step_by(inner).map(|v| f64::from(*v));
-                    let norm = if squared { column().map(|v| v * v).sum::<f64>().sqrt() } else { column().map(f64::abs).sum() };
-                    if norm != 0.0 {
-                        block.iter_mut().skip(at).step_by(inner).for_each(|v| *v = T::of(f64::from(*v) / norm));
-                    }
-                }
-            }
-            out
-        })?;
-        make(x.dtype, values, x.shape())?
-    })])
+    Ok(vec![for_real!(x, T => make(x.dtype, with::<T, _>(x, |s| divided_by_norms(s, squared, length, inner))?, x.shape())?)])
 }
 
-/// Divides by a power of the mean square over neighboring channels, one plane after the other.
+fn divided_by_norms<T: Real>(x: &[T], squared: bool, length: usize, inner: usize) -> Vec<T> {
+    let mut out = x.to_vec();
+    for block in out.chunks_mut((length * inner).max(1)) {
+        for at in 0..inner {
+            let column = || block.iter().skip(at).step_by(inner).map(|v| (*v).into());
+            let norm: f64 = if squared { column().map(|v| v * v).sum::<f64>().sqrt() } else { column().map(f64::abs).sum() };
+            if norm != 0.0 {
+                for v in block.iter_mut().skip(at).step_by(inner) {
+                    *v = T::of((*v).into() / norm);
+                }
+            }
+        }
+    }
+    out
+}
+
 fn local_response(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let x = c.input(0)?;
     let [_, channels, spatial @ ..] = x.shape() else { return fail("at least two axes are needed") };
     let (channels, inner) = (*channels, spatial.iter().product::<usize>());
     let size = usize::try_from(c.int("size", 1)).unwrap_or(1).max(1);
     let [alpha, beta, bias] = [("alpha", 1e-4), ("beta", 0.75), ("bias", 1.0)].map(|(name, v)| f64::from(c.float(name, v)));
-    let share = alpha / size as f64;
+    // y^0.75 by roots, which are much faster than powers.
+    let power = |y: f64| if beta == 0.75 { y.sqrt() * y.sqrt().sqrt() } else { y.powf(beta) };
+    let divisor = |sum: f64| power(bias + alpha / size as f64 * sum);
     Ok(vec![for_real!(x, T => {
-        let values = with::<T, _>(x, |s| {
-            let mut out = s.to_vec();
-            let mut sums = vec![0.0; inner];
-            for (i, plane) in out.chunks_mut(inner.max(1)).enumerate() {
-                let (image, channel) = (i / channels * channels, i % channels);
-                let (from, to) = (channel.saturating_sub((size - 1) / 2), channel.saturating_add(size / 2).min(channels - 1));
-                wide(|| {
-                    sums.fill(0.0);
-                    for near in (from..=to).map(|k| &s[(image + k) * inner..][..inner]) {
-                        sums.iter_mut().zip(near).for_each(|(sum, v)| *sum += f64::from(*v) * f64::from(*v));
-                    }
-                    if beta == 0.75 {
-                        let power = |sum: f64| (bias + share * sum).sqrt() * (bias + share * sum).sqrt().sqrt();
-                        plane.iter_mut().zip(&sums).for_each(|(v, sum)| *v = T::of(f64::from(*v) / power(*sum)));
-                    } else {
-                        let power = |sum: f64| (bias + share * sum).powf(beta);
-                        plane.iter_mut().zip(&sums).for_each(|(v, sum)| *v = T::of(f64::from(*v) / power(*sum)));
-                    }
-                });
-            }
-            out
-        })?;
-        make(x.dtype, values, x.shape())?
+        make(x.dtype, with::<T, _>(x, |s| divided_by_neighbors(s, [channels, inner], size, divisor))?, x.shape())?
     })])
+}
+
+/// Divides by a function of the sum of squares over `size` neighboring channels, one plane after the other.
+fn divided_by_neighbors<T: Real>(x: &[T], [channels, inner]: [usize; 2], size: usize, divisor: impl Fn(f64) -> f64) -> Vec<T> {
+    let mut out = x.to_vec();
+    let mut sums = vec![0.0; inner];
+    for (i, plane) in out.chunks_mut(inner.max(1)).enumerate() {
+        let (image, channel) = (i / channels * channels, i % channels);
+        let (from, to) = (channel.saturating_sub((size - 1) / 2), channel.saturating_add(size / 2).min(channels - 1));
+        wide(|| {
+            sums.fill(0.0);
+            for near in (from..=to).map(|k| &x[(image + k) * inner..][..inner]) {
+                for (sum, v) in sums.iter_mut().zip(near) {
+                    let v: f64 = (*v).into();
+                    *sum += v * v;
+                }
+            }
+            for (v, sum) in plane.iter_mut().zip(&sums) {
+                *v = T::of((*v).into() / divisor(*sum));
+            }
+        });
+    }
+    out
 }
 
 /// At inference, or with nothing to drop, the values as they are; the mask is all true then.

@@ -45,14 +45,15 @@ fn resize(c: &Call<'_>) -> OpResult<Vec<Value>> {
     if last {
         axes[1..].rotate_left(1);
     }
-    let mut out = match c.node.text("mode").unwrap_or("nearest") {
+    let mode = c.node.text("mode").unwrap_or("nearest");
+    let mut out = match mode {
         "nearest" => nearest(c, &view, &axes, transform, early)?,
         "linear" | "bilinear" => blended(c, &view, &axes, transform, Filter::Linear)?,
         "cubic" => blended(c, &view, &axes, transform, Filter::Cubic(f64::from(c.float("cubic_coeff_a", -0.75))))?,
         other => return fail(format!("resize mode \"{other}\" is unknown")),
     };
     if transform == "tf_crop_and_resize" {
-        out = outside(c, &out, &axes)?;
+        out = outside(c, &out, &axes, if mode == "nearest" { Precision::Single } else { Precision::Double })?;
     }
     if last {
         let rank = axes.len();
@@ -69,7 +70,7 @@ fn nearest(c: &Call<'_>, x: &Value, axes: &[Axis], transform: &str, early: bool)
     let mode = if early { "floor" } else { c.node.text("nearest_mode").unwrap_or("round_prefer_floor") };
     let mut out = x.clone();
     for (at, axis) in axes.iter().enumerate().filter(|(_, a)| a.changes(transform)) {
-        let places = sources(transform, axis)?;
+        let places = sources(transform, axis, Precision::Single)?;
         out = take(&out, at, &places.iter().map(|p| Some(rounded(mode, *p, axis.from))).collect::<Places>(), 0.0)?;
     }
     Ok(out)
@@ -85,8 +86,10 @@ fn blended(c: &Call<'_>, x: &Value, axes: &[Axis], transform: &str, filter: Filt
     };
     for (at, axis) in axes.iter().enumerate().filter(|(_, a)| a.changes(transform)) {
         let stretch = if c.int("antialias", 0) != 0 { axis.scale.min(1.0) } else { 1.0 };
-        let taps: Taps<f64> =
-            sources(transform, axis)?.iter().map(|p| filter.taps(*p, axis.from, stretch, inside_only)).collect();
+        let taps: Taps<f64> = sources(transform, axis, Precision::Double)?
+            .iter()
+            .map(|p| filter.taps(*p, axis.from, stretch, inside_only))
+            .collect();
         let mut shape = out.shape().to_vec();
         shape[at] = axis.to;
         let inner: usize = shape[at + 1..].iter().product();
@@ -98,18 +101,23 @@ fn blended(c: &Call<'_>, x: &Value, axes: &[Axis], transform: &str, filter: Filt
         };
     }
     let Some((low, high)) = x.dtype.integer_range() else { return Ok(out) };
-    let values = with::<f64, _>(&out, |s| s.iter().map(|v| v.clamp(low as f64, high as f64) as i64).collect())?;
+    let values = with::<f64, _>(&out, |s| s.iter().map(|v| whole(*v).clamp(low, high)).collect())?;
     make::<i64>(x.dtype, values, out.shape())
 }
 
+/// What is before the point; a sum that misses a whole number by rounding alone is that number.
+fn whole(v: f64) -> i64 {
+    if (v - v.round()).abs() < 1e-9 * v.abs().max(1.0) { v.round() as i64 } else { v as i64 }
+}
+
 /// Puts `extrapolation_value` where the sources lie outside the input.
-fn outside(c: &Call<'_>, x: &Value, axes: &[Axis]) -> OpResult<Value> {
+fn outside(c: &Call<'_>, x: &Value, axes: &[Axis], precision: Precision) -> OpResult<Value> {
     let fill = f64::from(c.float("extrapolation_value", 0.0));
     let mut out = x.clone();
     for (at, axis) in axes.iter().enumerate().filter(|(_, a)| a.changes("tf_crop_and_resize")) {
         let inside = |p: &f64| (0.0..=axis.from as f64 - 1.0).contains(p);
         let places: Places =
-            sources("tf_crop_and_resize", axis)?.iter().enumerate().map(|(i, p)| inside(p).then_some(i)).collect();
+            sources("tf_crop_and_resize", axis, precision)?.iter().enumerate().map(|(i, p)| inside(p).then_some(i)).collect();
         if places.iter().any(Option::is_none) {
             out = take(&out, at, &places, fill)?;
         }
@@ -186,22 +194,35 @@ fn keep_aspect(c: &Call<'_>, chosen: &[usize], all: &mut [Axis]) {
     }
 }
 
+/// In which numbers places are computed: f32 decides ties of the nearest element as ONNX Runtime does, f64
+/// gives weights all their digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Precision {
+    Single,
+    Double,
+}
+
 /// Where each output lies among the inputs.
-fn sources(transform: &str, axis: &Axis) -> OpResult<Vec<f64>> {
-    let (from, to) = (axis.from as f64, axis.to as f64);
+fn sources(transform: &str, axis: &Axis, precision: Precision) -> OpResult<Vec<f64>> {
+    // A sum, product or quotient of f32 is the one of f64 rounded.
+    let r = |v: f64| if precision == Precision::Single { f64::from(v as f32) } else { v };
+    let (from, to, scale) = (axis.from as f64, axis.to as f64, r(axis.scale));
     // What the output would measure if sizes were not whole.
-    let width = from * axis.scale;
-    let half_pixel = |i: f64| (i + 0.5) / axis.scale - 0.5;
+    let width = r(from * scale);
+    let half_pixel = |i: f64, offset: f64| r(r(offset + r((i + 0.5) / scale)) - 0.5);
     let source = |i: f64| match transform {
-        "half_pixel" => Some(half_pixel(i)),
-        "asymmetric" => Some(i / axis.scale),
-        "pytorch_half_pixel" => Some(if axis.to > 1 { half_pixel(i) } else { 0.0 }),
-        "align_corners" => Some(if axis.to > 1 { i * (from - 1.0) / (width - 1.0) } else { 0.0 }),
-        "half_pixel_symmetric" => Some(from / 2.0 * (1.0 - to / width) + half_pixel(i)),
+        "half_pixel" => Some(half_pixel(i, 0.0)),
+        "asymmetric" => Some(r(i / scale)),
+        "pytorch_half_pixel" => Some(if axis.to > 1 { half_pixel(i, 0.0) } else { 0.0 }),
+        "align_corners" => Some(if axis.to > 1 { r(r(i * (from - 1.0)) / r(width - 1.0)) } else { 0.0 }),
+        "half_pixel_symmetric" => Some(half_pixel(i, r(from / 2.0 * r(1.0 - r(to / width))))),
         "tf_crop_and_resize" => {
-            let (start, end) = axis.region;
-            let part = if axis.to > 1 { start + i * (end - start) / (width - 1.0) } else { f64::midpoint(start, end) };
-            Some(part * (from - 1.0))
+            let ((start, end), last) = (axis.region, from - 1.0);
+            Some(if axis.to > 1 {
+                r(r(start * last) + r(r(r(i * r(end - start)) * last) / (to - 1.0)))
+            } else {
+                r(r(0.5 * r(start + end)) * last)
+            })
         }
         _ => None,
     };
@@ -263,8 +284,8 @@ impl Filter {
         }
         let sum: f64 = taps.iter().map(|t| t.1).sum();
         if (inside_only || stretch < 1.0) && sum != 0.0 {
-            for t in &mut taps {
-                t.1 /= sum;
+            for tap in &mut taps {
+                tap.1 /= sum;
             }
         }
         taps
@@ -274,6 +295,15 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn places_and_whole_numbers_survive_rounding() {
+        let axis = Axis { from: 10, to: 6, scale: f64::from(0.6_f32), region: (0.0, 1.0) };
+        assert_eq!(sources("half_pixel", &axis, Precision::Single).unwrap()[1], 2.0);
+        assert!(sources("half_pixel", &axis, Precision::Double).unwrap()[1] < 2.0);
+        assert!(sources("sideways", &axis, Precision::Double).is_err());
+        assert_eq!([40.999_999_999_99, 40.9, -3.7].map(whole), [41, 40, -3]);
+    }
 
     #[test]
     fn taps_beyond_the_ends_are_those_at_the_ends() {
