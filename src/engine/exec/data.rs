@@ -80,19 +80,24 @@ fn slice<'a, T: WithDType>(storage: &'a Storage, layout: &Layout) -> OpResult<&'
 
 /// Calls `use_it` with the elements in row-major order; no copy where they already lie so.
 pub(super) fn with<T: WithDType + Default, R>(value: &Value, use_it: impl FnOnce(&[T]) -> R) -> OpResult<R> {
-    if value.data.is_contiguous() {
-        let (storage, layout) = value.data.storage_and_layout();
-        return Ok(use_it(slice::<T>(&storage, layout)?));
-    }
-    let last = channels_at_end(&value.data)?;
-    if value.data.rank() >= 3 && last.is_contiguous() {
-        let (batch, channels, places) = planes(value);
-        let (storage, layout) = last.storage_and_layout();
-        return Ok(use_it(&transpose(slice::<T>(&storage, layout)?, batch, places, channels)));
-    }
-    let data = value.data.contiguous()?;
+    let data = row_major::<T>(value)?;
     let (storage, layout) = data.storage_and_layout();
     Ok(use_it(slice::<T>(&storage, layout)?))
+}
+
+/// The data, row-major: itself where it is, else a copy.
+fn row_major<T: WithDType + Default>(value: &Value) -> OpResult<candle_core::Tensor> {
+    if value.data.is_contiguous() {
+        return Ok(value.data.clone());
+    }
+    let last = channels_at_end(&value.data)?;
+    if value.data.rank() < 3 || !last.is_contiguous() {
+        return Ok(value.data.contiguous()?);
+    }
+    let (batch, channels, places) = planes(value);
+    let (storage, layout) = last.storage_and_layout();
+    let turned = transpose(slice::<T>(&storage, layout)?, batch, places, channels);
+    Ok(candle_core::Tensor::from_vec(turned, value.shape(), &Device::Cpu)?)
 }
 
 /// Batch, channels, places of one channel.

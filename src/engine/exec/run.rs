@@ -46,7 +46,7 @@ const TOGETHER_BYTES: usize = 768 << 10;
 const TOGETHER: usize = 16;
 
 /// Multiply-accumulates that one thread does in the time that it takes to wake a second one.
-const SMALL_MACS: u64 = 4 << 20;
+const SMALL_MACS: u64 = 1 << 19;
 
 impl Plan {
     /// Whether the calling thread alone is quicker than handing the work to the pool.

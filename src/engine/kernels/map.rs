@@ -1,20 +1,18 @@
 //! Functions applied element by element.
 
-use super::is_serial;
-use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
-use rayon::slice::{ParallelSlice, ParallelSliceMut};
+use super::{parts, threads};
 
 /// Elements that one task takes: below it, sharing the work costs more than it saves.
 const TILE: usize = 1 << 15;
 
 /// `f` of every element, in the calling thread's rayon pool.
 pub fn map<T: Copy + Sync, R: Send + Copy + Default>(x: &[T], f: impl Fn(T) -> R + Sync) -> Vec<R> {
-    if x.len() <= TILE || is_serial() {
+    if x.len() <= TILE || threads() == 1 {
         return x.iter().map(|v| f(*v)).collect();
     }
     let mut out = vec![R::default(); x.len()];
-    out.par_chunks_mut(TILE).zip(x.par_chunks(TILE)).for_each(|(o, x)| {
-        for (o, x) in o.iter_mut().zip(x) {
+    parts(&mut out, TILE, &|i, o| {
+        for (o, x) in o.iter_mut().zip(&x[i * TILE..]) {
             *o = f(*x);
         }
     });
@@ -23,13 +21,12 @@ pub fn map<T: Copy + Sync, R: Send + Copy + Default>(x: &[T], f: impl Fn(T) -> R
 
 /// `f` of every pair of elements of two slices of one length.
 pub fn map2<T: Copy + Sync, R: Send + Copy + Default>(x: &[T], y: &[T], f: impl Fn(T, T) -> R + Sync) -> Vec<R> {
-    if x.len() <= TILE || is_serial() {
+    if x.len() <= TILE || threads() == 1 {
         return x.iter().zip(y).map(|(a, b)| f(*a, *b)).collect();
     }
     let mut out = vec![R::default(); x.len()];
-    let parts = (x.par_chunks(TILE), y.par_chunks(TILE)).into_par_iter();
-    out.par_chunks_mut(TILE).zip(parts).for_each(|(o, (x, y))| {
-        for (o, (x, y)) in o.iter_mut().zip(x.iter().zip(y)) {
+    parts(&mut out, TILE, &|i, o| {
+        for (o, (x, y)) in o.iter_mut().zip(x[i * TILE..].iter().zip(&y[i * TILE..])) {
             *o = f(*x, *y);
         }
     });

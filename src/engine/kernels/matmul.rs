@@ -1,10 +1,9 @@
 //! Matrix products: row-major `[m, k] · [k, n]`.
 
 use super::convolve::{Finish, Panels, WORTH, cover_rows};
-use super::is_serial;
 use super::isa::Isa;
 use super::tile::{self, Shared, Tile};
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use super::{each, threads};
 
 /// The left matrix by its strides, so that a transposed one needs no copy.
 #[derive(Debug, Clone, Copy)]
@@ -99,11 +98,11 @@ fn few_rows(left: &[f32], right: &[f32], (m, k, n): (usize, usize, usize), out: 
         }
     };
     let blocks = n.div_ceil(lanes);
-    let parts = if is_serial() { 1 } else { (m * k * n / WORTH).clamp(1, 2 * rayon::current_num_threads()).min(blocks) };
+    let parts = if threads() == 1 { 1 } else { (m * k * n / WORTH).clamp(1, 2 * threads()).min(blocks) };
     if parts == 1 {
         return cover(0, blocks);
     }
-    (0..parts).into_par_iter().for_each(|part| cover(blocks * part / parts, blocks * (part + 1) / parts));
+    each(parts, &|part| cover(blocks * part / parts, blocks * (part + 1) / parts));
 }
 
 #[cfg(test)]

@@ -18,32 +18,11 @@ pub mod pool;
 pub mod quantize;
 pub mod recurrent;
 pub mod resample;
+mod share;
 pub mod softmax;
 pub mod summary;
 pub mod tile;
 pub mod transcendental;
 mod widest;
 
-use std::cell::Cell;
-
-thread_local! {
-    static SERIAL: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Runs `work` with every kernel in it on the calling thread alone: for those who share out whole
-/// pieces of work themselves.
-pub fn serial<R>(work: impl FnOnce() -> R) -> R {
-    struct Restore(bool);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            SERIAL.set(self.0);
-        }
-    }
-    let _restore = Restore(SERIAL.replace(true));
-    work()
-}
-
-/// Whether a kernel should keep to the calling thread.
-fn is_serial() -> bool {
-    SERIAL.get() || rayon::current_num_threads() <= 1
-}
+pub use share::{each, parts, serial, tasks, threads};

@@ -1,9 +1,7 @@
 //! Normalizing rows: moments in f64, summed in one fixed order.
 
-use super::is_serial;
 use super::isa::wide;
-use rayon::iter::{IndexedParallelIterator, ParallelIterator};
-use rayon::slice::ParallelSliceMut;
+use super::tasks;
 
 /// Partial sums of a row.
 const LANES: usize = 8;
@@ -81,12 +79,8 @@ pub fn normalize<T: Real>(
             wide(|| apply(row, mean, factor, scale, shift));
         }
     };
-    if rows.len() <= TILE || is_serial() {
-        work(rows, &mut found);
-    } else {
-        let many = TILE.div_ceil(length);
-        rows.par_chunks_mut(many * length).zip(found.par_chunks_mut(many)).for_each(|(rows, found)| work(rows, found));
-    }
+    let many = TILE.div_ceil(length);
+    tasks(rows.chunks_mut(many * length).zip(found.chunks_mut(many)), &|_, (rows, found)| work(rows, found));
     found
 }
 

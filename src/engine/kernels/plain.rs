@@ -2,9 +2,7 @@
 //! integers. Every sum runs in one order, whatever the number of threads.
 
 use super::convolve::Geometry;
-use super::is_serial;
-use rayon::iter::{IndexedParallelIterator, ParallelIterator};
-use rayon::slice::ParallelSliceMut;
+use super::parts;
 
 /// Multiplications that one thread does before it pays to share them out.
 const SHARED: usize = 1 << 16;
@@ -54,10 +52,10 @@ pub fn matmul<T: Ring>(left: Matrix<'_, T>, right: Matrix<'_, T>, (m, k, n): (us
         }
     };
     let out = &mut out[..m * n];
-    if is_serial() || m * n * k < SHARED {
+    if m * n * k < SHARED {
         out.chunks_mut(n).enumerate().for_each(|(r, out)| row(r, out));
     } else {
-        out.par_chunks_mut(n).enumerate().for_each(|(r, out)| row(r, out));
+        parts(out, n, &row);
     }
 }
 
@@ -83,10 +81,10 @@ pub fn convolve<T: Ring>(geometry: &Geometry, weights: &[T], bias: &[T], input: 
             add_plane(geometry, &input[source * from..][..from], kernel, out);
         }
     };
-    if is_serial() || out.len().saturating_mul(per_in * taps) < SHARED {
+    if out.len().saturating_mul(per_in * taps) < SHARED {
         out.chunks_mut(to).enumerate().for_each(|(index, out)| plane(index, out));
     } else {
-        out.par_chunks_mut(to).enumerate().for_each(|(index, out)| plane(index, out));
+        parts(out, to, &plane);
     }
 }
 

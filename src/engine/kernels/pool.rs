@@ -1,10 +1,8 @@
 //! Maximum, sum and average over windows of up to three spatial axes, on images whose channels lie last:
 //! whole places are joined at a time.
 
-use super::is_serial;
+use super::parts;
 use super::widest::{Work, widest};
-use rayon::iter::{IndexedParallelIterator, ParallelIterator};
-use rayon::slice::ParallelSliceMut;
 use std::ops::{Add, Div, Range};
 
 /// Where windows lie on the spatial axes; unused axes are 1.
@@ -100,12 +98,9 @@ pub fn pool<T: Element>(window: &Window, kind: Pooling, input: &[T], output: &mu
         _ => widest(Lines { window, kind, first, input, part, join: plus }),
     };
     let work_per_line = line * window.kernel.iter().product::<usize>();
-    if output.len() / line * work_per_line < SHARED || is_serial() {
-        work(0, output);
-    } else {
-        let many = (SHARED / 4).div_ceil(work_per_line);
-        output.par_chunks_mut(line * many).enumerate().for_each(|(i, part)| work(i * many, part));
-    }
+    let all = output.len() / line;
+    let many = if all * work_per_line < SHARED { all } else { (SHARED / 4).div_ceil(work_per_line) };
+    parts(output, line * many, &|i, part| work(i * many, part));
 }
 
 /// Lines of the output from number `first` on.

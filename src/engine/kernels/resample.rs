@@ -1,9 +1,7 @@
 //! Weighted sums of places along one axis.
 
-use super::is_serial;
 use super::isa::wide;
-use rayon::iter::{IndexedParallelIterator, ParallelIterator};
-use rayon::slice::ParallelSliceMut;
+use super::parts;
 use std::ops::{AddAssign, Mul};
 
 /// What each place of the new axis is made of: places of the old one and their weights.
@@ -42,12 +40,8 @@ where
             }
         });
     };
-    if out.len() <= TILE || is_serial() {
-        work(0, &mut out);
-    } else {
-        let many = TILE.div_ceil(inner);
-        out.par_chunks_mut(many * inner).enumerate().for_each(|(i, part)| work(i * many, part));
-    }
+    let many = TILE.div_ceil(inner);
+    parts(&mut out, many * inner, &|i, part| work(i * many, part));
     out
 }
 

@@ -1,11 +1,9 @@
 //! Softmax, with the largest element taken off first so that nothing overflows. Sums run over
 //! [`LANES`] partial sums, in one order everywhere.
 
-use super::is_serial;
+use super::parts;
 use super::transcendental::exp;
 use super::widest::{Work, widest};
-use rayon::iter::ParallelIterator;
-use rayon::slice::ParallelSliceMut;
 
 /// Partial maxima and sums of a row.
 const LANES: usize = 16;
@@ -36,11 +34,7 @@ pub fn softmax(kind: Kind, values: &mut [f32], length: usize, inner: usize) {
             widest(Columns(kind, part, length, inner));
         }
     };
-    if values.len() <= TILE || is_serial() {
-        work(values);
-    } else {
-        values.par_chunks_mut(block * (TILE / block).max(1)).for_each(work);
-    }
+    parts(values, block * (TILE / block).max(1), &|_, part| work(part));
 }
 
 /// Rows of a length.

@@ -6,10 +6,8 @@
 //! coefficients rounded to f32 from the lowest up. Errors against f64 are about 2 units in the last place at most,
 //! a few more where [`Function::Gelu`] and its kin are a small tail; the tests hold them to that.
 
-use super::is_serial;
+use super::parts;
 use super::widest::{Work, widest};
-use rayon::iter::{IndexedParallelIterator, ParallelIterator};
-use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
 /// A function of one real number.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,11 +37,7 @@ pub fn map(function: Function, x: &[f32]) -> Vec<f32> {
 
 /// [`map`] into memory of the same length that is there already.
 pub fn map_into(function: Function, x: &[f32], out: &mut [f32]) {
-    if x.len() <= TILE || is_serial() {
-        tile(function, x, out);
-    } else {
-        out.par_chunks_mut(TILE).zip(x.par_chunks(TILE)).for_each(|(out, x)| tile(function, x, out));
-    }
+    parts(out, TILE, &|i, out| tile(function, &x[i * TILE..][..out.len()], out));
 }
 
 fn tile(function: Function, x: &[f32], out: &mut [f32]) {

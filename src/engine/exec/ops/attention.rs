@@ -5,11 +5,9 @@ use super::{Call, Operator};
 use crate::engine::exec::data::{Held, OpResult, fail, floats, held, ints, like, make, unsupported, with};
 use crate::engine::exec::memory::room;
 use crate::engine::kernels::attention::{Head, Mask, Order, Stage, attend};
-use crate::engine::kernels::serial;
+use crate::engine::kernels::{parts, tasks, threads};
 use crate::engine::tensor::Value;
 use candle_core::Tensor;
-use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
-use rayon::slice::ParallelSliceMut;
 
 pub(super) fn find(op: &str) -> Option<Operator> {
     (op == "Attention").then_some(attention as Operator)
@@ -151,16 +149,14 @@ impl Heads<'_> {
             attend(head, &HeadMask { all: self.mask, batch, first, queries: s.queries }, out, shown);
         };
         let count = s.batch * s.heads;
-        let threads = rayon::current_num_threads();
+        let threads = threads();
         let apart = count >= threads && count * rows * s.keys * (s.size + s.value_size) > 1 << 16;
         match shown {
             // A head is a task where there are heads for all threads; else a product is shared out.
-            None if apart => {
-                out.par_chunks_mut(width).enumerate().for_each(|(i, out)| serial(|| task(i, out, None)));
-            }
+            None if apart => parts(out, width, &|i, out| task(i, out, None)),
             Some((stage, shown)) if apart => {
-                let parts = (out.par_chunks_mut(width), shown.par_chunks_mut(line)).into_par_iter();
-                parts.enumerate().for_each(|(i, (out, shown))| serial(|| task(i, out, Some((stage, shown)))));
+                let both = out.chunks_mut(width).zip(shown.chunks_mut(line));
+                tasks(both, &|i, (out, shown)| task(i, out, Some((stage, shown))));
             }
             None => out.chunks_mut(width).enumerate().for_each(|(i, out)| task(i, out, None)),
             Some((stage, shown)) => {

@@ -6,11 +6,9 @@ use super::{Call, Operator};
 use crate::engine::exec::data::{Held, OpResult, fail, held, make, strides_of, with, with2};
 use crate::engine::exec::memory::room;
 use crate::engine::kernels::matmul::{Left, matmul};
-use crate::engine::kernels::serial;
+use crate::engine::kernels::{parts, threads};
 use crate::engine::tensor::Value;
 use candle_core::{Tensor, WithDType};
-use rayon::iter::{IndexedParallelIterator, ParallelIterator};
-use rayon::slice::ParallelSliceMut;
 
 pub(super) fn find(op: &str) -> Option<Operator> {
     (op == "Einsum").then_some(einsum as Operator)
@@ -226,14 +224,14 @@ fn products(x: &[f32], y: &[f32], (m, k, n): (usize, usize, usize), out: &mut [f
         return;
     }
     let count = out.len() / (m * n);
-    let one = |(i, out): (usize, &mut [f32])| {
+    let one = |i: usize, out: &mut [f32]| {
         let left = Left { data: &x[i * m * k..][..m * k], row_stride: k, column_stride: 1 };
         matmul(left, &y[i * k * n..][..k * n], (m, k, n), out);
     };
-    if count >= 2 * rayon::current_num_threads() && count * m * k * n > 1 << 18 {
-        out.par_chunks_mut(m * n).enumerate().for_each(|task| serial(|| one(task)));
+    if count >= 2 * threads() && count * m * k * n > 1 << 18 {
+        parts(out, m * n, &one);
     } else {
-        out.chunks_mut(m * n).enumerate().for_each(one);
+        out.chunks_mut(m * n).enumerate().for_each(|(i, out)| one(i, out));
     }
 }
 

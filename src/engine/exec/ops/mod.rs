@@ -65,10 +65,19 @@ pub(in crate::engine::exec) type Operator = fn(&Call<'_>) -> OpResult<Vec<Value>
 
 /// Runs `work` on the pool, or on the calling thread alone where there is none.
 pub(in crate::engine::exec) fn install<R: Send>(pool: Option<&ThreadPool>, work: impl FnOnce() -> R + Send) -> R {
-    match pool {
-        Some(pool) => pool.install(work),
-        None => serial(work),
+    let Some(pool) = pool else { return serial(work) };
+    // Compiled once: the pool sees no type of the work.
+    let (mut work, mut result) = (Some(work), None);
+    let mut once = || result = work.take().map(|work| work());
+    enter(pool, &mut once);
+    match result {
+        Some(result) => result,
+        None => unreachable!("the pool runs what it is given"),
     }
+}
+
+fn enter(pool: &ThreadPool, work: &mut (dyn FnMut() + Send)) {
+    pool.install(work);
 }
 
 impl Call<'_> {

@@ -9,10 +9,9 @@ use crate::engine::exec::data::{
 use crate::engine::exec::image::{Buffer, Held, Image};
 use crate::engine::graph::Node;
 use crate::engine::kernels::isa::wide;
+use crate::engine::kernels::parts;
 use crate::engine::kernels::quantize::{dequantize, fake_quantize, quantize, saturate};
 use crate::engine::tensor::{DType, Rounding, Value};
-use rayon::iter::{IndexedParallelIterator, ParallelIterator};
-use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
 pub(super) fn find(op: &str) -> Option<Operator> {
     Some(match op {
@@ -251,11 +250,9 @@ impl FakeQuantize {
 
     fn round(&self, x: &[f32], out: &mut [f32], pool: Option<&rayon::ThreadPool>) {
         const TILE: usize = 1 << 15;
-        let part = |x: &[f32], out: &mut [f32]| wide(|| fake_quantize(x, self.scale, self.zero, self.range, out));
-        if x.len() <= TILE || pool.is_none() {
-            part(x, out);
-        } else {
-            install(pool, || out.par_chunks_mut(TILE).zip(x.par_chunks(TILE)).for_each(|(o, x)| part(x, o)));
-        }
+        let part = |i: usize, out: &mut [f32]| {
+            wide(|| fake_quantize(&x[i * TILE..][..out.len()], self.scale, self.zero, self.range, out));
+        };
+        install(pool, || parts(out, TILE, &part));
     }
 }

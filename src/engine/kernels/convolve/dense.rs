@@ -4,10 +4,9 @@
 use super::rows::Rows;
 use super::{Finish, Geometry, Unit};
 use crate::engine::kernels::aligned::Aligned;
-use crate::engine::kernels::is_serial;
 use crate::engine::kernels::isa::Isa;
 use crate::engine::kernels::tile::{self, Shared, Tile};
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use crate::engine::kernels::{each, threads};
 
 /// Weights of one group: per block of output channels `[k][lane]`, filled up with zeros.
 #[derive(Debug, Clone)]
@@ -196,7 +195,7 @@ pub fn cover_rows(panels: &Panels, data: &[f32], (count, depth): (usize, usize),
         }
     };
     let work = count * depth * channels;
-    let pieces = if is_serial() { 1 } else { (work / super::WORTH).clamp(1, 4 * rayon::current_num_threads()) };
+    let pieces = if threads() == 1 { 1 } else { (work / super::WORTH).clamp(1, 4 * threads()) };
     if pieces == 1 {
         return pass(0, count, (0, panels.blocks()));
     }
@@ -204,7 +203,7 @@ pub fn cover_rows(panels: &Panels, data: &[f32], (count, depth): (usize, usize),
     let tiles = count.div_ceil(most);
     let (bands, parts) =
         if tiles >= pieces { (pieces, 1) } else { (tiles, pieces.div_ceil(tiles).min(panels.blocks().div_ceil(2))) };
-    (0..bands * parts).into_par_iter().for_each(|i| {
+    each(bands * parts, &|i| {
         let (band, part) = (i / parts, i % parts);
         let row = |band: usize| (tiles * band / bands * most).min(count);
         let block = |part: usize| {

@@ -13,10 +13,9 @@ mod rows;
 pub use dense::{Panels, cover_rows};
 
 use super::aligned::Aligned;
-use super::is_serial;
 use super::isa::Isa;
 use super::tile::Shared;
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use super::{each, threads};
 use rows::Rows;
 
 /// What convolves what: spatial axes are depth, height, width; unused ones are 1.
@@ -185,7 +184,7 @@ struct Unit {
 }
 
 /// Multiply-adds below which a piece of work is not worth a second thread.
-pub(super) const WORTH: usize = 1 << 20;
+pub(super) const WORTH: usize = 1 << 17;
 
 /// Cuts the work into units and runs them: images side by side where there are enough, else rows and
 /// output channels of one image.
@@ -193,17 +192,17 @@ fn share(g: &Geometry, batch: usize, blocks: usize, run: impl Fn(Unit) + Sync) {
     let [depth, height, _] = g.output;
     let whole = |image: usize, d: usize| Unit { image, depth: d, rows: (0, height), part: (0, 1) };
     let work = g.out_channels * g.out_plane() * g.in_group() * g.taps();
-    let threads = rayon::current_num_threads();
-    if is_serial() || work * batch < 2 * WORTH {
+    let threads = threads();
+    if threads == 1 || work * batch < 2 * WORTH {
         (0..batch).for_each(|image| (0..depth).for_each(|d| run(whole(image, d))));
     } else if batch >= 2 * threads {
-        (0..batch).into_par_iter().for_each(|image| (0..depth).for_each(|d| run(whole(image, d))));
+        each(batch, &|image| (0..depth).for_each(|d| run(whole(image, d))));
     } else {
         let wanted = (work * batch / WORTH).clamp(1, 2 * threads).div_ceil(batch * depth);
         let bands = wanted.min(height);
         let parts = wanted.div_ceil(bands).min(blocks);
         let cut = |band: usize| height * band / bands;
-        (0..batch * depth * bands * parts).into_par_iter().for_each(|i| {
+        each(batch * depth * bands * parts, &|i| {
             let (part, rest) = (i % parts, i / parts);
             let (band, rest) = (rest % bands, rest / bands);
             let rows = (cut(band), cut(band + 1));

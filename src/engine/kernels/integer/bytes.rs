@@ -1,9 +1,7 @@
 //! Between floats and bytes, and what bytes alone can say.
 
 use super::{Geometry, Isa, Rounding};
-use crate::engine::kernels::is_serial;
-use rayon::iter::{IndexedParallelIterator, ParallelIterator};
-use rayon::slice::{ParallelSlice, ParallelSliceMut};
+use crate::engine::kernels::parts;
 
 /// Elements of one task.
 const TILE: usize = 1 << 15;
@@ -11,11 +9,7 @@ const TILE: usize = 1 << 15;
 /// `saturate(round(x / scale) + zero)` of every element, half to even, as `QuantizeLinear` defines it.
 /// NaN becomes the lower end.
 pub fn quantize_bytes(x: &[f32], scale: f32, rounding: Rounding, out: &mut [u8]) {
-    if x.len() <= TILE || is_serial() {
-        quantize(x, scale, rounding, out);
-    } else {
-        out.par_chunks_mut(TILE).zip(x.par_chunks(TILE)).for_each(|(out, x)| quantize(x, scale, rounding, out));
-    }
+    parts(out, TILE, &|i, out| quantize(&x[i * TILE..][..out.len()], scale, rounding, out));
 }
 
 /// [`quantize_bytes`] of images `[batch, channels, places]` to `[batch, places, channels]`.
@@ -38,11 +32,7 @@ pub fn quantize_planes(x: &[f32], [channels, places]: [usize; 2], scale: f32, ro
             }
         }
     };
-    if is_serial() {
-        out.chunks_mut(image).zip(x.chunks(image)).for_each(|(out, x)| work(out, x));
-    } else {
-        out.par_chunks_mut(image).zip(x.par_chunks(image)).for_each(|(out, x)| work(out, x));
-    }
+    parts(out, image, &|i, out| work(out, &x[i * image..][..image]));
 }
 
 /// `(q − zero)·scale` of every element.
@@ -112,11 +102,7 @@ pub fn max_pool(g: &Geometry, channels: usize, batch: usize, input: &[u8], outpu
         return;
     }
     let work = |out: &mut [u8], x: &[u8]| pool_image(g, channels, x, out);
-    if is_serial() {
-        output.chunks_mut(to).zip(input.chunks(from)).for_each(|(out, x)| work(out, x));
-    } else {
-        output.par_chunks_mut(to).zip(input.par_chunks(from)).for_each(|(out, x)| work(out, x));
-    }
+    parts(output, to, &|i, out| work(out, &input[i * from..][..from]));
 }
 
 fn pool_image(g: &Geometry, channels: usize, x: &[u8], out: &mut [u8]) {

@@ -8,8 +8,7 @@ use super::finish::{Target, finish};
 use super::pack::Form;
 use super::tile::{Sums, Tile, blocks_with, places_with, run};
 use super::{Finish, LANES, QUAD, Sink, Weights, depthwise};
-use crate::engine::kernels::is_serial;
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use crate::engine::kernels::{tasks, threads};
 use std::cell::RefCell;
 
 /// What slides over what: axes are depth, height, width; unused ones are 1.
@@ -97,32 +96,27 @@ pub fn convolve(g: &Geometry, weights: &Weights, batch: usize, input: &[u8], zer
     let image = |index: usize, sink: Sink<'_>| {
         let own = &input[index * image_size..][..image_size];
         let parts = |data: &[u8]| {
-            let task = |(part, sink): (usize, Sink<'_>)| {
+            let task = |part: usize, sink: Sink<'_>| {
                 let first = part * lines_per_task;
                 let last = (first + lines_per_task).min(walk.lines);
                 let before = index * per_image + first * walk.line;
                 walk.run(&Job { weights, data, how, first, last, before }, sink);
             };
-            let shares = sink.split(lines_per_task * walk.line * of);
-            if shares.len() == 1 || is_serial() {
-                shares.into_iter().enumerate().for_each(task);
-            } else {
-                shares.into_iter().enumerate().collect::<Vec<_>>().into_par_iter().for_each(task);
-            }
+            tasks(sink.split(lines_per_task * walk.line * of).into_iter(), &task);
         };
         if walk.copies { with_padded(g, own, channels, zero, parts) } else { parts(own) }
     };
-    if images.len() < 4 || is_serial() {
+    if images.len() < 4 {
         images.into_iter().enumerate().for_each(|(i, s)| image(i, s));
     } else {
-        images.into_iter().enumerate().collect::<Vec<_>>().into_par_iter().for_each(|(i, s)| image(i, s));
+        tasks(images.into_iter(), &image);
     }
 }
 
 /// Whole images where there are several; else a share of the lines.
 fn lines_per_task(walk: &Walk, g: &Geometry, weights: &Weights, batch: usize) -> usize {
     let work = g.out_places() * weights.data.len();
-    if batch >= 4 || work < 1 << 18 || is_serial() {
+    if batch >= 4 || work < 1 << 18 || threads() == 1 {
         return walk.lines;
     }
     walk.lines.div_ceil(16).max(1)
