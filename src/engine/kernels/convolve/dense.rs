@@ -66,6 +66,11 @@ impl Panels {
         self.depth
     }
 
+    /// Output channels of a block.
+    pub fn lanes(&self) -> usize {
+        self.isa.lanes()
+    }
+
     /// Blocks of output channels.
     pub fn blocks(&self) -> usize {
         self.bias.len() / self.isa.lanes()
@@ -73,23 +78,23 @@ impl Panels {
 }
 
 /// Rows of places, all read alike.
-struct Grid<'a> {
-    data: &'a [f32],
-    at: usize,
+pub(super) struct Grid<'a> {
+    pub data: &'a [f32],
+    pub at: usize,
     /// Values from row to row and from place to place.
-    row: usize,
-    step: usize,
-    rows: usize,
-    width: usize,
-    runs: &'a [usize],
-    run: usize,
-    out_at: usize,
-    out_row: usize,
-    out_step: usize,
+    pub row: usize,
+    pub step: usize,
+    pub rows: usize,
+    pub width: usize,
+    pub runs: &'a [usize],
+    pub run: usize,
+    pub out_at: usize,
+    pub out_row: usize,
+    pub out_step: usize,
 }
 
-/// Blocks `blocks.0..blocks.1` of every place of the grid.
-fn cover(grid: &Grid<'_>, panels: &Panels, blocks: (usize, usize), finish: Finish<'_>, out: Shared<'_>) {
+/// Blocks `blocks.0..blocks.1` of every place of the grid; the first one's results begin at the grid's place.
+pub(super) fn cover(grid: &Grid<'_>, panels: &Panels, blocks: (usize, usize), finish: Finish<'_>, out: Shared<'_>) {
     let (isa, lanes) = (panels.isa, panels.isa.lanes());
     let stride = panels.depth * lanes;
     let mut block = blocks.0;
@@ -116,7 +121,7 @@ fn cover(grid: &Grid<'_>, panels: &Panels, blocks: (usize, usize), finish: Finis
                     residual: finish.residual,
                     limits: (finish.low, finish.high),
                 };
-                let at = grid.out_at + row * grid.out_row + from * grid.out_step + block * lanes;
+                let at = grid.out_at + row * grid.out_row + from * grid.out_step + (block - blocks.0) * lanes;
                 tile::run(isa, &tile, to - from, taken, out, at, grid.out_step);
             }
         }
@@ -140,6 +145,7 @@ pub fn run(g: &Geometry, rows: &Rows<'_>, groups: &[Panels], unit: Unit, finish:
         let place = ((unit.image * g.output[0] + unit.depth) * height + from) * width;
         let (out_step, first) = finish.beside.unwrap_or((g.out_channels, 0));
         for (group, panels) in groups.iter().enumerate() {
+            let cut = |part: usize| panels.blocks() * part / unit.part.1;
             let grid = Grid {
                 data: laid.data,
                 at: laid.at + group * g.in_group(),
@@ -149,11 +155,10 @@ pub fn run(g: &Geometry, rows: &Rows<'_>, groups: &[Panels], unit: Unit, finish:
                 width,
                 runs: &runs,
                 run,
-                out_at: place * out_step + first + group * g.out_group(),
+                out_at: place * out_step + first + group * g.out_group() + cut(unit.part.0) * panels.lanes(),
                 out_row: width * out_step,
                 out_step,
             };
-            let cut = |part: usize| panels.blocks() * part / unit.part.1;
             cover(&grid, panels, (cut(unit.part.0), cut(unit.part.0 + 1)), finish, out);
         }
     });
@@ -186,7 +191,7 @@ pub fn cover_rows(panels: &Panels, data: &[f32], (count, depth): (usize, usize),
                 width,
                 runs: &[0],
                 run: depth,
-                out_at: from * out_step + first,
+                out_at: from * out_step + first + blocks.0 * panels.lanes(),
                 out_row: 0,
                 out_step,
             };

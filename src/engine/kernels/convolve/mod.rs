@@ -9,6 +9,7 @@
 mod dense;
 mod depthwise;
 mod rows;
+mod winograd;
 
 pub use dense::{Panels, cover_rows};
 
@@ -17,6 +18,7 @@ use super::isa::Isa;
 use super::tile::Shared;
 use super::{each, threads};
 use rows::Rows;
+use winograd::Winograd;
 
 /// What convolves what: spatial axes are depth, height, width; unused ones are 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +91,8 @@ pub struct Weights {
 enum Kind {
     /// One per group.
     Dense(Vec<Panels>),
+    /// Transformed 3 × 3 kernels.
+    Winograd(Winograd),
     /// Every channel has its own kernel: `[tap][channel]`, and the bias, filled up to whole vectors.
     Depthwise { weights: Aligned, bias: Vec<f32>, padded: usize },
 }
@@ -101,6 +105,25 @@ impl Weights {
     #[must_use]
     pub fn pack(weights: &[f32], bias: &[f32], groups: usize, out_channels: usize, taps: usize) -> Self {
         Self::pack_for(Isa::best(), weights, bias, groups, out_channels, taps)
+    }
+
+    /// The same for two-dimensional kernels of 3 × 3 with stride and dilation 1: transformed where that
+    /// makes them faster.
+    ///
+    /// # Panics
+    /// As above.
+    #[must_use]
+    pub fn pack_square(weights: &[f32], bias: &[f32], groups: usize, out_channels: usize) -> Self {
+        Self::pack_square_for(Isa::best(), weights, bias, groups, out_channels)
+    }
+
+    fn pack_square_for(isa: Isa, weights: &[f32], bias: &[f32], groups: usize, out_channels: usize) -> Self {
+        if !Winograd::suits(groups, weights.len() / (9 * out_channels).max(1), out_channels) {
+            return Self::pack_for(isa, weights, bias, groups, out_channels, 9);
+        }
+        let zeros = vec![0.0; out_channels];
+        let bias = if bias.is_empty() { zeros.as_slice() } else { bias };
+        Self { isa, kind: Kind::Winograd(Winograd::pack(isa, weights, bias, out_channels)), taps: 9 }
     }
 
     fn pack_for(isa: Isa, weights: &[f32], bias: &[f32], groups: usize, out_channels: usize, taps: usize) -> Self {
@@ -164,6 +187,10 @@ pub fn convolve(g: &Geometry, weights: &Weights, batch: usize, input: &[f32], fi
                     });
                 }
             }
+        }
+        Kind::Winograd(kernels) => {
+            assert!(kernels.fits(g), "weights do not fit the geometry");
+            winograd::run(g, kernels, batch, input, finish, out);
         }
         Kind::Depthwise { weights: kernels, bias, padded } => {
             assert!(*padded >= g.out_channels && g.in_channels == g.out_channels, "weights do not fit the geometry");
@@ -272,6 +299,8 @@ mod tests {
             geometry(1, (2, 3), [5, 6, 7], [3, 3, 3], [2, 1, 2], [1; 3], [1, 1, 1]),
             geometry(1, (2, 20), [1, 5, 5], [1, 5, 5], [1; 3], [1; 3], [0; 3]),
             geometry(1, (24, 70), [1, 30, 31], [1, 3, 3], [1; 3], [1; 3], [0, 1, 1]),
+            geometry(1, (32, 72), [1, 9, 11], [1, 3, 3], [1; 3], [1; 3], [0, 1, 1]),
+            geometry(1, (40, 32), [1, 6, 7], [1, 3, 3], [1; 3], [1; 3], [0; 3]),
             geometry(1, (32, 48), [1, 20, 21], [1; 3], [1; 3], [1; 3], [0; 3]),
             geometry(40, (40, 40), [1, 25, 5], [1, 3, 3], [1; 3], [1; 3], [0, 1, 1]),
             geometry(20, (20, 20), [1, 17, 19], [1, 3, 3], [1, 2, 2], [1; 3], [0, 1, 1]),
@@ -288,8 +317,14 @@ mod tests {
                 let raw: Vec<f32> = (0..g.out_channels * g.in_group() * g.taps()).map(|_| random.normal()).collect();
                 let bias: Vec<f32> = (0..g.out_channels).map(|_| random.normal()).collect();
                 let expected = convolve_plain(&g, &raw, &bias, batch, &input);
-                for isa in Isa::all() {
-                    let weights = Weights::pack_for(isa, &raw, &bias, g.groups, g.out_channels, g.taps());
+                let square = g.kernel == [1, 3, 3] && g.stride == [1; 3] && g.dilation == [1; 3];
+                let pack = |isa, square| match square {
+                    true => Weights::pack_square_for(isa, &raw, &bias, g.groups, g.out_channels),
+                    false => Weights::pack_for(isa, &raw, &bias, g.groups, g.out_channels, g.taps()),
+                };
+                let both = if square { vec![true, false] } else { vec![false] };
+                for (isa, square) in Isa::all().into_iter().flat_map(|isa| both.iter().map(move |s| (isa, *s))) {
+                    let weights = pack(isa, square);
                     let mut first: Option<Vec<f32>> = None;
                     for threads in [1, 2, 3] {
                         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -301,7 +336,7 @@ mod tests {
                         assert_eq!(first.get_or_insert_with(|| out.clone()), &out, "threads change the result");
                     }
                 }
-                let weights = Weights::pack(&raw, &bias, g.groups, g.out_channels, g.taps());
+                let weights = pack(Isa::best(), square);
                 let residual: Vec<f32> = expected.iter().map(|_| random.normal()).collect();
                 let mut out = vec![9.0; expected.len()];
                 convolve(
