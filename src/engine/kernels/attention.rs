@@ -4,6 +4,7 @@
 use super::layout::transpose;
 use super::matmul::{Left, matmul};
 use super::softmax::{Kind, softmax};
+use super::transcendental::{Function, apply};
 
 /// Rows whose scores are held at once: they stay in the cache from the product to the softmax.
 const ROWS: usize = 64;
@@ -120,9 +121,9 @@ pub fn attend(head: Head<'_>, mask: &impl Mask, out: &mut [f32], mut shown: Opti
 /// Bends scores to stay within ± `softcap`, unless that is 0.
 fn cap(row: &mut [f32], softcap: f32) {
     if softcap > 0.0 {
-        for v in row.iter_mut() {
-            *v = softcap * (*v / softcap).tanh();
-        }
+        row.iter_mut().for_each(|v| *v /= softcap);
+        apply(Function::Tanh, row);
+        row.iter_mut().for_each(|v| *v *= softcap);
     }
 }
 

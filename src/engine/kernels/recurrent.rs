@@ -7,6 +7,7 @@
 
 use super::convolve::Panels;
 use super::matmul::product;
+use super::transcendental::{Function, apply};
 
 /// A function between a gate's sum and its value.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,8 +30,8 @@ impl Activation {
     pub fn apply(self, x: &mut [f32]) {
         match self {
             Self::Relu => each(x, |v| v.max(0.0)),
-            Self::Tanh => each(x, f32::tanh),
-            Self::Sigmoid => each(x, |v| 1.0 / (1.0 + (-v).exp())),
+            Self::Tanh => apply(Function::Tanh, x),
+            Self::Sigmoid => apply(Function::Sigmoid, x),
             Self::Affine { alpha, beta } => each(x, |v| alpha * v + beta),
             Self::LeakyRelu { alpha } => each(x, |v| if v < 0.0 { alpha * v } else { v }),
             Self::ThresholdedRelu { alpha } => each(x, |v| if v > alpha { v } else { 0.0 }),

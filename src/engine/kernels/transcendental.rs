@@ -40,6 +40,16 @@ pub fn map_into(function: Function, x: &[f32], out: &mut [f32]) {
     parts(out, TILE, &|i, out| tile(function, &x[i * TILE..][..out.len()], out));
 }
 
+/// [`map`] in place, on the calling thread.
+pub fn apply(function: Function, x: &mut [f32]) {
+    let mut before = [0.0; 256];
+    for part in x.chunks_mut(before.len()) {
+        let before = &mut before[..part.len()];
+        before.copy_from_slice(part);
+        tile(function, before, part);
+    }
+}
+
 fn tile(function: Function, x: &[f32], out: &mut [f32]) {
     match function {
         Function::Exp => widest(Each(x, out, 0.0, exp_of)),
