@@ -1,24 +1,20 @@
-//! Further functions of real numbers: inverse and hyperbolic functions, Swish, determinants.
+//! Further functions of real numbers: inverse and hyperbolic functions, SwiGLU, determinants.
 
 use super::cast::narrow;
+use super::unary::float;
 use super::{Call, Operator};
 use crate::engine::exec::data::{Held, Number, OpResult, fail, for_held, held, make, with, with2};
-use crate::engine::kernels::map::map;
 use crate::engine::tensor::Value;
 
 pub(super) fn find(op: &str) -> Option<Operator> {
     Some(match op {
-        "Acos" => |c| real(c, f64::acos),
-        "Acosh" => |c| real(c, f64::acosh),
-        "Asin" => |c| real(c, f64::asin),
-        "Asinh" => |c| real(c, f64::asinh),
-        "Atanh" => |c| real(c, f64::atanh),
-        "Cosh" => |c| real(c, f64::cosh),
-        "Sinh" => |c| real(c, f64::sinh),
-        "Swish" => |c| {
-            let alpha = f64::from(c.float("alpha", 1.0));
-            real(c, move |x| swish(x, alpha))
-        },
+        "Acos" => |c| float(c, f64::acos),
+        "Acosh" => |c| float(c, f64::acosh),
+        "Asin" => |c| float(c, f64::asin),
+        "Asinh" => |c| float(c, f64::asinh),
+        "Atanh" => |c| float(c, f64::atanh),
+        "Cosh" => |c| float(c, f64::cosh),
+        "Sinh" => |c| float(c, f64::sinh),
         "SwiGLU" => gated,
         "Det" => determinants,
         _ => return None,
@@ -27,18 +23,6 @@ pub(super) fn find(op: &str) -> Option<Operator> {
 
 fn swish(x: f64, alpha: f64) -> f64 {
     x / (1.0 + (-alpha * x).exp())
-}
-
-fn real(c: &Call<'_>, f: impl Fn(f64) -> f64 + Sync + Send) -> OpResult<Vec<Value>> {
-    let x = c.input(0)?;
-    Ok(vec![match held(x)? {
-        Held::F32 => {
-            let dtype = x.dtype;
-            make(dtype, with::<f32, _>(x, |s| c.install(|| map(s, |v| narrow(dtype, f(f64::from(v)) as f32))))?, x.shape())?
-        }
-        Held::F64 => make(x.dtype, with::<f64, _>(x, |s| c.install(|| map(s, f)))?, x.shape())?,
-        _ => return fail(format!("floating-point values are needed, not {}", x.dtype)),
-    }])
 }
 
 /// The Swish of the first input times the second.

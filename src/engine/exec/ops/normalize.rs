@@ -307,7 +307,7 @@ fn dropout(c: &Call<'_>) -> OpResult<Vec<Value>> {
         return unsupported("dropout in training draws random numbers, which is not supported; export the model for inference");
     }
     let mut outputs = vec![x.clone()];
-    if c.node.outputs.len() > 1 {
+    if c.node.outputs.get(1).is_some_and(Option::is_some) {
         outputs.push(make(DType::Bool, vec![1_u8; x.shape().iter().product()], x.shape())?);
     }
     Ok(outputs)

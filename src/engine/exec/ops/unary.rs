@@ -13,6 +13,10 @@ pub(super) fn find(op: &str) -> Option<Operator> {
         "Relu" => relu,
         "Clip" => clip,
         "Sigmoid" => |c| fast(c, Function::Sigmoid, |x| 1.0 / (1.0 + (-x).exp())),
+        "Swish" => |c| {
+            let alpha = c.float("alpha", 1.0);
+            fast(c, Function::Swish(alpha), move |x| x / (1.0 + (-f64::from(alpha) * x).exp()))
+        },
         "Tanh" => |c| fast(c, Function::Tanh, f64::tanh),
         "HardSigmoid" => hard_sigmoid,
         "HardSwish" => |c| float(c, |x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0)),
@@ -65,7 +69,7 @@ fn sign64(x: f64) -> f64 {
 }
 
 /// A function of real numbers, computed in f64 and rounded once.
-fn float(c: &Call<'_>, f: impl Fn(f64) -> f64 + Sync + Send + Copy) -> OpResult<Vec<Value>> {
+pub(super) fn float(c: &Call<'_>, f: impl Fn(f64) -> f64 + Sync + Send + Copy) -> OpResult<Vec<Value>> {
     let x = c.input(0)?;
     Ok(vec![match held(x)? {
         Held::F32 => on_f32(c, x, |v| f(f64::from(v)) as f32)?,
