@@ -1,7 +1,7 @@
 //! `NumPy` arrays, and the archives of them. Source: `numpy.lib.format` (NEP 1).
 
-use super::error::LoadError;
 use super::archive::{Archive, Member};
+use super::error::LoadError;
 use crate::engine::context::Ctx;
 use crate::engine::graph::Wire;
 use crate::engine::tensor::{DType, MappedFile, Tensor};

@@ -2,9 +2,9 @@
 
 use super::{Raw, Samples, tokens};
 use crate::engine::tensor::{MappedFile, Tensor};
+use crate::pipeline::load::archive::Archive;
 use crate::pipeline::load::error::LoadError;
 use crate::pipeline::load::numpy;
-use crate::pipeline::load::archive::Archive;
 use std::path::Path;
 
 /// One array without labels.

@@ -116,9 +116,9 @@ impl<'a> Walk<'_, 'a> {
 
     fn pairs(&mut self, pairs: &[(Value<'a>, Value<'a>)], path: &mut Vec<String>, depth: usize) -> Result<(), String> {
         // What lies beside weights in one dictionary is weights as well, whatever its name.
-        let of_weights = pairs.iter().any(|(key, value)| {
-            !is_training_state(&name_of(*key)) && matches!(find(self.heap, *value), Ok(Found::Tensor(_)))
-        });
+        let of_weights = pairs
+            .iter()
+            .any(|(key, value)| !is_training_state(&name_of(*key)) && matches!(find(self.heap, *value), Ok(Found::Tensor(_))));
         for (key, value) in pairs.iter().filter(|(_, v)| matches!(v, Value::Object(_))) {
             let name = name_of(*key);
             if !of_weights && is_training_state(&name) {

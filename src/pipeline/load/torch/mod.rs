@@ -47,11 +47,7 @@ fn is_data(name: &str) -> bool {
 ///
 /// # Errors
 /// When the archive or its pickle is truncated or corrupt, or holds no weights.
-pub(super) fn read_archive(
-    archive: &mut Archive<'_>,
-    path: &Path,
-    ctx: &Ctx,
-) -> Result<BTreeMap<Wire, Tensor>, LoadError> {
+pub(super) fn read_archive(archive: &mut Archive<'_>, path: &Path, ctx: &Ctx) -> Result<BTreeMap<Wire, Tensor>, LoadError> {
     let names = archive.names();
     let Some((index, name)) = names.iter().enumerate().find(|(_, n)| is_data(n)) else {
         return Err(LoadError::corrupt(path, "it has no data.pkl"));
@@ -181,7 +177,8 @@ fn gather(
 fn tensor(view: &View<'_>, storage: &Member, map: &MappedFile, left: &mut usize) -> Result<Tensor, String> {
     let View { storage: Storage { dtype, len, .. }, offset, shape, strides } = view;
     let size = Tensor::zeros(*dtype, shape.clone()).map_err(|e| e.to_string())?.size_bytes();
-    let outside = || format!("shape {shape:?} with strides {strides:?} from element {offset} leaves its storage of {len} elements");
+    let outside =
+        || format!("shape {shape:?} with strides {strides:?} from element {offset} leaves its storage of {len} elements");
     let end = crate::engine::tensor::reach(shape, strides).and_then(|reach| reach.checked_add(*offset)).ok_or_else(outside)?;
     let bytes = storage.as_slice(map);
     let width = dtype.bits() / 8;

@@ -37,12 +37,20 @@ pub(super) enum Value<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Object<'a> {
     /// A class or function, never looked up.
-    Global { module: &'a str, name: &'a str },
+    Global {
+        module: &'a str,
+        name: &'a str,
+    },
     Tuple(Vec<Value<'a>>),
     List(Vec<Value<'a>>),
     Dict(Vec<(Value<'a>, Value<'a>)>),
     /// What `callable(*arguments)` would have made.
-    Call { callable: Value<'a>, arguments: Value<'a>, state: Value<'a>, items: Vec<(Value<'a>, Value<'a>)> },
+    Call {
+        callable: Value<'a>,
+        arguments: Value<'a>,
+        state: Value<'a>,
+        items: Vec<(Value<'a>, Value<'a>)>,
+    },
     /// Something kept outside the pickle.
     Persistent(Value<'a>),
 }

@@ -56,7 +56,8 @@ fn storage_of<'a>(heap: &Heap<'a>, id: Value<'a>) -> Option<Storage<'a>> {
     };
     let (_, class) = heap.global(*class)?;
     let known = TYPES.iter().find(|(name, ..)| *name == class).map(|(_, _, dtype)| *dtype);
-    let dtype = known.or_else(|| OTHER_STORAGES.iter().find(|(name, _)| *name == class).map(|(_, code)| DType::from_onnx(*code)))?;
+    let dtype =
+        known.or_else(|| OTHER_STORAGES.iter().find(|(name, _)| *name == class).map(|(_, code)| DType::from_onnx(*code)))?;
     // Older files: the part of a storage that is one of its own, `(key, offset, elements)`.
     let offset = match rest.first().and_then(|part| heap.elements(*part)) {
         Some([_, Value::Int(offset), _]) => usize::try_from(*offset).ok()?,
