@@ -37,19 +37,25 @@ impl Group {
         let any = |marks: &[&str]| parts.iter().any(|p| marks.contains(p));
         let holds = |marks: &[&str]| parts.iter().any(|p| marks.iter().any(|m| p.contains(m)));
         let first = parts.first().copied().unwrap_or_default();
+        // The three matrices of a gated MLP; alone they are merely numbered.
+        let numbered = parts.len() > 1 && any(&["w1", "w2", "w3"]);
+        let convolves = matches!(layer.kind, LayerKind::Conv | LayerKind::Depthwise | LayerKind::ConvTranspose);
         if layer.kind == LayerKind::Embedding {
             Self::Embedding
         } else if parts.iter().any(|p| p.ends_with("head")) || any(HEADS) || matches!(first, "output" | "fc" | "cls") {
             Self::Head
+        } else if convolves {
+            Self::Convolution
         } else if holds(&["attn", "attention"]) || any(ATTENTION) {
             Self::Attention
-        } else if holds(&["mlp", "ffn", "feed_forward", "feedforward", "expert"]) || any(MLP) || is_bert_output(&parts) {
+        } else if holds(&["mlp", "ffn", "feed_forward", "feedforward", "expert"])
+            || any(MLP)
+            || is_bert_output(&parts)
+            || numbered
+        {
             Self::Mlp
         } else {
-            match layer.kind {
-                LayerKind::Conv | LayerKind::Depthwise | LayerKind::ConvTranspose => Self::Convolution,
-                _ => Self::Linear,
-            }
+            Self::Linear
         }
     }
 }
@@ -83,9 +89,6 @@ const MLP: &[&str] = &[
     "dense_4h_to_h",
     "fc1",
     "fc2",
-    "w1",
-    "w2",
-    "w3",
 ];
 /// Last parts of names that are no weights, however many axes they have.
 const NO_WEIGHTS: &[&str] = &[
@@ -348,6 +351,9 @@ mod tests {
             ("layer1.0.conv1.weight", &[8, 4, 3, 3], Group::Convolution, 0),
             ("fc.weight", &[10, 8], Group::Head, 0),
             ("model.layers.0.mlp.experts.gate_up_proj", &[4, 16, 8], Group::Mlp, 1),
+            ("blocks.0.fc1.conv.weight", &[8, 8, 1, 1], Group::Convolution, 0),
+            ("W1", &[8, 4], Group::Linear, 0),
+            ("layers.0.w1.weight", &[8, 4], Group::Mlp, 0),
         ] {
             let found = told(&[(name, shape)]);
             assert_eq!((found[0].2, found[0].3), (group, axis), "{name}");

@@ -188,7 +188,7 @@ fn read(path: &Path, map: &MappedFile, ctx: &Ctx) -> Result<Opened, LoadError> {
             let names = archive.names();
             if torch::is_archive(&names) {
                 weights(Format::Torch, torch::read_archive(&mut archive, path, ctx)?, Vec::new())
-            } else if names.iter().any(|n| n.ends_with(".npy")) {
+            } else if numpy::is_archive(&names) {
                 weights(Format::Numpy, numpy::arrays(&mut archive, path, ctx)?, Vec::new())
             } else {
                 let reason = "it is a zip archive, but neither of PyTorch nor of NumPy".to_owned();

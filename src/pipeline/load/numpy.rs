@@ -48,6 +48,11 @@ pub(super) fn member(path: &Path, name: &str, map: &MappedFile, member: Member) 
     Ok(Tensor::from_bytes(head.dtype, head.shape, bytes)?)
 }
 
+/// Whether an archive with these members holds arrays.
+pub(super) fn is_archive(names: &[String]) -> bool {
+    names.iter().any(|name| name.strip_suffix(".npy").is_some())
+}
+
 /// The arrays of an `.npz` file by their names. What holds no numbers is left out, with a warning.
 ///
 /// # Errors

@@ -182,7 +182,7 @@ impl<'a> Knot<'a> {
                 self.free().filter(|(_, t)| same_class(t.shape(), theirs.shape())).map(|(n, _)| &**n).collect();
             if !rivals.is_empty() {
                 return Err(format!(
-                    "\"{wire}\" {:?} of the graph may be any of {}; name them alike",
+                    "\"{wire}\" {:?} of the graph may be any of {}; give them the names of the graph",
                     theirs.shape(),
                     some(&rivals)
                 ));

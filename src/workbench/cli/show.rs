@@ -12,8 +12,8 @@ use crate::pipeline::compress::Variant;
 use crate::pipeline::configure::Plan;
 use crate::pipeline::evaluate::{Report, TaskMetrics};
 use crate::pipeline::export::Exported;
-use crate::pipeline::load::Subject;
 use crate::pipeline::load::families::{self, Group};
+use crate::pipeline::load::{Format, Subject};
 use crate::workbench::conformance::{Conformance, Outcome};
 use crate::workbench::work::{Opened, warning_lines};
 use serde_json::{Value, json};
@@ -108,6 +108,10 @@ pub(super) fn model(subject: &Subject, warnings: &[Warning]) -> Document {
         units::count(model.parameters()),
         units::bytes(loaded.bytes)
     );
+    if loaded.format != Format::Onnx {
+        let files: Vec<String> = loaded.externals.iter().map(|p| p.display().to_string()).collect();
+        let _ = writeln!(text, "with the graph of {}", files.join(", "));
+    }
     for (kind, ports) in [("input", &model.inputs), ("output", &model.outputs)] {
         for port in ports.iter().filter(|p| !model.constants.contains_key(&p.wire)) {
             let _ = writeln!(text, "{kind} {} {}", port.wire, shape(port));
@@ -178,7 +182,8 @@ fn weights(subject: &Subject, warnings: &[Warning]) -> Document {
         *sums = (sums.0 + 1, sums.1 + layer.parameters() as u64);
     }
     for (group, (count, parameters)) in groups {
-        let _ = writeln!(text, "{}: {count} layers, {} parameters", group.name(), units::count(parameters));
+        let plural = if count == 1 { "" } else { "s" };
+        let _ = writeln!(text, "{}: {count} layer{plural}, {} parameters", group.name(), units::count(parameters));
     }
     let mut rows = vec![["layer", "group", "op", "type", "shape", "parameters"].map(str::to_owned).to_vec()];
     rows.extend(subject.layers.iter().map(|l| {
