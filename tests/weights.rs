@@ -192,6 +192,15 @@ fn tensors_find_their_twins_by_name_values_or_shape() {
     assert_eq!(values("first.bias"), [9.0; 6]);
     assert_eq!(values("onnx::Gemm_7"), normal(3, 24));
     assert!(found.has_graph() && found.externals == [graph.clone()]);
+    // The file puts something before every name.
+    let prefixed = [
+        ("net.first.weight", &[4_usize, 6][..], vec![1.0; 24]),
+        ("net.first.bias", &[6], vec![2.0; 6]),
+        ("net.onnx::Gemm_7", &[4, 6], vec![3.0; 24]),
+        ("aside.first.bias", &[2], vec![4.0; 2]),
+    ];
+    let found = tied(&graph, &prefixed).unwrap();
+    assert_eq!(found.model.constants["onnx::Gemm_7"].to_f32().unwrap(), [3.0; 24]);
     // By shape alone: said so.
     let context = ctx();
     let weights = graph.with_file_name("weights.safetensors");
@@ -417,6 +426,34 @@ fn arrays_open_stored_packed_and_in_either_order() {
             assert_eq!(loaded.model.constants[name].to_f32().unwrap(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], "{name}");
         }
     }
+}
+
+/// An archive whose directory lists one stored member under many names.
+fn overlapping(names: usize) -> Vec<u8> {
+    let header = "{'descr': '<f4', 'fortran_order': True, 'shape': (512, 2), }\n";
+    let array = [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), &[0; 4096]].concat();
+    let size = (array.len() as u32).to_le_bytes();
+    // Version, flags, method, time and date, checksum.
+    let common = [&[20, 0, 0, 0, 0, 0, 0, 0, 0, 0][..], &[0; 4], &size, &size, &6_u16.to_le_bytes(), &[0; 2]].concat();
+    let mut bytes = [b"PK\x03\x04", common.as_slice(), b"00.npy", &array].concat();
+    let start = bytes.len() as u32;
+    for i in 0..names {
+        bytes.extend([b"PK\x01\x02\x14\x00", common.as_slice(), &[0; 14], format!("{i:02}.npy").as_bytes()].concat());
+    }
+    let (len, count) = (bytes.len() as u32 - start, (names as u16).to_le_bytes());
+    bytes.extend([b"PK\x05\x06\0\0\0\0", &count[..], &count, &len.to_le_bytes(), &start.to_le_bytes(), &[0; 2]].concat());
+    bytes
+}
+
+#[test]
+fn members_that_share_their_bytes_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.npz");
+    std::fs::write(&path, overlapping(1)).unwrap();
+    assert_eq!(open(&path).model.constants.len(), 1);
+    std::fs::write(&path, overlapping(60)).unwrap();
+    let error = load::model(&path, &ctx()).unwrap_err().to_string();
+    assert!(error.contains("other members"), "{error}");
 }
 
 #[test]

@@ -38,12 +38,14 @@ pub(super) struct Archive<'a> {
     zip: ZipArchive<Cursor<&'a [u8]>>,
     /// Bytes that may still be unpacked.
     left: u64,
+    /// Bytes that members may still lie in: no two share any.
+    unclaimed: u64,
 }
 
 impl<'a> Archive<'a> {
     pub(super) fn open(path: &'a Path, map: &'a MappedFile) -> Result<Self, LoadError> {
         let zip = ZipArchive::new(Cursor::new(map.as_slice())).map_err(|e| LoadError::corrupt(path, e.to_string()))?;
-        Ok(Self { path, map, zip, left: UNPACKED_LIMIT })
+        Ok(Self { path, map, zip, left: UNPACKED_LIMIT, unclaimed: map.len() as u64 })
     }
 
     /// Names in the order of the archive; what is no text is replaced by its place.
@@ -56,15 +58,20 @@ impl<'a> Archive<'a> {
         self.zip.index_for_name(name)
     }
 
-    /// The member at a place of the archive.
+    /// The member at a place of the archive; each is to be asked for once.
     pub(super) fn member(&mut self, index: usize) -> Result<Member, LoadError> {
         let path = self.path;
         let fail = |reason: String| LoadError::corrupt(path, format!("member {index} of the archive: {reason}"));
         let file = self.zip.by_index(index).map_err(|e| fail(e.to_string()))?;
         let (size, packed) = (file.size(), file.compressed_size());
+        let unclaimed = self.unclaimed.checked_sub(packed);
+        self.unclaimed = unclaimed.ok_or_else(|| fail("it lies where other members lie".to_owned()))?;
         if file.compression() == CompressionMethod::Stored
             && let Some(start) = file.data_start()
         {
+            if size != packed {
+                return Err(fail(format!("it claims {size} bytes, but takes {packed}")));
+            }
             let range = usize::try_from(start).ok().zip(start.checked_add(size).and_then(|end| usize::try_from(end).ok()));
             return match range {
                 Some((start, end)) if end <= self.map.len() => Ok(Member::Mapped(start..end)),
@@ -77,7 +84,7 @@ impl<'a> Archive<'a> {
         if size > self.left {
             let reason = format!(
                 "the compressed arrays in it unpack to more than the {UNPACKED_LIMIT} bytes that are held in memory; \
-                 save it uncompressed (numpy.savez), so that they stay in the file"
+                 save it uncompressed (as numpy.savez and torch.save do), so that they stay in the file"
             );
             return Err(LoadError::data(path, reason));
         }

@@ -229,6 +229,12 @@ fn sniff(path: &Path, bytes: &[u8]) -> Result<Sniffed, LoadError> {
         (b"<html", "it is a web page; the download went wrong"),
     ];
     let unrecognized = |reason: &str| LoadError::Unrecognized { path: path.to_owned(), reason: reason.to_owned() };
+    // A safetensors file starts with the length of its JSON header, far below 2^32: any bytes at all,
+    // those that another format starts with among them.
+    let length_and_json = bytes.get(8) == Some(&b'{') && bytes.get(5..8) == Some(&[0, 0, 0]);
+    if length_and_json && !bytes.starts_with(b"GGUF") {
+        return Ok(Sniffed::Safetensors);
+    }
     if bytes.starts_with(b"PK\x03\x04") {
         return Ok(Sniffed::Archive);
     }
@@ -244,9 +250,7 @@ fn sniff(path: &Path, bytes: &[u8]) -> Result<Sniffed, LoadError> {
     if shards::is_index(path) {
         return Ok(Sniffed::Shards);
     }
-    // A safetensors file starts with the length of its JSON header, far below 2^32.
-    let is_safetensors = bytes.get(8) == Some(&b'{') && bytes.get(5..8) == Some(&[0, 0, 0]);
-    if is_safetensors || path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors")) {
+    if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors")) {
         return Ok(Sniffed::Safetensors);
     }
     if bytes.starts_with(b"\x80") {

@@ -34,6 +34,16 @@ fn what_is_no_model_is_told_by_its_kind() {
 }
 
 #[test]
+fn the_length_of_a_header_may_look_like_another_format() {
+    for length in [u64::from(u16::from_le_bytes(*b"<!")), 0x280] {
+        let mut header = r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#.to_owned();
+        header.push_str(&" ".repeat(length as usize - header.len()));
+        let (_folder, path) = written(&[&length.to_le_bytes()[..], header.as_bytes(), &[7]].concat(), "weights.bin");
+        assert_eq!(model(&path, &ctx()).unwrap().format, Format::Safetensors, "{length}");
+    }
+}
+
+#[test]
 fn safetensors_open_whole_and_are_refused_cut() {
     let values: Vec<u8> = [1.0_f32, f32::NAN, 3.0].iter().flat_map(|v| v.to_le_bytes()).collect();
     let view = TensorView::new(Dtype::F32, vec![3], &values).unwrap();

@@ -66,6 +66,14 @@ fn fit(tensor: &Tensor, dtype: DType, lie: Lie) -> Result<Tensor, TensorError> {
     Err(TensorError::Type { dtype: turned.dtype(), wanted: "what the graph computes with" })
 }
 
+/// What stands before all names of one side, such as `model.`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Prefix {
+    None,
+    OfFile(String),
+    OfGraph(String),
+}
+
 struct Knot<'a> {
     file: BTreeMap<&'a Wire, &'a Tensor>,
     graph: BTreeMap<&'a Wire, &'a Tensor>,
@@ -89,8 +97,14 @@ impl<'a> Knot<'a> {
     }
 
     fn by_name(&mut self) -> Result<(), String> {
+        let prefix = self.prefix();
+        let twin = |wire: &Wire| match &prefix {
+            Prefix::None => self.file.get_key_value(wire),
+            Prefix::OfFile(prefix) => self.file.get_key_value(&Wire::from(format!("{prefix}{wire}"))),
+            Prefix::OfGraph(prefix) => self.file.get_key_value(&Wire::from(wire.strip_prefix(prefix.as_str())?)),
+        };
         let pairs: Vec<(&Wire, &Wire, &Tensor, &Tensor)> = (self.graph.iter())
-            .filter_map(|(wire, theirs)| self.file.get_key_value(wire).map(|(name, ours)| (*wire, *name, *ours, *theirs)))
+            .filter_map(|(wire, theirs)| twin(wire).map(|(name, ours)| (*wire, *name, *ours, *theirs)))
             .collect();
         let mut squares = Vec::new();
         let mut turned = false;
@@ -117,6 +131,29 @@ impl<'a> Knot<'a> {
             self.tie(wire, name, lie);
         }
         Ok(())
+    }
+
+    /// What one side puts before the names of the other, where no names are the same.
+    fn prefix(&self) -> Prefix {
+        if self.graph.keys().any(|wire| self.file.contains_key(*wire)) {
+            return Prefix::None;
+        }
+        let before = |long: &str, short: &str| long.strip_suffix(short).filter(|p| p.ends_with('.')).map(str::to_owned);
+        let mut counts: BTreeMap<Prefix, usize> = BTreeMap::new();
+        for wire in self.graph.keys() {
+            for name in self.file.keys() {
+                let of_graph = || before(wire, name).map(Prefix::OfGraph);
+                if let Some(prefix) = before(name, wire).map(Prefix::OfFile).or_else(of_graph) {
+                    *counts.entry(prefix).or_default() += 1;
+                }
+            }
+        }
+        let most = counts.values().max().copied().unwrap_or(0);
+        let mut best = counts.into_iter().filter(|(_, count)| *count == most).map(|(prefix, _)| prefix);
+        match (best.next(), best.next()) {
+            (Some(prefix), None) => prefix,
+            _ => Prefix::None,
+        }
     }
 
     /// Ties what holds the same numbers, straight or across.
