@@ -29,6 +29,7 @@ fn resnet20_at_four_bits_is_what_others_measure() {
     let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
     let new = NewProject {
         model: corpus.join("models/cifar_resnet20/resnet20.onnx"),
+        graph: None,
         evaluate: Some(corpus.join("data/cifar10/eval")),
         calibrate: Some(corpus.join("data/cifar10/calib")),
         preprocess: Preprocess {

@@ -41,6 +41,19 @@ pub fn of_bytes(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
+/// SHA-256 of one byte string, as hex. `between` is called before each part of 16 MiB and may stop it.
+///
+/// # Errors
+/// What `between` says.
+pub fn of_parts<E>(bytes: &[u8], mut between: impl FnMut() -> Result<(), E>) -> Result<String, E> {
+    let mut sha = Sha256::new();
+    for part in bytes.chunks(16 << 20) {
+        between()?;
+        sha.update(part);
+    }
+    Ok(hex(&sha.finalize()))
+}
+
 /// SHA-256 of a file, as hex, read in pieces.
 ///
 /// # Errors
@@ -61,6 +74,8 @@ pub fn of_file(path: &Path) -> io::Result<String> {
 mod tests {
     #[test]
     fn known_digest() {
+        assert_eq!(super::of_parts(b"abc", || Ok::<(), ()>(())), Ok(super::of_bytes(b"abc")));
+        assert_eq!(super::of_parts(b"abc", || Err(())), Err(()));
         assert_eq!(super::of_bytes(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 }

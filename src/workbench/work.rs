@@ -45,7 +45,7 @@ pub enum WorkError {
     Export(#[from] ExportError),
     #[error("the project has no evaluation data; make one that has with `lapidary init … --evaluate DATA`")]
     NoData,
-    #[error("{path} holds weights without a graph; to compress and evaluate, open the network as ONNX", path = path.display())]
+    #[error("{path} holds weights without a graph: they can be inspected, planned, compressed and exported, but not run; to run them, tie them to the network's ONNX file with `lapidary init … --graph MODEL.onnx`", path = path.display())]
     NoGraph { path: PathBuf },
     #[error("{path} gives {file} outputs and the project's model {own}; it was not exported from this project", path = path.display())]
     OtherModel { path: PathBuf, file: usize, own: usize },
@@ -88,21 +88,20 @@ pub struct Opened {
 /// When the project or its model cannot be read.
 pub fn open(path: &Path, ctx: &Ctx) -> Result<(Project, Opened), WorkError> {
     let (project, document) = Project::open(path)?;
-    let subject = load_subject(&project.resolve(&document.model), ctx)?;
-    if !document.model.hash.is_empty() && document.model.hash != subject.loaded.hash {
-        ctx.warn(
-            document.model.path.clone(),
-            "the model's file has changed since the project was made; older reports are about the old one",
-        );
-    }
+    let graph = document.graph.as_ref().map(|graph| project.resolve(graph));
+    let subject = load_subject(&project.resolve(&document.model), graph.as_deref(), ctx)?;
     let root = project.root().to_path_buf();
     Ok((project, Opened { root, document: Arc::new(document), subject }))
 }
 
-fn load_subject(path: &Path, ctx: &Ctx) -> Result<Subject, WorkError> {
-    let loaded = load::model(path, ctx)?;
-    if loaded.format != load::Format::Onnx {
-        return Err(WorkError::NoGraph { path: path.to_path_buf() });
+/// A model, tied to a graph where one is given.
+///
+/// # Errors
+/// When a file cannot be read, or the two do not fit each other.
+pub fn load_subject(path: &Path, graph: Option<&Path>, ctx: &Ctx) -> Result<Subject, WorkError> {
+    let mut loaded = load::model(path, ctx)?;
+    if let Some(graph) = graph {
+        loaded = load::tie(loaded, load::model(graph, ctx)?, ctx)?;
     }
     Ok(Subject::new(loaded)?)
 }
@@ -111,6 +110,8 @@ fn load_subject(path: &Path, ctx: &Ctx) -> Result<Subject, WorkError> {
 #[derive(Debug, Clone, Default)]
 pub struct NewProject {
     pub model: PathBuf,
+    /// The graph of a model that is a file of weights.
+    pub graph: Option<PathBuf>,
     pub evaluate: Option<PathBuf>,
     pub calibrate: Option<PathBuf>,
     pub preprocess: Preprocess,
@@ -122,11 +123,14 @@ pub struct NewProject {
 /// # Errors
 /// When the model or the data cannot be read or do not fit each other, or the folder cannot be written.
 pub fn init(root: &Path, new: &NewProject, ctx: &Ctx) -> Result<(Project, Opened), WorkError> {
-    let subject = load_subject(&new.model, ctx)?;
+    let subject = load_subject(&new.model, new.graph.as_deref(), ctx)?;
     if root.join("project.ron").exists() {
         return Err(ProjectError::Exists { path: root.to_path_buf() }.into());
     }
     let name = root.file_name().map_or_else(|| "project".to_owned(), |n| n.to_string_lossy().into_owned());
+    if !subject.loaded.has_graph() && (new.evaluate.is_some() || new.calibrate.is_some()) {
+        return Err(WorkError::NoGraph { path: new.model.clone() });
+    }
     let input = subject.original.data_input().cloned();
     let mut checked = Vec::new();
     for path in [&new.evaluate, &new.calibrate].into_iter().flatten() {
@@ -139,7 +143,8 @@ pub fn init(root: &Path, new: &NewProject, ctx: &Ctx) -> Result<(Project, Opened
         }
     }
     let mut document = Document::new(name, Project::refer(root, &new.model)?);
-    document.model.hash.clone_from(&subject.loaded.hash);
+    document.model.hash = subject.loaded.hash_within(ctx)?.to_owned();
+    document.graph = new.graph.as_deref().map(|p| Project::refer(root, p)).transpose()?;
     document.evaluate = new.evaluate.as_deref().map(|p| Project::refer(root, p)).transpose()?;
     document.calibrate = new.calibrate.as_deref().map(|p| Project::refer(root, p)).transpose()?;
     document.preprocess = new.preprocess.clone();
@@ -168,6 +173,32 @@ impl Opened {
         Self { document, ..self.clone() }
     }
 
+    /// Reads the model's files for the hash that reports and caches are known by, and warns where
+    /// they are others than the project was made with. Does so once: to be called before either is used.
+    ///
+    /// # Errors
+    /// On cancel.
+    pub fn identify(&self, ctx: &Ctx) -> Result<(), Cancelled> {
+        let known = &self.document.model.hash;
+        let hash = self.subject.loaded.hash_within(ctx)?;
+        if !known.is_empty() && known != hash {
+            ctx.warn(
+                self.document.model.path.clone(),
+                "the model's file has changed since the project was made; older reports are about the old one",
+            );
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// When there is nothing to run.
+    fn require_graph(&self) -> Result<(), WorkError> {
+        if self.subject.loaded.has_graph() {
+            return Ok(());
+        }
+        Err(WorkError::NoGraph { path: self.subject.loaded.path.clone() })
+    }
+
     /// # Errors
     /// When the recipe does not fit the model.
     pub fn plan(&self, recipe: &Recipe) -> Result<Plan, WorkError> {
@@ -178,7 +209,7 @@ impl Opened {
     #[must_use]
     pub fn recipe_key(&self, recipe: &Recipe) -> String {
         let resolved = configure::resolve(recipe, &self.subject).map(|t| format!("{t:?}")).unwrap_or_default();
-        of_bytes(format!("{resolved} {}", self.subject.loaded.hash).as_bytes())
+        of_bytes(format!("{resolved} {}", self.subject.loaded.hash()).as_bytes())
     }
 
     /// What a recipe's calibrated ranges come from: the key of the calibration data, or nothing where
@@ -194,8 +225,9 @@ impl Opened {
     }
 
     /// # Errors
-    /// When the project has no data or it cannot be read.
+    /// When the project has no data or it cannot be read, or the model has no graph to feed it to.
     pub fn dataset(&self, split: Split, limit: Option<usize>, ctx: &Ctx) -> Result<Dataset, WorkError> {
+        self.require_graph()?;
         if let (Split::Calibrate, Some(calibrate), None) = (split, &self.document.calibrate, &self.document.evaluate) {
             let data = self.read_data(&calibrate.path, ctx)?;
             return Ok(limit.map_or_else(|| data.clone(), |limit| data.spread(limit)));
@@ -243,7 +275,7 @@ impl Opened {
             Err(WorkError::Cancelled(error)) => return Err(error.into()),
             Err(_) => return Err(CalibrateError::NoInput),
         };
-        let key = calibrate::cache_key(&self.subject.loaded.hash, wires, &data);
+        let key = calibrate::cache_key(self.subject.loaded.hash_within(ctx)?, wires, &data);
         let path = self.root.join("cache").join(format!("statistics-{}.ron", &key[..24]));
         if let Some(cached) = std::fs::read_to_string(&path).ok().and_then(|text| ron::from_str::<Statistics>(&text).ok()) {
             return Ok(Some((cached, true)));
@@ -264,6 +296,7 @@ impl Opened {
     /// When a layer cannot be compressed as planned.
     pub fn compress(&self, recipe: &Recipe, ctx: &Ctx) -> Result<(Plan, Variant), WorkError> {
         let plan = self.plan(recipe)?;
+        self.subject.loaded.check_values(ctx)?;
         for layer in &plan.layers {
             if let Some(reason) = &layer.refusal {
                 ctx.warn(layer.layer.name.clone(), reason.clone());
@@ -294,6 +327,8 @@ impl Opened {
         limit: Option<usize>,
         ctx: &Ctx,
     ) -> Result<Report, WorkError> {
+        self.require_graph()?;
+        self.identify(ctx)?;
         let made = self.compress(recipe, ctx)?;
         let data = self.dataset(split, limit, ctx)?;
         self.evaluate_variant(arithmetic, recipe, &made, &data, split, ctx)
@@ -320,7 +355,7 @@ impl Opened {
         let settings = Settings {
             recipe: recipe.name.clone(),
             recipe_key: self.recipe_key(recipe),
-            model_hash: self.subject.loaded.hash.clone(),
+            model_hash: self.subject.loaded.hash_within(ctx)?.to_owned(),
             split: split.name().to_owned(),
             calibration_key: self.calibration_key(recipe, ctx)?,
             layer_samples: LAYER_SAMPLES,
@@ -342,6 +377,7 @@ impl Opened {
         draft.checks.push(match self.accuracy(recipe, &made, &draft.reopened, ctx) {
             Ok(check) => check,
             Err(WorkError::NoData) => unmeasured("the project has no evaluation data"),
+            Err(WorkError::NoGraph { .. }) => unmeasured("weights without a graph cannot be run"),
             Err(WorkError::Evaluate(EvaluateError::Exec { source, .. })) if source.is_unsupported() => {
                 unmeasured(&source.to_string())
             }
@@ -383,8 +419,8 @@ impl Opened {
         let name = loaded.path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
         let settings = Settings {
             recipe: name,
-            recipe_key: loaded.hash.clone(),
-            model_hash: self.subject.loaded.hash.clone(),
+            recipe_key: loaded.hash_within(ctx)?.to_owned(),
+            model_hash: self.subject.loaded.hash_within(ctx)?.to_owned(),
             split: split.name().to_owned(),
             calibration_key: String::new(),
             layer_samples: 0,

@@ -4,6 +4,7 @@
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "it speaks to the person, and fails where it must")]
 
+mod open;
 mod plain;
 
 use lapidary::engine::Ctx;
@@ -193,8 +194,15 @@ fn main() {
     let contexts = [Ctx::new(1).unwrap(), Ctx::new(0).unwrap()];
     let threads = contexts[1].pool().current_num_threads();
     println!("{:32} {:>14} {:>14} {:>12}", "", "1 thread", format!("{threads} threads"), "plain loops");
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| name.contains(w.as_str()));
+    if is_wanted(open::NAME) {
+        match open::measure() {
+            Ok((seconds, bytes)) => println!("{:32} {seconds:.3} s, {:.1} MB", open::NAME, bytes as f64 / 1e6),
+            Err(reason) => println!("{:32} {reason}", open::NAME),
+        }
+    }
     for case in cases() {
-        if !wanted.is_empty() && !wanted.iter().any(|w| case.name.contains(w.as_str())) {
+        if !is_wanted(&case.name) {
             continue;
         }
         match measure(&case, &contexts) {

@@ -52,7 +52,7 @@ impl Checkpoints {
         let start = Cut { at: 0, wires: crossing(model, 0) };
         let mut candidates: Vec<Cut> = Vec::new();
         for layer in layers(model) {
-            let at = places.get(&layer.node).copied().unwrap_or(0);
+            let at = layer.node.and_then(|node| places.get(&node)).copied().unwrap_or(0);
             if at > 0 && candidates.last().is_none_or(|c| c.at < at) {
                 candidates.push(Cut { at, wires: crossing(model, at) });
             }
@@ -152,7 +152,7 @@ fn measure(model: &Model, candidates: &[Cut], feeds: &Values, ctx: &Ctx) -> Resu
 
 /// Greedily those cuts that save most work per byte, while they fit.
 fn choose(model: &Model, candidates: Vec<Cut>, sizes: &BTreeMap<Wire, usize>, budget: usize) -> Vec<Cut> {
-    let macs: BTreeMap<NodeId, u64> = layers(model).into_iter().map(|l| (l.node, l.macs.unwrap_or(1))).collect();
+    let macs: BTreeMap<NodeId, u64> = layers(model).into_iter().filter_map(|l| Some((l.node?, l.macs.unwrap_or(1)))).collect();
     // Work of the nodes before each candidate.
     let mut work = vec![0_u64; model.nodes.len() + 1];
     for (i, node) in model.nodes.iter().enumerate() {

@@ -105,7 +105,7 @@ pub(super) fn make_inside(model: &Model, request: &Request, outer: Constants) ->
     let sample_bytes = sample_bytes(&drafts, model);
     let separable = request.taps.is_empty() && is_separable(&drafts, &feeds, &outputs, &constants, model);
     let chosen: BTreeSet<NodeId> = drafts.iter().map(|d| d.node.id).collect();
-    let macs = layers(model).iter().filter(|l| chosen.contains(&l.node)).filter_map(|l| l.macs).sum();
+    let macs = layers(model).iter().filter(|l| l.node.is_some_and(|node| chosen.contains(&node))).filter_map(|l| l.macs).sum();
     let plan = lay_out(model, feeds, outputs, &request.taps, constants, drafts);
     Ok(Plan { separable: separable.then_some(sample_bytes), macs, ..plan })
 }

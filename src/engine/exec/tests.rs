@@ -241,7 +241,7 @@ fn what_lies_behind_a_cut_gives_the_bits_of_the_whole() {
                 let weight = model.constants[&layer.weight].to_f32().unwrap();
                 let rounded: Vec<f32> = weight.iter().map(|w| (w * 4.0).round() / 4.0).collect();
                 changed.constants.insert(layer.weight.clone(), Tensor::from_f32(layer.shape.clone(), &rounded).unwrap());
-                let suffix = kept.behind(&changed, layer.node, &Request::default()).unwrap();
+                let suffix = kept.behind(&changed, layer.node.unwrap(), &Request::default()).unwrap();
                 let again = kept.run(&suffix, i, &ctx, &mut |_, _| {}).unwrap();
                 assert_eq!(floats(&again), whole(&changed, feeds), "{} with {budget} bytes", layer.name);
                 skipped = skipped.max(suffix.skipped);

@@ -12,6 +12,10 @@ pub enum LayerKind {
     ConvTranspose,
     Gemm,
     MatMul,
+    /// A matrix of a file without a graph: applied in a way that the file does not tell.
+    Linear,
+    /// A table of a file without a graph, one row for each token or place.
+    Embedding,
 }
 
 impl LayerKind {
@@ -23,18 +27,21 @@ impl LayerKind {
             Self::ConvTranspose => "Transposed conv",
             Self::Gemm => "Gemm",
             Self::MatMul => "MatMul",
+            Self::Linear => "Linear",
+            Self::Embedding => "Embedding",
         }
     }
 }
 
-/// A node with a constant weight.
+/// A node with a constant weight, or a weight of a file that has no nodes.
 #[derive(Debug, Clone)]
 pub struct Layer {
     /// Unique: the weight's name without `.weight`, else the node's, else its output's.
     pub name: String,
-    pub node: NodeId,
+    /// `None` where the file holds weights without a graph.
+    pub node: Option<NodeId>,
     pub kind: LayerKind,
-    /// The wire that the layer reads its data from.
+    /// The wire that the layer reads its data from; without a graph the weight itself, as is `output`.
     pub input: Wire,
     pub output: Wire,
     pub weight: Wire,
@@ -106,7 +113,7 @@ fn layer_of(model: &Model, node: &Node) -> Option<Layer> {
     let macs = macs(model, kind, &shape, out_axis, &output, &input);
     Some(Layer {
         name: layer_name(node, &weight),
-        node: node.id,
+        node: Some(node.id),
         kind,
         input,
         output,
@@ -147,6 +154,7 @@ fn macs(model: &Model, kind: LayerKind, shape: &[usize], out_axis: usize, output
         LayerKind::Conv | LayerKind::Depthwise => parameters.checked_mul(product(dims(output)?.get(2..)?)?),
         LayerKind::ConvTranspose => parameters.checked_mul(product(dims(input)?.get(2..)?)?),
         LayerKind::Gemm => Some(parameters),
+        LayerKind::Linear | LayerKind::Embedding => None,
         LayerKind::MatMul => (product(&dims(output)?)? / shape[out_axis].max(1) as u64).checked_mul(parameters),
     }
 }

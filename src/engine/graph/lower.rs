@@ -3,7 +3,7 @@
 //! what is evaluated, what is measured in bytes and what is exported: one graph, three uses.
 
 use super::passes::upgrade_opset;
-use super::{Attribute, GraphError, Model, Node, NodeId, Patch, Wire};
+use super::{Attribute, GraphError, Model, Node, Patch, Wire};
 use crate::engine::tensor::{DType, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -69,7 +69,6 @@ pub enum RoundedInput {
 /// One layer's part of the rewrite.
 #[derive(Debug, Clone)]
 pub struct LoweredLayer {
-    pub node: NodeId,
     /// The wire that holds the weight today; it keeps its name and comes out of the new nodes.
     pub weight: Wire,
     /// The shape that the layer reads.

@@ -4,10 +4,12 @@
 mod bridge;
 mod dtype;
 mod minifloat;
+mod view;
 
 pub use bridge::{Value, bool_value};
 pub use dtype::DType;
 pub use minifloat::{Overflow, PowerRounding, Rounding};
+pub use view::{reach, row_major};
 
 use half::{bf16, f16};
 use std::borrow::Cow;

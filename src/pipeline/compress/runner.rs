@@ -95,7 +95,6 @@ fn compress_layer(
         stored: work.stored.clone(),
     };
     let lowered = LoweredLayer {
-        node: plan.layer.node,
         weight: plan.layer.weight.clone(),
         shape: plan.layer.shape.clone(),
         out_axis: plan.layer.out_axis,

@@ -87,7 +87,8 @@ fn matching(recipe: &Recipe, pattern: &str, subject: &Subject) -> Result<Vec<usi
         place: format!("the override \"{pattern}\""),
         reason: e.msg.to_owned(),
     })?;
-    let node_name = |layer: &Layer| subject.folded.node(layer.node).map(|n| n.name.clone()).unwrap_or_default();
+    let node = |layer: &Layer| layer.node.and_then(|id| subject.folded.node(id));
+    let node_name = |layer: &Layer| node(layer).map(|n| n.name.clone()).unwrap_or_default();
     let matched: Vec<usize> = (0..subject.layers.len())
         .filter(|&i| {
             let layer = &subject.layers[i];
@@ -120,7 +121,9 @@ pub fn plan(recipe: &Recipe, subject: &Subject) -> Result<Plan, ConfigureError> 
     let mut layers: Vec<LayerPlan> =
         subject.layers.iter().zip(treatments).map(|(layer, wanted)| layer_plan(layer, wanted, &subject.folded)).collect();
     let unchanged = layers.iter().all(|l| l.treatment.is_unchanged());
-    let bytes = if unchanged { subject.loaded.bytes } else { predicted_bytes(recipe, subject, &mut layers)? };
+    let format = |source| ConfigureError::Format { recipe: recipe.name.clone(), source };
+    let bytes =
+        if unchanged { subject.unchanged_bytes().map_err(format)? } else { predicted_bytes(recipe, subject, &mut layers)? };
     let weights: u64 = layers.iter().map(|l| l.layer.parameters() as u64).sum();
     let stored: u64 = layers.iter().map(|l| l.bytes).sum();
     Ok(Plan {
@@ -161,10 +164,15 @@ fn layer_plan(layer: &Layer, wanted: Treatment, model: &Model) -> LayerPlan {
     }
     if wanted.activations != Activations::None && model.constants.contains_key(&layer.input) {
         treatment.activations = Activations::None;
-        let reason = "its input is a constant of the model: there is no data to round";
+        let reason = match layer.node {
+            Some(_) => "its input is a constant of the model: there is no data to round",
+            None => "the file holds weights without a graph: there is no data to round",
+        };
         refusal = Some(refusal.map_or_else(|| reason.to_owned(), |r| format!("{r}; {reason}")));
     }
-    let dtype = model.constants.get(&layer.weight).map(Tensor::dtype).filter(|d| *d != DType::F32);
+    // What reads a weight in a graph expects its type; without a graph nothing does.
+    let in_graph = model.constants.get(&layer.weight).filter(|_| layer.node.is_some());
+    let dtype = in_graph.map(Tensor::dtype).filter(|d| *d != DType::F32);
     if let (Some(dtype), false) = (dtype, treatment.is_unchanged()) {
         treatment = Treatment::UNCHANGED;
         refusal =
@@ -203,7 +211,6 @@ fn placeholder(plan: &mut LayerPlan) -> Result<LoweredLayer, TensorError> {
         plan.bytes = stored.size_bytes();
     }
     Ok(LoweredLayer {
-        node: plan.layer.node,
         weight: plan.layer.weight.clone(),
         shape: plan.layer.shape.clone(),
         out_axis: plan.layer.out_axis,

@@ -9,9 +9,8 @@ use crate::pipeline::load::{LoadError, Subject};
 pub(super) fn bytes(variant: &Variant, subject: &Subject) -> Result<Vec<u8>, LoadError> {
     let path = &subject.loaded.path;
     if variant.unchanged {
-        let own = std::fs::read(path).map_err(LoadError::io(path))?;
-        if own.len() as u64 == subject.loaded.bytes {
-            return Ok(own);
+        if subject.loaded.is_own_export() {
+            return std::fs::read(path).map_err(LoadError::io(path));
         }
         return Ok(to_bytes(&encode(&subject.loaded.model, &subject.loaded.source)?));
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 pub enum LoadError {
     #[error("{}: {source}; check that the file is there and may be read", path.display())]
     Io { path: PathBuf, source: std::io::Error },
-    #[error("{}: not a model that Lapidary opens: {reason}; it opens ONNX and safetensors files", path.display())]
+    #[error("{}: not a model that Lapidary opens: {reason}; it opens ONNX, safetensors, PyTorch and NumPy (.npz) files", path.display())]
     Unrecognized { path: PathBuf, reason: String },
     #[error("{}: the file is truncated or corrupt: {reason}; fetch or export it again", path.display())]
     Corrupt { path: PathBuf, reason: String },
@@ -20,6 +20,8 @@ pub enum LoadError {
     External { path: PathBuf, tensor: String, reason: String },
     #[error("{}: the graph is not valid: {source}; export the model again", path.display())]
     Graph { path: PathBuf, source: GraphError },
+    #[error("{} cannot be tied to the graph of {}: {reason}", weights.display(), graph.display())]
+    Tie { weights: PathBuf, graph: PathBuf, reason: String },
     #[error("the model takes {bytes} bytes as one ONNX file, but the format holds 2 GB at most; use a smaller scheme")]
     TooLarge { bytes: u64 },
     #[error("the model cannot be written as ONNX: {reason}")]

@@ -1,32 +1,50 @@
 //! Stage 1: bytes → Model or Dataset. Everything that comes from a file is taken for hostile.
 
+mod archive;
 mod data;
 mod error;
+pub mod families;
 mod gaps;
+mod identity;
+mod numpy;
 pub mod onnx;
 mod safetensors;
+mod shards;
 mod subject;
 #[cfg(test)]
 mod tests;
+mod tie;
+mod torch;
 
 pub use data::{Channels, Dataset, Layout, Picture, Preprocess};
 pub use error::LoadError;
+pub use identity::Identity;
 pub use subject::Subject;
+pub use tie::tie;
 
-use crate::engine::context::Ctx;
-use crate::engine::graph::{Model, Port};
-use crate::engine::hash::{self, Hasher};
-use crate::engine::tensor::{DType, MappedFile, Tensor};
+use crate::engine::context::{Cancelled, Ctx};
+use crate::engine::graph::{Dim, Fact, Model, Port, Wire};
+use crate::engine::tensor::{MappedFile, Tensor};
+use archive::Archive;
 use onnx::OnnxSource;
+use shards::Mapped;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The format of a model's file.
+/// The operator set of a model of weights alone: the first that knows all their element types.
+const OPSET_OF_WEIGHTS: i64 = 13;
+
+/// The format of a model's file. All but ONNX hold weights without a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     Onnx,
-    /// Weights without a graph.
+    /// One file, or shards with an index.
     Safetensors,
+    /// What `torch.save` writes.
+    Torch,
+    /// Arrays in an `.npz` archive.
+    Numpy,
 }
 
 impl Format {
@@ -35,6 +53,8 @@ impl Format {
         match self {
             Self::Onnx => "ONNX",
             Self::Safetensors => "safetensors",
+            Self::Torch => "PyTorch",
+            Self::Numpy => "NumPy",
         }
     }
 }
@@ -44,43 +64,71 @@ impl Format {
 pub struct LoadedModel {
     pub path: PathBuf,
     pub format: Format,
-    /// Size of the file, with its external data.
+    /// Size of the file, with those beside it.
     pub bytes: u64,
-    /// SHA-256 of the file (of all files, where data lies outside).
-    pub hash: String,
-    /// Files beside it that hold weights.
+    /// The content of the files.
+    pub identity: Identity,
+    /// Files beside it that belong to the model: external data, shards, the graph that it is tied to.
     pub externals: Vec<PathBuf>,
     pub model: Model,
     pub source: Arc<OnnxSource>,
 }
 
-/// Opens a model of any format that is known, by what the file holds.
+impl LoadedModel {
+    /// Whether there is something to run.
+    #[must_use]
+    pub fn has_graph(&self) -> bool {
+        !self.model.nodes.is_empty()
+    }
+
+    /// Whether the file is the model, whole and as it is exported.
+    #[must_use]
+    pub fn is_own_export(&self) -> bool {
+        self.format == Format::Onnx && self.externals.is_empty()
+    }
+
+    /// SHA-256 of the file (of all files, where there are more). The first call reads them whole.
+    #[must_use]
+    pub fn hash(&self) -> &str {
+        self.identity.hash()
+    }
+
+    /// [`LoadedModel::hash`], with a way to stop it.
+    ///
+    /// # Errors
+    /// On cancel.
+    pub fn hash_within(&self, ctx: &Ctx) -> Result<&str, Cancelled> {
+        self.identity.hash_within(ctx)
+    }
+
+    /// Warns of weights that hold NaN or infinity, unless that was done when the file was opened:
+    /// large files are not read then. To be called before the values are used.
+    ///
+    /// # Errors
+    /// On cancel.
+    pub fn check_values(&self, ctx: &Ctx) -> Result<(), LoadError> {
+        self.identity.check_values(&self.model, true, ctx)
+    }
+}
+
+/// Opens a model of any format that is known, by what the file holds. A folder stands for the one
+/// model in it, a shard for all of them. Large weights are not read.
 ///
 /// # Errors
 /// When the file cannot be read, is of no known format, is truncated or corrupt, refers to data
 /// outside its folder, or holds no valid graph.
 pub fn model(path: &Path, ctx: &Ctx) -> Result<LoadedModel, LoadError> {
-    let meta = std::fs::metadata(path).map_err(LoadError::io(path))?;
-    if !meta.is_file() {
-        return Err(LoadError::Unrecognized { path: path.to_owned(), reason: "it is not a file".to_owned() });
-    }
-    if meta.len() == 0 {
-        return Err(LoadError::corrupt(path, "it is empty"));
-    }
+    let path = place_of(path, ctx)?;
+    let path = path.as_path();
     ctx.start(format!("Opening {}", path.display()), 0);
     let map = MappedFile::open(path).map_err(LoadError::io(path))?;
-    let format = sniff(path, map.as_slice())?;
-    let (model, source, externals) = match format {
-        Format::Onnx => {
-            let decoded = onnx::decode_file(path, &map, ctx)?;
-            (decoded.model, decoded.source, decoded.externals)
-        }
-        Format::Safetensors => (safetensors::read(path, &map, ctx)?, OnnxSource::empty(""), Vec::new()),
-    };
-    warn_about_values(&model, ctx)?;
+    let Opened { format, model, source, externals } = read(path, &map, ctx)?;
+    let (externals, maps): (Vec<PathBuf>, Vec<MappedFile>) = externals.into_iter().unzip();
+    let identity = Identity::new(&map, maps);
+    identity.check_values(&model, false, ctx)?;
     gaps::warn_about(&model, ctx);
-    let (bytes, hash) = identify(path, &map, &externals)?;
-    Ok(LoadedModel { path: path.to_owned(), format, bytes, hash, externals, model, source: Arc::new(source) })
+    let bytes = identity.bytes();
+    Ok(LoadedModel { path: path.to_owned(), format, bytes, identity, externals, model, source: Arc::new(source) })
 }
 
 /// Opens a data set of any format that is known, to be fed to `input` of a model. Samples are read
@@ -92,70 +140,123 @@ pub fn dataset(path: &Path, preprocess: &Preprocess, input: &Port, ctx: &Ctx) ->
     data::open(path, preprocess, input, ctx)
 }
 
-fn sniff(path: &Path, bytes: &[u8]) -> Result<Format, LoadError> {
-    const KNOWN: [(&[u8], &str); 7] = [
+/// The file that `path` stands for.
+fn place_of(path: &Path, ctx: &Ctx) -> Result<PathBuf, LoadError> {
+    let meta = std::fs::metadata(path).map_err(LoadError::io(path))?;
+    if meta.is_dir() {
+        return shards::in_folder(path);
+    }
+    if !meta.is_file() {
+        return Err(LoadError::Unrecognized { path: path.to_owned(), reason: "it is not a file".to_owned() });
+    }
+    if meta.len() == 0 {
+        return Err(LoadError::corrupt(path, "it is empty"));
+    }
+    let is_shard = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"));
+    let index = if is_shard { shards::index_of(path, ctx)? } else { None };
+    Ok(index.unwrap_or_else(|| path.to_owned()))
+}
+
+/// What is in a file.
+struct Opened {
+    format: Format,
+    model: Model,
+    source: OnnxSource,
+    externals: Vec<Mapped>,
+}
+
+fn read(path: &Path, map: &MappedFile, ctx: &Ctx) -> Result<Opened, LoadError> {
+    let weights = |format, tensors, externals| Opened {
+        format,
+        model: of_weights(path, tensors),
+        source: OnnxSource::empty(""),
+        externals,
+    };
+    Ok(match sniff(path, map.as_slice())? {
+        Sniffed::Onnx => {
+            let decoded = onnx::decode_file(path, map, ctx)?;
+            Opened { format: Format::Onnx, model: decoded.model, source: decoded.source, externals: decoded.externals }
+        }
+        Sniffed::Safetensors => weights(Format::Safetensors, safetensors::read(path, map, ctx)?, Vec::new()),
+        Sniffed::Shards => {
+            let (tensors, files) = shards::read(path, ctx)?;
+            weights(Format::Safetensors, tensors, files)
+        }
+        Sniffed::LegacyTorch => weights(Format::Torch, torch::read_legacy(path, map, ctx)?, Vec::new()),
+        Sniffed::Archive => {
+            let mut archive = Archive::open(path, map)?;
+            let names = archive.names();
+            if torch::is_archive(&names) {
+                weights(Format::Torch, torch::read_archive(&mut archive, path, ctx)?, Vec::new())
+            } else if numpy::is_archive(&names) {
+                weights(Format::Numpy, numpy::arrays(&mut archive, path, ctx)?, Vec::new())
+            } else {
+                let reason = "it is a zip archive, but neither of PyTorch nor of NumPy".to_owned();
+                return Err(LoadError::Unrecognized { path: path.to_owned(), reason });
+            }
+        }
+    })
+}
+
+/// A model of constants alone, which are its outputs as well: what it gives is its weights.
+fn of_weights(path: &Path, constants: BTreeMap<Wire, Tensor>) -> Model {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let name = stem.strip_suffix(".safetensors.index").unwrap_or(&stem).to_owned();
+    let port = |(wire, tensor): (&Wire, &Tensor)| {
+        let shape = tensor.shape().iter().map(|d| Dim::Known(*d)).collect();
+        Port { wire: wire.clone(), fact: Fact { dtype: Some(tensor.dtype()), shape: Some(shape) } }
+    };
+    let outputs = constants.iter().map(port).collect();
+    Model { name, outputs, constants, opsets: [(String::new(), OPSET_OF_WEIGHTS)].into(), ..Model::default() }
+}
+
+/// What the first bytes and the name of a file tell.
+enum Sniffed {
+    Onnx,
+    Safetensors,
+    /// An index of shards.
+    Shards,
+    LegacyTorch,
+    Archive,
+}
+
+fn sniff(path: &Path, bytes: &[u8]) -> Result<Sniffed, LoadError> {
+    const KNOWN: [(&[u8], &str); 5] = [
         (b"GGUF", "it is a GGUF file"),
-        (b"PK\x03\x04", "it is a zip archive (PyTorch and NumPy files are such); export it as ONNX"),
-        (b"\x80\x02", "it is a Python pickle (a PyTorch checkpoint?); export it as ONNX"),
         (b"\x89HDF", "it is an HDF5 file (Keras?); export it as ONNX"),
         (b"version https://git-lfs", "it is a Git LFS pointer, not the file itself; run `git lfs pull`"),
         (b"<!", "it is a web page; the download went wrong"),
         (b"<html", "it is a web page; the download went wrong"),
     ];
     let unrecognized = |reason: &str| LoadError::Unrecognized { path: path.to_owned(), reason: reason.to_owned() };
+    // A safetensors file starts with the length of its JSON header, far below 2^32: any bytes at all,
+    // those that another format starts with among them.
+    let length_and_json = bytes.get(8) == Some(&b'{') && bytes.get(5..8) == Some(&[0, 0, 0]);
+    if length_and_json && !bytes.starts_with(b"GGUF") {
+        return Ok(Sniffed::Safetensors);
+    }
+    if bytes.starts_with(b"PK\x03\x04") {
+        return Ok(Sniffed::Archive);
+    }
+    if torch::is_legacy(bytes) {
+        return Ok(Sniffed::LegacyTorch);
+    }
     if let Some((_, reason)) = KNOWN.iter().find(|(start, _)| bytes.starts_with(start)) {
         return Err(unrecognized(reason));
     }
     if bytes.get(4..8) == Some(b"TFL3") {
         return Err(unrecognized("it is a TensorFlow Lite file"));
     }
-    // A safetensors file starts with the length of its JSON header, far below 2^32.
-    let is_safetensors = bytes.get(8) == Some(&b'{') && bytes.get(5..8) == Some(&[0, 0, 0]);
-    if is_safetensors || path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors")) {
-        return Ok(Format::Safetensors);
+    if shards::is_index(path) {
+        return Ok(Sniffed::Shards);
     }
-    Ok(Format::Onnx)
-}
-
-fn identify(path: &Path, map: &MappedFile, externals: &[PathBuf]) -> Result<(u64, String), LoadError> {
-    let own = hash::of_bytes(map.as_slice());
-    let mut bytes = map.len() as u64;
-    if externals.is_empty() {
-        return Ok((bytes, own));
+    if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors")) {
+        return Ok(Sniffed::Safetensors);
     }
-    let mut hasher = Hasher::new();
-    hasher.add(own.as_bytes());
-    for file in externals {
-        bytes += std::fs::metadata(file).map_err(LoadError::io(file))?.len();
-        hasher.add(hash::of_file(file).map_err(LoadError::io(path))?.as_bytes());
+    if bytes.starts_with(b"\x80") {
+        let reason =
+            "it is a Python pickle, but not one that torch.save wrote; save the weights with torch.save or as safetensors";
+        return Err(unrecognized(reason));
     }
-    Ok((bytes, hasher.finish()))
-}
-
-/// Says which weights hold values that no arithmetic survives.
-fn warn_about_values(model: &Model, ctx: &Ctx) -> Result<(), LoadError> {
-    for (wire, tensor) in &model.constants {
-        ctx.check()?;
-        let count = not_finite(tensor);
-        // Masks of attention are made of minus infinity: a constant that is no weight may hold it.
-        if count > 0 {
-            ctx.warn(
-                &**wire,
-                format!("{count} of {} values are NaN or infinite; results that depend on them are worthless", tensor.len()),
-            );
-        }
-    }
-    Ok(())
-}
-
-fn not_finite(tensor: &Tensor) -> usize {
-    let bytes = tensor.bytes();
-    let exponent = |mask: u16| bytes.as_chunks::<2>().0.iter().filter(|b| u16::from_le_bytes(**b) & mask == mask).count();
-    match tensor.dtype() {
-        DType::F32 => bytes.as_chunks::<4>().0.iter().filter(|b| !f32::from_le_bytes(**b).is_finite()).count(),
-        DType::F64 => bytes.as_chunks::<8>().0.iter().filter(|b| !f64::from_le_bytes(**b).is_finite()).count(),
-        DType::F16 => exponent(0x7C00),
-        DType::BF16 => exponent(0x7F80),
-        _ => 0,
-    }
+    Ok(Sniffed::Onnx)
 }

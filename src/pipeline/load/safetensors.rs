@@ -1,18 +1,19 @@
-//! safetensors: weights without a graph.
+//! safetensors: weights without a graph, in one file or in shards that an index names.
 
 use super::error::LoadError;
 use crate::engine::context::Ctx;
-use crate::engine::graph::Model;
+use crate::engine::graph::Wire;
 use crate::engine::tensor::{DType, MappedFile, Tensor};
 use safetensors::{Dtype, SafeTensors};
+use std::collections::BTreeMap;
 use std::path::Path;
 
-/// A model of constants alone, named as in the file; the bytes stay in the map.
-pub(super) fn read(path: &Path, map: &MappedFile, ctx: &Ctx) -> Result<Model, LoadError> {
+/// The tensors of one file, named as in it; the bytes stay in the map.
+pub(super) fn read(path: &Path, map: &MappedFile, ctx: &Ctx) -> Result<BTreeMap<Wire, Tensor>, LoadError> {
     let corrupt = |e: safetensors::SafeTensorError| LoadError::corrupt(path, e.to_string());
     SafeTensors::deserialize(map.as_slice()).map_err(corrupt)?;
     let (header, metadata) = SafeTensors::read_metadata(map.as_slice()).map_err(corrupt)?;
-    let mut model = Model { name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), ..Model::default() };
+    let mut found = BTreeMap::new();
     for (name, info) in metadata.tensors() {
         let Some(dtype) = dtype(info.dtype) else {
             ctx.warn(name, format!("element type {:?} is not supported; the tensor is left out", info.dtype));
@@ -25,9 +26,9 @@ pub(super) fn read(path: &Path, map: &MappedFile, ctx: &Ctx) -> Result<Model, Lo
             tensor: name.clone(),
             reason: e.to_string(),
         })?;
-        model.constants.insert(name.as_str().into(), tensor);
+        found.insert(name.as_str().into(), tensor);
     }
-    Ok(model)
+    Ok(found)
 }
 
 fn dtype(dtype: Dtype) -> Option<DType> {

@@ -1,6 +1,6 @@
 //! The model under the knife: as loaded, and as every recipe starts from it.
 
-use super::{LoadError, LoadedModel, onnx};
+use super::{LoadError, LoadedModel, families, onnx};
 use crate::engine::exec;
 use crate::engine::graph::{Layer, Model, layers, passes};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ pub struct Subject {
     pub original: Arc<Model>,
     /// `original` with batch norm folded into the layers before it: what recipes change.
     pub folded: Arc<Model>,
-    /// The layers of `folded`, in running order.
+    /// The layers of `folded`, in running order; of weights without a graph in the order of their names.
     pub layers: Arc<Vec<Layer>>,
 }
 
@@ -24,7 +24,7 @@ impl Subject {
         let graph = |source| LoadError::Graph { path: loaded.path.clone(), source };
         let original = exec::prepare(&loaded.model).map_err(graph)?;
         let folded = passes::fold_batch_norm(&original).map_err(graph)?;
-        let layers = layers(&folded);
+        let layers = if loaded.has_graph() { layers(&folded) } else { families::layers(&folded) };
         Ok(Self { loaded: Arc::new(loaded), original: Arc::new(original), folded: Arc::new(folded), layers: Arc::new(layers) })
     }
 
@@ -35,6 +35,14 @@ impl Subject {
     /// When the format cannot hold the model.
     pub fn file_bytes(&self, model: &Model) -> Result<u64, LoadError> {
         onnx::encoded_len(model, &self.loaded.source)
+    }
+
+    /// Exact size of the file that the model is written to as it is.
+    ///
+    /// # Errors
+    /// When the format cannot hold the model.
+    pub fn unchanged_bytes(&self) -> Result<u64, LoadError> {
+        if self.loaded.is_own_export() { Ok(self.loaded.bytes) } else { self.file_bytes(&self.loaded.model) }
     }
 
     #[must_use]

@@ -19,7 +19,8 @@ fn what_is_no_model_is_told_by_its_kind() {
     for (bytes, says) in [
         (&b""[..], "empty"),
         (b"GGUF\x03\0\0\0", "GGUF"),
-        (b"PK\x03\x04....", "zip"),
+        (b"PK\x03\x04....", "corrupt"),
+        (b"\x80\x02}q\0.", "pickle"),
         (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
         (b"hello, this is no model at all", "corrupt"),
         (b"\x08\x07", "no graph"),
@@ -30,6 +31,16 @@ fn what_is_no_model_is_told_by_its_kind() {
     }
     assert!(matches!(model(std::path::Path::new("nowhere.onnx"), &ctx()), Err(LoadError::Io { .. })));
     assert!(model(tempfile::tempdir().unwrap().path(), &ctx()).is_err());
+}
+
+#[test]
+fn the_length_of_a_header_may_look_like_another_format() {
+    for length in [u64::from(u16::from_le_bytes(*b"<!")), 0x280] {
+        let mut header = r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#.to_owned();
+        header.push_str(&" ".repeat(length as usize - header.len()));
+        let (_folder, path) = written(&[&length.to_le_bytes()[..], header.as_bytes(), &[7]].concat(), "weights.bin");
+        assert_eq!(model(&path, &ctx()).unwrap().format, Format::Safetensors, "{length}");
+    }
 }
 
 #[test]

@@ -47,7 +47,13 @@ pub(super) enum Verb {
     /// Make a project folder
     Init(Init),
     /// Say what a model holds
-    Inspect { file: PathBuf },
+    Inspect {
+        /// The network, a file of weights, or a folder that holds one
+        file: PathBuf,
+        /// The network's ONNX file, where the other holds weights without a graph
+        #[arg(long, value_name = "FILE")]
+        graph: Option<PathBuf>,
+    },
     /// Show what a recipe will do, without running anything
     Plan(OfRecipe),
     /// Collect the statistics that a recipe needs, or reuse them
@@ -85,9 +91,12 @@ pub(super) enum Verb {
 pub(super) struct Init {
     /// Folder to make
     pub(super) folder: PathBuf,
-    /// The network (.onnx)
+    /// The network (.onnx), or a file of its weights (.safetensors, .pt, .pth, .npz)
     #[arg(long)]
     pub(super) model: PathBuf,
+    /// The network's ONNX file, where the model is a file of weights: it tells how they are run
+    #[arg(long, value_name = "FILE")]
+    pub(super) graph: Option<PathBuf>,
     /// Labelled samples to measure with
     #[arg(long)]
     pub(super) evaluate: Option<PathBuf>,

@@ -4,7 +4,7 @@ use super::bench::ForwardSpeed;
 use super::output::Document;
 use crate::engine::Warning;
 use crate::engine::exec::Arithmetic;
-use crate::engine::graph::Port;
+use crate::engine::graph::{Layer, Port};
 use crate::engine::units;
 use crate::pipeline::calibrate::Statistics;
 use crate::pipeline::compare;
@@ -12,10 +12,12 @@ use crate::pipeline::compress::Variant;
 use crate::pipeline::configure::Plan;
 use crate::pipeline::evaluate::{Report, TaskMetrics};
 use crate::pipeline::export::Exported;
-use crate::pipeline::load::Subject;
+use crate::pipeline::load::families::{self, Group};
+use crate::pipeline::load::{Format, Subject};
 use crate::workbench::conformance::{Conformance, Outcome};
 use crate::workbench::work::{Opened, warning_lines};
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -61,15 +63,19 @@ pub(super) fn project(root: &Path, opened: &Opened, samples: usize) -> Document 
         "layers": layers,
         "samples": samples,
     });
-    let text = format!(
-        "{}: {layers} layers, {samples} samples to evaluate\nnext: lapidary evaluate {} --recipe int8\n",
-        root.display(),
-        root.display()
-    );
+    let root = root.display();
+    let text = if opened.subject.loaded.has_graph() {
+        format!("{root}: {layers} layers, {samples} samples to evaluate\nnext: lapidary evaluate {root} --recipe int8\n")
+    } else {
+        format!("{root}: {layers} layers of weights without a graph\nnext: lapidary compress {root} --recipe w4\n")
+    };
     Document { json, text }
 }
 
 pub(super) fn model(subject: &Subject, warnings: &[Warning]) -> Document {
+    if !subject.loaded.has_graph() {
+        return weights(subject, warnings);
+    }
     let (loaded, model) = (&subject.loaded, &subject.original);
     let ports = |ports: &[Port]| -> Vec<Value> {
         ports
@@ -102,32 +108,90 @@ pub(super) fn model(subject: &Subject, warnings: &[Warning]) -> Document {
         units::count(model.parameters()),
         units::bytes(loaded.bytes)
     );
+    if loaded.format != Format::Onnx {
+        let files: Vec<String> = loaded.externals.iter().map(|p| p.display().to_string()).collect();
+        let _ = writeln!(text, "with the graph of {}", files.join(", "));
+    }
     for (kind, ports) in [("input", &model.inputs), ("output", &model.outputs)] {
         for port in ports.iter().filter(|p| !model.constants.contains_key(&p.wire)) {
             let _ = writeln!(text, "{kind} {} {}", port.wire, shape(port));
         }
     }
-    if model.nodes.is_empty() {
-        // Weights without a graph: there are no layers, only tensors.
-        let mut rows = vec![["tensor", "type", "shape"].map(str::to_owned).to_vec()];
-        rows.extend(
-            model.constants.iter().map(|(wire, t)| vec![wire.to_string(), t.dtype().to_string(), format!("{:?}", t.shape())]),
-        );
-        text += &columns(&rows);
-        return Document { json, text };
-    }
     let mut rows = vec![["layer", "op", "shape", "parameters", "MACs"].map(str::to_owned).to_vec()];
     rows.extend(subject.layers.iter().map(|l| {
-        let dims = l.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("×");
         vec![
             l.name.clone(),
             l.kind.name().to_owned(),
-            dims,
+            dims(&l.shape),
             units::count(l.parameters() as u64),
             l.macs.map_or_else(|| "?".to_owned(), units::count),
         ]
     }));
     text += &columns(&rows);
+    for line in warning_lines(warnings) {
+        let _ = writeln!(text, "warning: {line}");
+    }
+    Document { json, text }
+}
+
+fn dims(shape: &[usize]) -> String {
+    shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("×")
+}
+
+/// A file of weights without a graph: its layers by group, and what else it holds.
+fn weights(subject: &Subject, warnings: &[Warning]) -> Document {
+    let (loaded, model) = (&subject.loaded, &subject.original);
+    let family = families::family(model);
+    let dtype = |layer: &Layer| model.constants.get(&layer.weight).map_or_else(String::new, |t| t.dtype().to_string());
+    let layer = |l: &Layer| {
+        json!({
+            "name": l.name, "op": l.kind.name(), "group": Group::of(l).name(), "block": families::block(l),
+            "type": dtype(l), "shape": l.shape, "outputs_axis": l.out_axis, "parameters": l.parameters(), "macs": null,
+        })
+    };
+    let is_layer: BTreeSet<&str> = subject.layers.iter().map(|l| &*l.weight).collect();
+    let others: Vec<_> = model.constants.iter().filter(|(wire, _)| !is_layer.contains(&***wire)).collect();
+    let json = json!({
+        "format": loaded.format.name(),
+        "graph": false,
+        "family": family,
+        "parameters": model.parameters(),
+        "bytes": loaded.bytes,
+        "inputs": [],
+        "outputs": [],
+        "layers": subject.layers.iter().map(layer).collect::<Vec<_>>(),
+        "others": others
+            .iter()
+            .map(|(wire, t)| json!({ "name": &***wire, "type": t.dtype().to_string(), "shape": t.shape() }))
+            .collect::<Vec<_>>(),
+        "warnings": warning_lines(warnings),
+    });
+    let mut text = format!(
+        "{}: {}, weights without a graph, {} parameters, {}\n",
+        loaded.path.display(),
+        loaded.format.name(),
+        units::count(model.parameters()),
+        units::bytes(loaded.bytes)
+    );
+    if let Some(family) = family {
+        let _ = writeln!(text, "names as in: {family}");
+    }
+    let mut groups: BTreeMap<Group, (usize, u64)> = BTreeMap::new();
+    for layer in subject.layers.iter() {
+        let sums = groups.entry(Group::of(layer)).or_default();
+        *sums = (sums.0 + 1, sums.1 + layer.parameters() as u64);
+    }
+    for (group, (count, parameters)) in groups {
+        let plural = if count == 1 { "" } else { "s" };
+        let _ = writeln!(text, "{}: {count} layer{plural}, {} parameters", group.name(), units::count(parameters));
+    }
+    let mut rows = vec![["layer", "group", "op", "type", "shape", "parameters"].map(str::to_owned).to_vec()];
+    rows.extend(subject.layers.iter().map(|l| {
+        let (group, op) = (Group::of(l).name().to_owned(), l.kind.name().to_owned());
+        vec![l.name.clone(), group, op, dtype(l), dims(&l.shape), units::count(l.parameters() as u64)]
+    }));
+    text += &columns(&rows);
+    let _ = writeln!(text, "and {} other tensors (norms, biases, tables), which are left as they are", others.len());
     for line in warning_lines(warnings) {
         let _ = writeln!(text, "warning: {line}");
     }

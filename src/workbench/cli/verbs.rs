@@ -7,7 +7,7 @@ use crate::engine::Ctx;
 use crate::engine::exec::Arithmetic;
 use crate::pipeline::configure::Recipe;
 use crate::pipeline::evaluate::Report;
-use crate::pipeline::load::{self, Subject};
+use crate::pipeline::load;
 use crate::workbench::conformance;
 use crate::workbench::project::{Project, check_name};
 use crate::workbench::sample;
@@ -22,7 +22,7 @@ pub(super) fn run(verb: Verb, common: &Common, ctx: &Ctx) -> Answer {
     match verb {
         Verb::Ui { .. } => Err(CliError::Usage("the window is opened before the work starts".to_owned())),
         Verb::Init(init) => initialize(init, ctx),
-        Verb::Inspect { file } => inspect(&file, ctx),
+        Verb::Inspect { file, graph } => inspect(&file, graph.as_deref(), ctx),
         Verb::Plan(of) => plan(&of, ctx),
         Verb::Calibrate(of) => calibrate(&of, ctx),
         Verb::Compress(of) => compress(&of, ctx),
@@ -78,6 +78,7 @@ fn recipe(opened: &Opened, name: &str) -> Result<Arc<Recipe>, CliError> {
 fn initialize(init: Init, ctx: &Ctx) -> Answer {
     let new = NewProject {
         model: init.model,
+        graph: init.graph,
         evaluate: init.evaluate,
         calibrate: init.calibrate,
         preprocess: init.preprocess.settings(),
@@ -85,15 +86,14 @@ fn initialize(init: Init, ctx: &Ctx) -> Answer {
     let (project, opened) = work::init(&init.folder, &new, ctx)?;
     let samples = match opened.dataset(Split::Evaluate, None, ctx) {
         Ok(data) => data.len(),
-        Err(work::WorkError::NoData) => 0,
+        Err(work::WorkError::NoData | work::WorkError::NoGraph { .. }) => 0,
         Err(error) => return Err(error.into()),
     };
     Ok(show::project(project.root(), &opened, samples))
 }
 
-fn inspect(file: &Path, ctx: &Ctx) -> Answer {
-    let loaded = load::model(file, ctx)?;
-    let subject = Subject::new(loaded)?;
+fn inspect(file: &Path, graph: Option<&Path>, ctx: &Ctx) -> Answer {
+    let subject = work::load_subject(file, graph, ctx)?;
     Ok(show::model(&subject, &ctx.take_warnings()))
 }
 
@@ -105,6 +105,7 @@ fn plan(of: &OfRecipe, ctx: &Ctx) -> Answer {
 fn calibrate(of: &OfRecipe, ctx: &Ctx) -> Answer {
     let started = Instant::now();
     let (_, opened) = work::open(&of.project, ctx)?;
+    opened.identify(ctx)?;
     let plan = opened.plan(&*recipe(&opened, &of.recipe)?)?;
     let wires = crate::pipeline::compress::needs(&plan);
     if wires.is_empty() {
@@ -148,6 +149,7 @@ fn reports(
     again: bool,
     ctx: &Ctx,
 ) -> Result<Vec<Report>, CliError> {
+    opened.identify(ctx)?;
     let split: Split = samples.split.into();
     let data = opened.dataset(split, samples.limit, ctx)?.key();
     let (saved, unreadable) = project.reports();
@@ -199,6 +201,9 @@ fn run_project(project: Option<PathBuf>, again: bool, ctx: &Ctx) -> Answer {
 
 fn forward(file: &Path, batch: usize, seconds: f64, arithmetic: Arithmetic, ctx: &Ctx) -> Answer {
     let loaded = load::model(file, ctx)?;
+    if !loaded.has_graph() {
+        return Err(work::WorkError::NoGraph { path: file.to_path_buf() }.into());
+    }
     let speed = bench::forward(&loaded.model, batch, seconds, arithmetic, ctx).map_err(|e| CliError::Failed(e.to_string()))?;
     Ok(show::speed(&speed))
 }

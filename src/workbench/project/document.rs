@@ -26,6 +26,9 @@ pub struct Document {
     pub version: u32,
     pub name: String,
     pub model: FileRef,
+    /// The network's graph, where the model is a file of weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graph: Option<FileRef>,
     pub evaluate: Option<FileRef>,
     /// `None`: every `hold_out`-th sample of the evaluation data calibrates and is kept out of evaluation;
     /// where `hold_out` is 0, all of it does both.
@@ -59,6 +62,7 @@ impl Document {
             version: PROJECT_VERSION,
             name: name.into(),
             model,
+            graph: None,
             evaluate: None,
             calibrate: None,
             hold_out: default_hold_out(),

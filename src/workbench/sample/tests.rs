@@ -100,7 +100,7 @@ fn installing_makes_a_project_and_leaves_what_the_person_changed() {
     assert_eq!(project.resolve(&document.model), root.join(MODEL));
     let ctx = Ctx::new(2).unwrap();
     let loaded = crate::pipeline::load::model(&project.resolve(&document.model), &ctx).unwrap();
-    assert_eq!(loaded.hash, document.model.hash);
+    assert_eq!(loaded.hash(), document.model.hash);
     for (file, count) in [(&document.evaluate, EVALUATE_COUNT), (&document.calibrate, CALIBRATE_COUNT)] {
         let path = project.resolve(file.as_ref().unwrap());
         let port = loaded.model.data_input().unwrap();

@@ -50,19 +50,21 @@ pub struct OpenedProject {
     pub reports: Vec<Report>,
 }
 
-fn opened(project: Project, opened: Opened, ctx: &Ctx) -> Found {
+fn opened(project: Project, opened: Opened, ctx: &Ctx) -> Result<Found, String> {
+    // The frames ask for the model's hash: it is found here, not in one of them.
+    opened.identify(ctx).map_err(|e| e.to_string())?;
     let (reports, errors) = project.reports();
     for error in errors {
         ctx.warn("reports", error.to_string());
     }
-    Found::Opened(Box::new(OpenedProject { project, opened, reports }))
+    Ok(Found::Opened(Box::new(OpenedProject { project, opened, reports })))
 }
 
 /// Opens a project's folder.
 pub fn open(jobs: &mut Jobs<Found>, path: PathBuf) -> JobId {
     jobs.submit(OPEN, format!("Open {}", path.display()), move |ctx, _| {
         let (project, found) = work::open(&path, ctx).map_err(|e| e.to_string())?;
-        Ok(opened(project, found, ctx))
+        opened(project, found, ctx)
     })
 }
 
@@ -71,7 +73,7 @@ pub fn open_sample(jobs: &mut Jobs<Found>) -> JobId {
     jobs.submit(OPEN, "Open the sample", move |ctx, _| {
         let path = sample::install(None).map_err(|e| e.to_string())?;
         let (project, found) = work::open(&path, ctx).map_err(|e| e.to_string())?;
-        Ok(opened(project, found, ctx))
+        opened(project, found, ctx)
     })
 }
 
@@ -79,7 +81,7 @@ pub fn open_sample(jobs: &mut Jobs<Found>) -> JobId {
 pub fn create(jobs: &mut Jobs<Found>, root: PathBuf, new: NewProject) -> JobId {
     jobs.submit(OPEN, format!("Make {}", root.display()), move |ctx, _| {
         let (project, found) = work::init(&root, &new, ctx).map_err(|e| e.to_string())?;
-        Ok(opened(project, found, ctx))
+        opened(project, found, ctx)
     })
 }
 

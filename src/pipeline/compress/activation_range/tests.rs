@@ -7,7 +7,7 @@ use crate::pipeline::configure::{Activations, LayerPlan, Treatment};
 fn plan(activations: Activations) -> LayerPlan {
     let layer = Layer {
         name: "l".to_owned(),
-        node: NodeId(0),
+        node: Some(NodeId(0)),
         kind: LayerKind::Conv,
         input: Wire::from("x"),
         output: Wire::from("y"),

@@ -7,7 +7,7 @@ fn layer(shape: Vec<usize>, out_axis: usize) -> Layer {
     let wire = Wire::from("w");
     Layer {
         name: "l".to_owned(),
-        node: NodeId(0),
+        node: Some(NodeId(0)),
         kind: LayerKind::Gemm,
         input: wire.clone(),
         output: wire.clone(),

@@ -20,8 +20,8 @@ use std::sync::Arc;
 pub struct Decoded {
     pub model: Model,
     pub source: OnnxSource,
-    /// Files with external data, in order of their paths.
-    pub externals: Vec<PathBuf>,
+    /// Files with external data and their maps, in order of their paths.
+    pub externals: Vec<(PathBuf, MappedFile)>,
 }
 
 /// Lets a memory map be the owner of the bytes that the messages refer to.
@@ -66,7 +66,7 @@ fn decode(bytes: Bytes, path: &Path, map: Option<&MappedFile>, ctx: &Ctx) -> Res
     let (mut model, constants, attributes) = reader.graph(&graph, opsets)?;
     warn_about_versions(&shell, &model, path, ctx);
     model.validate().map_err(|source| LoadError::Graph { path: path.to_owned(), source })?;
-    let externals = reader.tensors.externals.into_keys().collect();
+    let externals = reader.tensors.externals.into_iter().collect();
     Ok(Decoded { model, source: OnnxSource { shell, graph, constants, attributes }, externals })
 }
 

@@ -284,7 +284,7 @@ mod tests {
     fn counts_scales_and_zero_points() {
         let layer = crate::engine::graph::Layer {
             name: "a".to_owned(),
-            node: crate::engine::graph::NodeId(0),
+            node: Some(crate::engine::graph::NodeId(0)),
             kind: crate::engine::graph::LayerKind::Conv,
             input: "x".into(),
             output: "y".into(),

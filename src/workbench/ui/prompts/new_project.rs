@@ -59,7 +59,10 @@ impl NewForm {
             layout: Layout::default(),
             ..Preprocess::default()
         };
-        Ok((folder, NewProject { model, evaluate: path(&self.evaluate), calibrate: path(&self.calibrate), preprocess }))
+        Ok((
+            folder,
+            NewProject { model, graph: None, evaluate: path(&self.evaluate), calibrate: path(&self.calibrate), preprocess },
+        ))
     }
 }
 
