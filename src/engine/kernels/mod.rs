@@ -22,7 +22,7 @@ pub mod softmax;
 pub mod summary;
 pub mod tile;
 pub mod transcendental;
-mod widest;
+pub mod widest;
 
 use std::cell::Cell;
 

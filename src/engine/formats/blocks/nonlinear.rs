@@ -1,0 +1,166 @@
+//! IQ4_NL and IQ4_XS: 4-bit codes for 16 levels that lie denser about zero; a scale for 32 weights, in
+//! half precision (NL) or counted in units of one for 256 weights (XS).
+//!
+//! Layout: d; in XS upper bits (2 each) and lower nibbles of eight scales; nibbles, in each run of 32
+//! weight j below weight j+16.
+
+use super::lanes::{Groups, Lanes, from_half, gather, nearest, scatter, to_half};
+use super::rows::{Importance, each_block, weigh};
+use super::search::extremes;
+
+/// The levels, as multiples of the scale.
+const LEVELS: [f32; 16] =
+    [-127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0, 89.0, 113.0];
+
+/// Up to where a number belongs to the level below.
+const BOUNDS: [f32; 15] = {
+    let mut bounds = [0.0; 15];
+    let mut i = 0;
+    while i < 15 {
+        bounds[i] = (LEVELS[i] + LEVELS[i + 1]) / 2.0;
+        i += 1;
+    }
+    bounds
+};
+
+/// The number of the nearest level, the upper one of two at the same distance.
+#[inline(always)]
+fn index<const L: usize>(v: Lanes<L>) -> Lanes<L> {
+    BOUNDS.iter().fold(Lanes::all(0.0), |index, bound| {
+        index + v.where_less(Lanes::all(*bound), Lanes::all(0.0), Lanes::all(1.0))
+    })
+}
+
+/// The nearest level.
+#[inline(always)]
+fn level<const L: usize>(v: Lanes<L>) -> Lanes<L> {
+    BOUNDS.iter().zip(&LEVELS[1..]).fold(Lanes::all(LEVELS[0]), |level, (bound, next)| {
+        v.where_less(Lanes::all(*bound), level, Lanes::all(*next))
+    })
+}
+
+/// The scale that errs least of 16: the extreme on the lowest level, or as if that lay up to 7 steps to
+/// either side of where it does.
+#[inline(always)]
+fn scales(x: &Groups<8, 32>, w: &Groups<8, 32>) -> Lanes<8> {
+    let zero = Lanes::all(0.0);
+    let extreme = extremes(x);
+    let attempt = |inverse: Lanes<8>| {
+        let (mut sum_xq, mut sum_qq) = (zero, zero);
+        for (x, w) in x.iter().zip(w) {
+            let q = level(inverse * *x);
+            let wq = *w * q;
+            sum_xq = sum_xq + wq * *x;
+            sum_qq = sum_qq + wq * q;
+        }
+        (sum_xq, sum_qq)
+    };
+    let first = Lanes::all(1.0) / ((zero - extreme) / Lanes::all(LEVELS[0]));
+    let (sum_xq, sum_qq) = attempt(first);
+    let mut scale = zero.where_less(sum_qq, sum_xq / sum_qq, zero);
+    let mut best = scale * sum_xq;
+    for i in -7_i8..=7 {
+        let (sum_xq, sum_qq) = attempt(Lanes::all(f32::from(i) + LEVELS[0]) / extreme);
+        let gain = zero.where_less(sum_qq, sum_xq * sum_xq, Lanes::all(f32::NEG_INFINITY));
+        let least = best * sum_qq;
+        let ratio = sum_xq / sum_qq;
+        scale = least.where_less(gain, ratio, scale);
+        best = least.where_less(gain, ratio * sum_xq, best);
+    }
+    Lanes::of(|l| if extreme.0[l] == 0.0 { 0.0 } else { scale.0[l] })
+}
+
+/// 1 / scale, or 0 where that is no number.
+#[inline(always)]
+fn inverse(scale: Lanes<8>) -> Lanes<8> {
+    scale.map(|s| if (1.0 / s).is_finite() { 1.0 / s } else { 0.0 })
+}
+
+#[inline(always)]
+fn codes(x: &Groups<8, 32>, inverse: Lanes<8>) -> [[u8; 32]; 8] {
+    let codes: Groups<8, 32> = std::array::from_fn(|i| index(inverse * x[i]));
+    scatter(&codes)
+}
+
+#[inline(always)]
+fn pack(codes: &[u8; 32], out: &mut [u8]) {
+    for (j, o) in out.iter_mut().take(16).enumerate() {
+        *o = codes[j] | codes[j + 16] << 4;
+    }
+}
+
+/// Eight blocks at a time.
+#[inline(always)]
+pub(super) fn encode_iq4_nl(x: &[f32], importance: Option<Importance<'_>>, out: &mut [u8]) {
+    for (tile, (x, out)) in x.chunks(256).zip(out.chunks_mut(8 * 18)).enumerate() {
+        let mut w = [0.0; 256];
+        let columns = importance.and_then(|i| i.columns.chunks(256).nth(tile));
+        for (block, (x, w)) in x.as_chunks::<32>().0.iter().zip(w.as_chunks_mut::<32>().0).enumerate() {
+            match columns.and_then(|c| c.as_chunks::<32>().0.get(block)) {
+                None => *w = x.map(|x| x * x),
+                Some(columns) => {
+                    let sum = x.iter().fold(0.0, |sum, x| sum + x * x);
+                    weigh(x, columns, sum * (2.0 / 32.0), w);
+                }
+            }
+        }
+        let groups = gather(x);
+        let scale = scales(&groups, &gather(&w));
+        let codes = codes(&groups, inverse(scale));
+        for ((scale, codes), out) in scale.0.iter().zip(&codes).zip(out.as_chunks_mut::<18>().0) {
+            out[..2].copy_from_slice(&to_half(*scale));
+            pack(codes, &mut out[2..]);
+        }
+    }
+}
+
+#[inline(always)]
+pub(super) fn encode_iq4_xs(x: &[f32], importance: Option<Importance<'_>>, out: &mut [u8]) {
+    each_block(x, importance, out, |x, importance, out: &mut [u8; 136]| {
+        let w = importance.map_or_else(|| x.map(|x| x * x), |i| i.weights(x, 2.0));
+        let groups = gather(x);
+        let found = scales(&groups, &gather(&w));
+        let max = found.0.into_iter().fold(0.0, |m: f32, s| if s.abs() > m.abs() { s } else { m });
+        let d = -max / 32.0;
+        let id = inverse(Lanes::all(d));
+        let counts = (id * found).map(|s| nearest(s, -32.0, 31.0));
+        let codes = codes(&groups, inverse(Lanes::all(d) * counts));
+        let (mut upper, mut lower) = (0_u16, [0; 4]);
+        for (run, count) in counts.0.into_iter().enumerate() {
+            let stored = (count + 32.0) as u8;
+            upper |= u16::from(stored >> 4) << (2 * run);
+            lower[run / 2] |= (stored & 15) << (run % 2 * 4);
+        }
+        out[..2].copy_from_slice(&to_half(d));
+        out[2..4].copy_from_slice(&upper.to_le_bytes());
+        out[4..8].copy_from_slice(&lower);
+        for (codes, out) in codes.iter().zip(out[8..].as_chunks_mut::<16>().0) {
+            pack(codes, out);
+        }
+    });
+}
+
+#[inline(always)]
+fn decode(nibbles: &[u8], scale: f32, out: &mut [f32; 32]) {
+    let (low, high) = out.split_at_mut(16);
+    for ((low, high), byte) in low.iter_mut().zip(high).zip(nibbles) {
+        *low = scale * LEVELS[usize::from(byte & 15)];
+        *high = scale * LEVELS[usize::from(byte >> 4)];
+    }
+}
+
+#[inline(always)]
+pub(super) fn decode_iq4_nl(block: &[u8; 18], out: &mut [f32; 32]) {
+    decode(&block[2..], from_half(block[0], block[1]), out);
+}
+
+#[inline(always)]
+pub(super) fn decode_iq4_xs(block: &[u8; 136], out: &mut [f32; 256]) {
+    let d = from_half(block[0], block[1]);
+    let upper = u16::from_le_bytes([block[2], block[3]]);
+    for (run, (out, nibbles)) in out.as_chunks_mut::<32>().0.iter_mut().zip(block[8..].as_chunks::<16>().0).enumerate() {
+        let low = block[4 + run / 2] >> (run % 2 * 4) & 15;
+        let high = (upper >> (2 * run) & 3) as u8;
+        decode(nibbles, d * (f32::from(low | high << 4) - 32.0), out);
+    }
+}
