@@ -3,6 +3,8 @@
 mod data;
 mod error;
 mod gaps;
+pub mod gguf;
+pub mod imatrix;
 pub mod onnx;
 mod safetensors;
 mod subject;
@@ -27,6 +29,8 @@ pub enum Format {
     Onnx,
     /// Weights without a graph.
     Safetensors,
+    /// Weights without a graph, many of them in blocks.
+    Gguf,
 }
 
 impl Format {
@@ -35,6 +39,7 @@ impl Format {
         match self {
             Self::Onnx => "ONNX",
             Self::Safetensors => "safetensors",
+            Self::Gguf => "GGUF",
         }
     }
 }
@@ -76,6 +81,7 @@ pub fn model(path: &Path, ctx: &Ctx) -> Result<LoadedModel, LoadError> {
             (decoded.model, decoded.source, decoded.externals)
         }
         Format::Safetensors => (safetensors::read(path, &map, ctx)?, OnnxSource::empty(""), Vec::new()),
+        Format::Gguf => (gguf::read(path, &map, ctx)?.model, OnnxSource::empty(""), Vec::new()),
     };
     warn_about_values(&model, ctx)?;
     gaps::warn_about(&model, ctx);
@@ -93,8 +99,7 @@ pub fn dataset(path: &Path, preprocess: &Preprocess, input: &Port, ctx: &Ctx) ->
 }
 
 fn sniff(path: &Path, bytes: &[u8]) -> Result<Format, LoadError> {
-    const KNOWN: [(&[u8], &str); 7] = [
-        (b"GGUF", "it is a GGUF file"),
+    const KNOWN: [(&[u8], &str); 6] = [
         (b"PK\x03\x04", "it is a zip archive (PyTorch and NumPy files are such); export it as ONNX"),
         (b"\x80\x02", "it is a Python pickle (a PyTorch checkpoint?); export it as ONNX"),
         (b"\x89HDF", "it is an HDF5 file (Keras?); export it as ONNX"),
@@ -105,6 +110,9 @@ fn sniff(path: &Path, bytes: &[u8]) -> Result<Format, LoadError> {
     let unrecognized = |reason: &str| LoadError::Unrecognized { path: path.to_owned(), reason: reason.to_owned() };
     if let Some((_, reason)) = KNOWN.iter().find(|(start, _)| bytes.starts_with(start)) {
         return Err(unrecognized(reason));
+    }
+    if bytes.starts_with(gguf::MAGIC) {
+        return Ok(Format::Gguf);
     }
     if bytes.get(4..8) == Some(b"TFL3") {
         return Err(unrecognized("it is a TensorFlow Lite file"));

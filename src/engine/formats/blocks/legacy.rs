@@ -41,9 +41,9 @@ fn about_zero(x: &[f32; 32], levels: f32) -> (f32, [u8; 32]) {
 /// Codes from the minimum on.
 #[inline(always)]
 fn from_minimum(x: &[f32; 32], levels: f32) -> (f32, f32, [u8; 32]) {
-    let (min, max) = x.iter().fold((f32::MAX, f32::MIN), |(low, high), v| {
-        (if *v < low { *v } else { low }, if *v > high { *v } else { high })
-    });
+    let (min, max) = x
+        .iter()
+        .fold((f32::MAX, f32::MIN), |(low, high), v| (if *v < low { *v } else { low }, if *v > high { *v } else { high }));
     let d = (max - min) / levels;
     let id = inverse(d);
     (d, min, x.map(|v| ((v - min) * id + 0.5).min(levels) as u8))

@@ -5,8 +5,8 @@
 //! any more (denormal spans, scales beyond half precision, columns without importance), the result
 //! here is defined: such a block decodes to zeros, is refused, or is weighed evenly.
 
-mod legacy;
 mod lanes;
+mod legacy;
 mod microscaling;
 mod nonlinear;
 mod rows;
@@ -182,13 +182,7 @@ impl BlockFormat {
     ///
     /// # Errors
     /// When sizes do not fit, a weight is NaN or infinite, or is too large for the format's scales.
-    pub fn quantize(
-        self,
-        values: &[f32],
-        cols: usize,
-        importance: Option<&[f32]>,
-        out: &mut [u8],
-    ) -> Result<(), FormatError> {
+    pub fn quantize(self, values: &[f32], cols: usize, importance: Option<&[f32]>, out: &mut [u8]) -> Result<(), FormatError> {
         rows::quantize(self, values, cols, importance, out)
     }
 

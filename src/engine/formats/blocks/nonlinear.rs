@@ -26,17 +26,16 @@ const BOUNDS: [f32; 15] = {
 /// The number of the nearest level, the upper one of two at the same distance.
 #[inline(always)]
 fn index<const L: usize>(v: Lanes<L>) -> Lanes<L> {
-    BOUNDS.iter().fold(Lanes::all(0.0), |index, bound| {
-        index + v.where_less(Lanes::all(*bound), Lanes::all(0.0), Lanes::all(1.0))
-    })
+    BOUNDS.iter().fold(Lanes::all(0.0), |index, bound| index + v.where_less(Lanes::all(*bound), Lanes::all(0.0), Lanes::all(1.0)))
 }
 
 /// The nearest level.
 #[inline(always)]
 fn level<const L: usize>(v: Lanes<L>) -> Lanes<L> {
-    BOUNDS.iter().zip(&LEVELS[1..]).fold(Lanes::all(LEVELS[0]), |level, (bound, next)| {
-        v.where_less(Lanes::all(*bound), level, Lanes::all(*next))
-    })
+    BOUNDS
+        .iter()
+        .zip(&LEVELS[1..])
+        .fold(Lanes::all(LEVELS[0]), |level, (bound, next)| v.where_less(Lanes::all(*bound), level, Lanes::all(*next)))
 }
 
 /// The scale that errs least of 16: the extreme on the lowest level, or as if that lay up to 7 steps to

@@ -58,11 +58,7 @@ pub(super) fn each_block<const LEN: usize, const BYTES: usize>(
 }
 
 #[inline(always)]
-fn decode_each<const LEN: usize, const BYTES: usize>(
-    bytes: &[u8],
-    out: &mut [f32],
-    f: impl Fn(&[u8; BYTES], &mut [f32; LEN]),
-) {
+fn decode_each<const LEN: usize, const BYTES: usize>(bytes: &[u8], out: &mut [f32], f: impl Fn(&[u8; BYTES], &mut [f32; LEN])) {
     for (block, out) in bytes.as_chunks::<BYTES>().0.iter().zip(out.as_chunks_mut::<LEN>().0) {
         f(block, out);
     }
@@ -137,7 +133,8 @@ pub(super) fn quantize(
     out: &mut [u8],
 ) -> Result<(), FormatError> {
     let rows = values.len().checked_div(cols).unwrap_or(0);
-    let length = |what, expected, found| if expected == found { Ok(()) } else { Err(FormatError::Length { what, expected, found }) };
+    let length =
+        |what, expected, found| if expected == found { Ok(()) } else { Err(FormatError::Length { what, expected, found }) };
     length("weights", rows * cols, values.len())?;
     length("bytes of output", usize::try_from(format.bytes(rows, cols)?).unwrap_or(usize::MAX), out.len())?;
     let importance = match importance.filter(|_| format.uses_importance()) {
@@ -242,6 +239,35 @@ fn refuse_scales_that_overflowed(format: BlockFormat, cols: usize, row_bytes: us
         Some(block) => {
             let per_row = row_bytes / layout.bytes;
             Err(FormatError::TooLarge { format, row: block / per_row, column: block % per_row * (cols / per_row) })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::random::Random;
+
+    /// What is compiled for wide vectors gives what is compiled for the oldest processors.
+    #[test]
+    fn wide_vectors_change_nothing() {
+        let mut random = Random::new(2);
+        let x: Vec<f32> = (0..2048).map(|i| random.normal() * [1.0, 0.1, 1e-3][i / 100 % 3]).collect();
+        let columns: Vec<f32> = x.iter().map(|_| random.uniform() + 0.01).collect();
+        for format in BlockFormat::ALL {
+            for importance in [None, Some(Importance { columns: &columns, mean_square: 0.3 })] {
+                let mut out = [vec![0; x.len() / format.block_len() * format.block_bytes()], Vec::new()];
+                out[1] = out[0].clone();
+                let [wide, plain] = &mut out;
+                widest(Encode { format, x: &x, importance, out: wide });
+                Encode { format, x: &x, importance, out: plain }.run();
+                assert!(wide == plain, "{format}");
+                let mut values = [vec![0.0; x.len()], vec![1.0; x.len()]];
+                let [a, b] = &mut values;
+                widest(Decode { format, bytes: wide, out: a });
+                Decode { format, bytes: plain, out: b }.run();
+                assert!(a == b, "{format}");
+            }
         }
     }
 }

@@ -24,9 +24,8 @@ pub(super) fn encode_tq1_0(x: &[f32], out: &mut [u8]) {
         let (d, codes) = ternary(x);
         for (at, bytes, first, share) in RUNS {
             for (m, o) in out[at..at + bytes].iter_mut().enumerate() {
-                let number = (0..5).fold(0_u16, |n, k| {
-                    n * 3 + if k < share { u16::from(codes[first + m + k * bytes]) } else { 0 }
-                });
+                let number =
+                    (0..5).fold(0_u16, |n, k| n * 3 + if k < share { u16::from(codes[first + m + k * bytes]) } else { 0 });
                 *o = (number * 256).div_ceil(243) as u8;
             }
         }
