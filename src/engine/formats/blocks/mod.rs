@@ -5,6 +5,8 @@
 //! any more (denormal spans, scales beyond half precision, columns without importance), the result
 //! here is defined: such a block decodes to zeros, is refused, or is weighed evenly.
 
+#![expect(clippy::inline_always, reason = "what is not inlined is compiled for the oldest processors")]
+
 mod lanes;
 mod legacy;
 mod microscaling;
@@ -165,7 +167,7 @@ impl BlockFormat {
     /// When a row does not divide into blocks, or the number overflows.
     pub fn bytes(self, rows: usize, cols: usize) -> Result<u64, FormatError> {
         let block = self.block_len();
-        if cols % block != 0 {
+        if !cols.is_multiple_of(block) {
             return Err(FormatError::Width { format: self, cols, block });
         }
         let blocks = (cols / block) as u64;

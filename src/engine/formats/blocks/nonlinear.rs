@@ -17,7 +17,7 @@ const BOUNDS: [f32; 15] = {
     let mut bounds = [0.0; 15];
     let mut i = 0;
     while i < 15 {
-        bounds[i] = (LEVELS[i] + LEVELS[i + 1]) / 2.0;
+        bounds[i] = f32::midpoint(LEVELS[i], LEVELS[i + 1]);
         i += 1;
     }
     bounds
@@ -88,22 +88,20 @@ fn pack(codes: &[u8; 32], out: &mut [u8]) {
     }
 }
 
-/// Eight blocks at a time.
+/// Eight blocks at a time; what the last tile lacks is zeros.
 #[inline(always)]
 pub(super) fn encode_iq4_nl(x: &[f32], importance: Option<Importance<'_>>, out: &mut [u8]) {
-    for (tile, (x, out)) in x.chunks(256).zip(out.chunks_mut(8 * 18)).enumerate() {
-        let mut w = [0.0; 256];
-        let columns = importance.and_then(|i| i.columns.chunks(256).nth(tile));
-        for (block, (x, w)) in x.as_chunks::<32>().0.iter().zip(w.as_chunks_mut::<32>().0).enumerate() {
-            match columns.and_then(|c| c.as_chunks::<32>().0.get(block)) {
-                None => *w = x.map(|x| x * x),
-                Some(columns) => {
-                    let sum = x.iter().fold(0.0, |sum, x| sum + x * x);
-                    weigh(x, columns, sum * (2.0 / 32.0), w);
-                }
-            }
+    for (tile, (some, out)) in x.chunks(256).zip(out.chunks_mut(8 * 18)).enumerate() {
+        let mut x = [0.0; 256];
+        x[..some.len()].copy_from_slice(some);
+        let mut w = x.map(|x| x * x);
+        let columns = importance.and_then(|i| i.columns.chunks(256).nth(tile)).unwrap_or_default();
+        let blocks = x.as_chunks::<32>().0.iter().zip(w.as_chunks_mut::<32>().0);
+        for ((x, w), columns) in blocks.zip(columns.as_chunks::<32>().0) {
+            let sum = x.iter().fold(0.0, |sum, x| sum + x * x);
+            weigh(x, columns, sum * (2.0 / 32.0), w);
         }
-        let groups = gather(x);
+        let groups = gather(&x);
         let scale = scales(&groups, &gather(&w));
         let codes = codes(&groups, inverse(scale));
         for ((scale, codes), out) in scale.0.iter().zip(&codes).zip(out.as_chunks_mut::<18>().0) {

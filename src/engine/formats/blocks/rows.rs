@@ -207,8 +207,9 @@ fn refuse_what_is_no_weight(format: BlockFormat, values: &[f32], cols: usize) ->
         .enumerate()
         .filter_map(|(piece, x)| {
             // Without a branch, to be quick; the place is looked for where there is one.
-            let bad = x.iter().fold(false, |bad, v| bad | !(v.abs() <= most));
-            bad.then(|| x.iter().position(|v| !(v.abs() <= most)).map(|at| piece * PIECE + at))?
+            let fine = x.iter().fold(true, |fine, v| fine & (v.abs() <= most));
+            let at = if fine { None } else { x.iter().position(|v| v.is_nan() || v.abs() > most) };
+            at.map(|at| piece * PIECE + at)
         })
         .min();
     let Some((at, value)) = first.and_then(|at| Some((at, *values.get(at)?))) else { return Ok(()) };
