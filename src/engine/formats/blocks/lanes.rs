@@ -85,6 +85,16 @@ macro_rules! lane_by_lane {
 
 lane_by_lane!(Add add +, Sub sub -, Mul mul *, Div div /);
 
+/// Groups made element by element. (Not `array::from_fn`, which is compiled for every processor.)
+#[inline(always)]
+pub(super) fn each<const L: usize, const N: usize>(f: impl Fn(usize) -> Lanes<L>) -> Groups<L, N> {
+    let mut groups = [Lanes([0.0; L]); N];
+    for (i, lanes) in groups.iter_mut().enumerate() {
+        *lanes = f(i);
+    }
+    groups
+}
+
 /// Up to `L` groups of `N` numbers, laid side by side; lanes without a group hold zeros.
 #[inline(always)]
 pub(super) fn gather<const L: usize, const N: usize>(x: &[f32]) -> Groups<L, N> {

@@ -4,7 +4,7 @@
 //! Layout: d; in XS upper bits (2 each) and lower nibbles of eight scales; nibbles, in each run of 32
 //! weight j below weight j+16.
 
-use super::lanes::{Groups, Lanes, from_half, gather, nearest, scatter, to_half};
+use super::lanes::{Groups, Lanes, each, from_half, gather, nearest, scatter, to_half};
 use super::rows::{Importance, each_block, weigh};
 use super::search::extremes;
 
@@ -26,16 +26,34 @@ const BOUNDS: [f32; 15] = {
 /// The number of the nearest level, the upper one of two at the same distance.
 #[inline(always)]
 fn index<const L: usize>(v: Lanes<L>) -> Lanes<L> {
-    BOUNDS.iter().fold(Lanes::all(0.0), |index, bound| index + v.where_less(Lanes::all(*bound), Lanes::all(0.0), Lanes::all(1.0)))
+    let mut index = Lanes::all(0.0);
+    for bound in BOUNDS {
+        index = index + v.where_less(Lanes::all(bound), Lanes::all(0.0), Lanes::all(1.0));
+    }
+    index
 }
 
 /// The nearest level.
 #[inline(always)]
 fn level<const L: usize>(v: Lanes<L>) -> Lanes<L> {
-    BOUNDS
-        .iter()
-        .zip(&LEVELS[1..])
-        .fold(Lanes::all(LEVELS[0]), |level, (bound, next)| v.where_less(Lanes::all(*bound), level, Lanes::all(*next)))
+    let mut level = Lanes::all(LEVELS[0]);
+    for (bound, next) in BOUNDS.iter().zip(&LEVELS[1..]) {
+        level = v.where_less(Lanes::all(*bound), level, Lanes::all(*next));
+    }
+    level
+}
+
+/// Σwxq and Σwq² of the levels that an inverse scale gives.
+#[inline(always)]
+fn attempt(x: &Groups<8, 32>, w: &Groups<8, 32>, inverse: Lanes<8>) -> (Lanes<8>, Lanes<8>) {
+    let (mut sum_xq, mut sum_qq) = (Lanes::all(0.0), Lanes::all(0.0));
+    for (x, w) in x.iter().zip(w) {
+        let q = level(inverse * *x);
+        let wq = *w * q;
+        sum_xq = sum_xq + wq * *x;
+        sum_qq = sum_qq + wq * q;
+    }
+    (sum_xq, sum_qq)
 }
 
 /// The scale that errs least of 16: the extreme on the lowest level, or as if that lay up to 7 steps to
@@ -44,22 +62,12 @@ fn level<const L: usize>(v: Lanes<L>) -> Lanes<L> {
 fn scales(x: &Groups<8, 32>, w: &Groups<8, 32>) -> Lanes<8> {
     let zero = Lanes::all(0.0);
     let extreme = extremes(x);
-    let attempt = |inverse: Lanes<8>| {
-        let (mut sum_xq, mut sum_qq) = (zero, zero);
-        for (x, w) in x.iter().zip(w) {
-            let q = level(inverse * *x);
-            let wq = *w * q;
-            sum_xq = sum_xq + wq * *x;
-            sum_qq = sum_qq + wq * q;
-        }
-        (sum_xq, sum_qq)
-    };
     let first = Lanes::all(1.0) / ((zero - extreme) / Lanes::all(LEVELS[0]));
-    let (sum_xq, sum_qq) = attempt(first);
+    let (sum_xq, sum_qq) = attempt(x, w, first);
     let mut scale = zero.where_less(sum_qq, sum_xq / sum_qq, zero);
     let mut best = scale * sum_xq;
     for i in -7_i8..=7 {
-        let (sum_xq, sum_qq) = attempt(Lanes::all(f32::from(i) + LEVELS[0]) / extreme);
+        let (sum_xq, sum_qq) = attempt(x, w, Lanes::all(f32::from(i) + LEVELS[0]) / extreme);
         let gain = zero.where_less(sum_qq, sum_xq * sum_xq, Lanes::all(f32::NEG_INFINITY));
         let least = best * sum_qq;
         let ratio = sum_xq / sum_qq;
@@ -77,8 +85,7 @@ fn inverse(scale: Lanes<8>) -> Lanes<8> {
 
 #[inline(always)]
 fn codes(x: &Groups<8, 32>, inverse: Lanes<8>) -> [[u8; 32]; 8] {
-    let codes: Groups<8, 32> = std::array::from_fn(|i| index(inverse * x[i]));
-    scatter(&codes)
+    scatter(&each::<8, 32>(|i| index(inverse * x[i])))
 }
 
 #[inline(always)]

@@ -2,7 +2,7 @@
 //! scale that least squares give for its codes, errs least. Weights, weighed by `w`; the order of
 //! every sum is ggml's.
 
-use super::lanes::{Groups, Lanes, nearest};
+use super::lanes::{Groups, Lanes, each, nearest};
 
 /// Below this largest magnitude a group counts as zeros.
 pub(super) const TINY: f32 = 1e-15;
@@ -142,29 +142,38 @@ fn unless_tiny<const L: usize>(extreme: Lanes<L>, then: Lanes<L>) -> Lanes<L> {
     Lanes::of(|l| if extreme.0[l] == 0.0 { 0.0 } else { then.0[l] })
 }
 
+/// Σwxc and Σwc² of the codes that an inverse scale gives.
+#[inline(always)]
+fn attempt<const L: usize, const N: usize>(
+    x: &Groups<L, N>,
+    w: &Groups<L, N>,
+    wx: &Groups<L, N>,
+    inverse: Lanes<L>,
+    levels: f32,
+) -> (Lanes<L>, Lanes<L>) {
+    let (mut sum_xc, mut sum_cc) = (Lanes::all(0.0), Lanes::all(0.0));
+    for ((x, w), wx) in x.iter().zip(w).zip(wx) {
+        let c = (inverse * *x).nearest(-levels, levels - 1.0);
+        sum_xc = sum_xc + *wx * c;
+        sum_cc = sum_cc + *w * c * c;
+    }
+    (sum_xc, sum_cc)
+}
+
 /// Scale with codes on both sides of zero: 19 inverse scales about −levels / extreme (ggml's
 /// `make_qx_quants`).
 #[inline(always)]
 pub(super) fn signed<const L: usize, const N: usize>(x: &Groups<L, N>, w: &Groups<L, N>, levels: f32) -> Signed<L, N> {
     let zero = Lanes::all(0.0);
     let extreme = extremes(x);
-    let wx: Groups<L, N> = std::array::from_fn(|i| w[i] * x[i]);
-    let attempt = |inverse: Lanes<L>| {
-        let (mut sum_xc, mut sum_cc) = (zero, zero);
-        for ((x, w), wx) in x.iter().zip(w).zip(&wx) {
-            let c = (inverse * *x).nearest(-levels, levels - 1.0);
-            sum_xc = sum_xc + *wx * c;
-            sum_cc = sum_cc + *w * c * c;
-        }
-        (sum_xc, sum_cc)
-    };
+    let wx = each(|i| w[i] * x[i]);
     let mut best_inverse = Lanes::all(-levels) / extreme;
-    let (sum_xc, sum_cc) = attempt(best_inverse);
+    let (sum_xc, sum_cc) = attempt(x, w, &wx, best_inverse, levels);
     let mut scale = zero.where_less(sum_cc, sum_xc / sum_cc, zero);
     let mut best = scale * sum_xc;
     for i in (-9_i8..=9).filter(|i| *i != 0) {
         let inverse = Lanes::all(-(levels + 0.1 * f32::from(i))) / extreme;
-        let (sum_xc, sum_cc) = attempt(inverse);
+        let (sum_xc, sum_cc) = attempt(x, w, &wx, inverse, levels);
         // What has no codes but zeros does not win.
         let gain = zero.where_less(sum_cc, sum_xc * sum_xc, Lanes::all(f32::NEG_INFINITY));
         let least = best * sum_cc;
@@ -173,7 +182,7 @@ pub(super) fn signed<const L: usize, const N: usize>(x: &Groups<L, N>, w: &Group
         best_inverse = least.where_less(gain, inverse, best_inverse);
         best = least.where_less(gain, ratio * sum_xc, best);
     }
-    let codes = std::array::from_fn(|i| {
+    let codes = each(|i| {
         let c = (best_inverse * x[i]).nearest(-levels, levels - 1.0);
         unless_tiny(extreme, c + Lanes::all(levels))
     });
@@ -216,7 +225,7 @@ pub(super) fn descent<const L: usize, const N: usize>(x: &Groups<L, N>, levels: 
         }
     }
     let scale = unless_tiny(extreme, zero.where_less(sum_cc, sum_xc / sum_cc, zero));
-    Signed { scale, codes: codes.map(|c| unless_tiny(extreme, c + Lanes::all(levels))) }
+    Signed { scale, codes: each(|i| unless_tiny(extreme, codes[i] + Lanes::all(levels))) }
 }
 
 /// One scale for `x` (none negative), codes from 0 to `levels`, weighed by `w`: nine scales, then code

@@ -1,7 +1,7 @@
 //! Q3_K and Q6_K: 256 weights in 16 groups with a signed scale each, which counts in units of one
 //! half-precision number: x = d·scale·(q − 4) or d·scale·(q − 32).
 
-use super::lanes::{Groups, Lanes, from_half, gather, nearest, scatter, through_half, to_half};
+use super::lanes::{Groups, Lanes, each, from_half, gather, nearest, scatter, through_half, to_half};
 use super::rows::{Importance, each_block};
 use super::search::{self, Signed, TINY};
 use super::two_level::pack_quarters;
@@ -102,7 +102,7 @@ pub(super) fn encode_q6k(x: &[f32], importance: Option<Importance<'_>>, out: &mu
     each_block(x, importance, out, |x: &[f32; 256], importance, out: &mut [u8; 210]| {
         let groups: Groups<16, 16> = gather(x);
         let w: Groups<16, 16> = match importance {
-            None => std::array::from_fn(|i| groups[i] * groups[i]),
+            None => each(|i| groups[i] * groups[i]),
             Some(i) => gather(i.columns),
         };
         let found = search::signed(&groups, &w, 32.0);

@@ -5,7 +5,7 @@
 //! Q4_K and Q5_K byte l of each quarter holds weights l and l+32; the fifth bits of Q5_K lie apart,
 //! bit r of byte l for weight l of run r.
 
-use super::lanes::{Groups, Lanes, from_half, gather, nearest, scatter, through_half, to_half};
+use super::lanes::{Groups, Lanes, each, from_half, gather, nearest, scatter, through_half, to_half};
 use super::rows::{Importance, each_block};
 use super::search::{self, FINE, Loss, Tries};
 
@@ -81,14 +81,14 @@ fn parts<const L: usize, const N: usize>(
 fn by_size<const L: usize, const N: usize>(x: &Groups<L, N>) -> Groups<L, N> {
     let sum = x.iter().fold(Lanes::all(0.0), |sum, x| sum + *x * *x);
     let root = sum.map(|s| (s / N as f32).sqrt());
-    std::array::from_fn(|i| root + x[i].abs())
+    each(|i| root + x[i].abs())
 }
 
 #[inline(always)]
 pub(super) fn encode_q2k(x: &[f32], importance: Option<Importance<'_>>, out: &mut [u8]) {
     each_block(x, importance, out, |x, importance, out: &mut [u8; 84]| {
         let w = importance.map(|i| gather(&i.weights(x, 1.0)));
-        let p: Parts<16, 16> = parts(&Q2K, x, |x| std::array::from_fn(|i| x[i].abs()), w);
+        let p: Parts<16, 16> = parts(&Q2K, x, |x| each(|i| x[i].abs()), w);
         for ((o, s), m) in out.iter_mut().zip(p.scales).zip(p.minima) {
             *o = s | m << 4;
         }
