@@ -3,7 +3,7 @@
 //!
 //! Layout: the exponent with 127 added (255: no number), nibbles, weight j below weight j+16.
 
-use super::rows::each_block;
+use super::rows::{to_decode, to_encode};
 
 /// The magnitudes, doubled.
 const DOUBLED: [f32; 8] = [0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0];
@@ -30,7 +30,7 @@ fn exponent(largest: f32) -> u8 {
 
 #[inline(always)]
 pub(super) fn encode(x: &[f32], out: &mut [u8]) {
-    each_block(x, None, out, |x: &[f32; 32], _, out: &mut [u8; 17]| {
+    for (x, _, out) in to_encode::<32, 17>(x, None, out) {
         let e = exponent(x.iter().fold(0.0, |m: f32, v| m.max(v.abs())));
         let unit = unit(e);
         let codes = x.map(|v| {
@@ -42,19 +42,21 @@ pub(super) fn encode(x: &[f32], out: &mut [u8]) {
         for (j, o) in out[1..].iter_mut().enumerate() {
             *o = codes[j] | codes[j + 16] << 4;
         }
-    });
+    }
 }
 
 #[inline(always)]
-pub(super) fn decode(block: &[u8; 17], out: &mut [f32; 32]) {
-    let unit = unit(block[0]);
-    let value = |code: u8| {
-        let magnitude = DOUBLED[usize::from(code & 7)] * unit;
-        if code & 8 == 0 { magnitude } else { 0.0 - magnitude }
-    };
-    let (low, high) = out.split_at_mut(16);
-    for ((low, high), byte) in low.iter_mut().zip(high).zip(&block[1..]) {
-        *low = value(byte & 15);
-        *high = value(byte >> 4);
+pub(super) fn decode(bytes: &[u8], out: &mut [f32]) {
+    for (block, out) in to_decode::<17, 32>(bytes, out) {
+        let unit = unit(block[0]);
+        let value = |code: u8| {
+            let magnitude = DOUBLED[usize::from(code & 7)] * unit;
+            if code & 8 == 0 { magnitude } else { 0.0 - magnitude }
+        };
+        let (low, high) = out.split_at_mut(16);
+        for ((low, high), byte) in low.iter_mut().zip(high).zip(&block[1..]) {
+            *low = value(byte & 15);
+            *high = value(byte >> 4);
+        }
     }
 }

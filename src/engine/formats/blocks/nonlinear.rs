@@ -5,7 +5,7 @@
 //! weight j below weight j+16.
 
 use super::lanes::{Groups, Lanes, each, from_half, gather, nearest, scatter, to_half};
-use super::rows::{Importance, each_block, weigh};
+use super::rows::{Importance, to_decode, to_encode, weigh};
 use super::search::extremes;
 
 /// The levels, as multiples of the scale.
@@ -120,7 +120,7 @@ pub(super) fn encode_iq4_nl(x: &[f32], importance: Option<Importance<'_>>, out: 
 
 #[inline(always)]
 pub(super) fn encode_iq4_xs(x: &[f32], importance: Option<Importance<'_>>, out: &mut [u8]) {
-    each_block(x, importance, out, |x, importance, out: &mut [u8; 136]| {
+    for (x, importance, out) in to_encode::<256, 136>(x, importance, out) {
         let w = importance.map_or_else(|| x.map(|x| x * x), |i| i.weights(x, 2.0));
         let groups = gather(x);
         let found = scales(&groups, &gather(&w));
@@ -141,7 +141,7 @@ pub(super) fn encode_iq4_xs(x: &[f32], importance: Option<Importance<'_>>, out: 
         for (codes, out) in codes.iter().zip(out[8..].as_chunks_mut::<16>().0) {
             pack(codes, out);
         }
-    });
+    }
 }
 
 #[inline(always)]
@@ -154,17 +154,21 @@ fn decode(nibbles: &[u8], scale: f32, out: &mut [f32; 32]) {
 }
 
 #[inline(always)]
-pub(super) fn decode_iq4_nl(block: &[u8; 18], out: &mut [f32; 32]) {
-    decode(&block[2..], from_half(block[0], block[1]), out);
+pub(super) fn decode_iq4_nl(bytes: &[u8], out: &mut [f32]) {
+    for (block, out) in to_decode::<18, 32>(bytes, out) {
+        decode(&block[2..], from_half(block[0], block[1]), out);
+    }
 }
 
 #[inline(always)]
-pub(super) fn decode_iq4_xs(block: &[u8; 136], out: &mut [f32; 256]) {
-    let d = from_half(block[0], block[1]);
-    let upper = u16::from_le_bytes([block[2], block[3]]);
-    for (run, (out, nibbles)) in out.as_chunks_mut::<32>().0.iter_mut().zip(block[8..].as_chunks::<16>().0).enumerate() {
-        let low = block[4 + run / 2] >> (run % 2 * 4) & 15;
-        let high = (upper >> (2 * run) & 3) as u8;
-        decode(nibbles, d * (f32::from(low | high << 4) - 32.0), out);
+pub(super) fn decode_iq4_xs(bytes: &[u8], out: &mut [f32]) {
+    for (block, out) in to_decode::<136, 256>(bytes, out) {
+        let d = from_half(block[0], block[1]);
+        let upper = u16::from_le_bytes([block[2], block[3]]);
+        for (run, (out, nibbles)) in out.as_chunks_mut::<32>().0.iter_mut().zip(block[8..].as_chunks::<16>().0).enumerate() {
+            let low = block[4 + run / 2] >> (run % 2 * 4) & 15;
+            let high = (upper >> (2 * run) & 3) as u8;
+            decode(nibbles, d * (f32::from(low | high << 4) - 32.0), out);
+        }
     }
 }

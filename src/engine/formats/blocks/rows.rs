@@ -40,28 +40,28 @@ pub(super) fn weigh(x: &[f32], importance: &[f32], mean_square: f32, out: &mut [
     }
 }
 
-/// `f` of every block: weights, their importance, the bytes to fill.
+/// Every block: weights, their importance, the bytes to fill. Formats loop over this, and hand on no
+/// closures: those that are not inlined are compiled for the oldest processors.
 #[inline(always)]
-pub(super) fn each_block<const LEN: usize, const BYTES: usize>(
-    x: &[f32],
-    importance: Option<Importance<'_>>,
-    out: &mut [u8],
-    f: impl Fn(&[f32; LEN], Option<Importance<'_>>, &mut [u8; BYTES]),
-) {
-    for (i, (x, out)) in x.as_chunks::<LEN>().0.iter().zip(out.as_chunks_mut::<BYTES>().0).enumerate() {
-        let importance = importance.and_then(|whole| {
-            let columns = whole.columns.as_chunks::<LEN>().0.get(i)?;
-            Some(Importance { columns, ..whole })
-        });
-        f(x, importance, out);
-    }
+pub(super) fn to_encode<'a, const LEN: usize, const BYTES: usize>(
+    x: &'a [f32],
+    importance: Option<Importance<'a>>,
+    out: &'a mut [u8],
+) -> impl Iterator<Item = (&'a [f32; LEN], Option<Importance<'a>>, &'a mut [u8; BYTES])> {
+    let blocks = x.as_chunks::<LEN>().0.iter().zip(out.as_chunks_mut::<BYTES>().0);
+    blocks.enumerate().map(move |(i, (x, out))| {
+        let columns = importance.and_then(|whole| Some((whole, whole.columns.as_chunks::<LEN>().0.get(i)?)));
+        (x, columns.map(|(whole, columns)| Importance { columns, ..whole }), out)
+    })
 }
 
+/// Every block: its bytes, the weights to fill.
 #[inline(always)]
-fn decode_each<const LEN: usize, const BYTES: usize>(bytes: &[u8], out: &mut [f32], f: impl Fn(&[u8; BYTES], &mut [f32; LEN])) {
-    for (block, out) in bytes.as_chunks::<BYTES>().0.iter().zip(out.as_chunks_mut::<LEN>().0) {
-        f(block, out);
-    }
+pub(super) fn to_decode<'a, const BYTES: usize, const LEN: usize>(
+    bytes: &'a [u8],
+    out: &'a mut [f32],
+) -> impl Iterator<Item = (&'a [u8; BYTES], &'a mut [f32; LEN])> {
+    bytes.as_chunks::<BYTES>().0.iter().zip(out.as_chunks_mut::<LEN>().0)
 }
 
 struct Encode<'a> {
@@ -106,21 +106,21 @@ impl Work for Decode<'_> {
     fn run(self) {
         let Self { format, bytes, out } = self;
         match format {
-            BlockFormat::Q4_0 => decode_each(bytes, out, legacy::decode_q4_0),
-            BlockFormat::Q4_1 => decode_each(bytes, out, legacy::decode_q4_1),
-            BlockFormat::Q5_0 => decode_each(bytes, out, legacy::decode_q5_0),
-            BlockFormat::Q5_1 => decode_each(bytes, out, legacy::decode_q5_1),
-            BlockFormat::Q8_0 => decode_each(bytes, out, legacy::decode_q8_0),
-            BlockFormat::Q2K => decode_each(bytes, out, two_level::decode_q2k),
-            BlockFormat::Q3K => decode_each(bytes, out, signed::decode_q3k),
-            BlockFormat::Q4K => decode_each(bytes, out, two_level::decode_q4k),
-            BlockFormat::Q5K => decode_each(bytes, out, two_level::decode_q5k),
-            BlockFormat::Q6K => decode_each(bytes, out, signed::decode_q6k),
-            BlockFormat::Iq4Nl => decode_each(bytes, out, nonlinear::decode_iq4_nl),
-            BlockFormat::Iq4Xs => decode_each(bytes, out, nonlinear::decode_iq4_xs),
-            BlockFormat::Tq1_0 => decode_each(bytes, out, ternary::decode_tq1_0),
-            BlockFormat::Tq2_0 => decode_each(bytes, out, ternary::decode_tq2_0),
-            BlockFormat::MxFp4 => decode_each(bytes, out, microscaling::decode),
+            BlockFormat::Q4_0 => legacy::decode_q4_0(bytes, out),
+            BlockFormat::Q4_1 => legacy::decode_q4_1(bytes, out),
+            BlockFormat::Q5_0 => legacy::decode_q5_0(bytes, out),
+            BlockFormat::Q5_1 => legacy::decode_q5_1(bytes, out),
+            BlockFormat::Q8_0 => legacy::decode_q8_0(bytes, out),
+            BlockFormat::Q2K => two_level::decode_q2k(bytes, out),
+            BlockFormat::Q3K => signed::decode_q3k(bytes, out),
+            BlockFormat::Q4K => two_level::decode_q4k(bytes, out),
+            BlockFormat::Q5K => two_level::decode_q5k(bytes, out),
+            BlockFormat::Q6K => signed::decode_q6k(bytes, out),
+            BlockFormat::Iq4Nl => nonlinear::decode_iq4_nl(bytes, out),
+            BlockFormat::Iq4Xs => nonlinear::decode_iq4_xs(bytes, out),
+            BlockFormat::Tq1_0 => ternary::decode_tq1_0(bytes, out),
+            BlockFormat::Tq2_0 => ternary::decode_tq2_0(bytes, out),
+            BlockFormat::MxFp4 => microscaling::decode(bytes, out),
         }
     }
 }

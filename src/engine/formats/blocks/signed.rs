@@ -2,7 +2,7 @@
 //! half-precision number: x = d·scale·(q − 4) or d·scale·(q − 32).
 
 use super::lanes::{Groups, Lanes, each, from_half, gather, nearest, scatter, through_half, to_half};
-use super::rows::{Importance, each_block};
+use super::rows::{Importance, to_decode, to_encode};
 use super::search::{self, Signed, TINY};
 use super::two_level::pack_quarters;
 
@@ -29,7 +29,7 @@ fn codes(x: &Groups<16, 16>, found: &Signed<16, 16>, d: f32, scales: [f32; 16], 
 /// scales of 6 bits (low nibbles in 8 bytes, two high bits in 4), d.
 #[inline(always)]
 pub(super) fn encode_q3k(x: &[f32], importance: Option<Importance<'_>>, out: &mut [u8]) {
-    each_block(x, importance, out, |x, importance, out: &mut [u8; 110]| {
+    for (x, importance, out) in to_encode::<256, 110>(x, importance, out) {
         let groups: Groups<16, 16> = gather(x);
         let (found, d, scales) = match importance {
             None => {
@@ -49,7 +49,7 @@ pub(super) fn encode_q3k(x: &[f32], importance: Option<Importance<'_>>, out: &mu
         let groups = codes(&groups, &found, d, scales.map(|s| f32::from(s) - 32.0), 4.0);
         pack_q3k(groups.as_flattened(), &scales, out);
         out[108..110].copy_from_slice(&to_half(d));
-    });
+    }
 }
 
 /// Scales from −32 to 31, stored with 32 added, and their unit.
@@ -80,17 +80,19 @@ fn pack_q3k(codes: &[u8], scales: &[u8; 16], out: &mut [u8; 110]) {
 }
 
 #[inline(always)]
-pub(super) fn decode_q3k(block: &[u8; 110], out: &mut [f32; 256]) {
-    let d = from_half(block[108], block[109]);
-    for (group, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-        let low = block[96 + group % 8] >> (group / 8 * 4) & 15;
-        let high = block[104 + group % 4] >> (group / 4 * 2) & 3;
-        let step = d * (f32::from(low | high << 4) - 32.0);
-        let run = group / 2;
-        let thirds = &block[group % 2 * 16..][..16];
-        let codes = &block[32 + group / 8 * 32 + group % 2 * 16..][..16];
-        for ((o, byte), third) in out.iter_mut().zip(codes).zip(thirds) {
-            *o = step * (f32::from(byte >> (run % 4 * 2) & 3 | (third >> run & 1) << 2) - 4.0);
+pub(super) fn decode_q3k(bytes: &[u8], out: &mut [f32]) {
+    for (block, out) in to_decode::<110, 256>(bytes, out) {
+        let d = from_half(block[108], block[109]);
+        for (group, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+            let low = block[96 + group % 8] >> (group / 8 * 4) & 15;
+            let high = block[104 + group % 4] >> (group / 4 * 2) & 3;
+            let step = d * (f32::from(low | high << 4) - 32.0);
+            let run = group / 2;
+            let thirds = &block[group % 2 * 16..][..16];
+            let codes = &block[32 + group / 8 * 32 + group % 2 * 16..][..16];
+            for ((o, byte), third) in out.iter_mut().zip(codes).zip(thirds) {
+                *o = step * (f32::from(byte >> (run % 4 * 2) & 3 | (third >> run & 1) << 2) - 4.0);
+            }
         }
     }
 }
@@ -99,7 +101,7 @@ pub(super) fn decode_q3k(block: &[u8; 110], out: &mut [f32; 256]) {
 /// and l+96), their upper two bits as in Q2_K, 16 scales of 8 bits, d.
 #[inline(always)]
 pub(super) fn encode_q6k(x: &[f32], importance: Option<Importance<'_>>, out: &mut [u8]) {
-    each_block(x, importance, out, |x: &[f32; 256], importance, out: &mut [u8; 210]| {
+    for (x, importance, out) in to_encode::<256, 210>(x, importance, out) {
         let groups: Groups<16, 16> = gather(x);
         let w: Groups<16, 16> = match importance {
             None => each(|i| groups[i] * groups[i]),
@@ -109,7 +111,7 @@ pub(super) fn encode_q6k(x: &[f32], importance: Option<Importance<'_>>, out: &mu
         let max = largest(found.scale);
         if max.abs() < TINY {
             out.fill(0);
-            return;
+            continue;
         }
         let inverse = -128.0 / max;
         let scales = found.scale.0.map(|s| nearest(inverse * s, -128.0, 127.0));
@@ -119,7 +121,7 @@ pub(super) fn encode_q6k(x: &[f32], importance: Option<Importance<'_>>, out: &mu
             *o = s as i8 as u8;
         }
         out[208..210].copy_from_slice(&to_half(1.0 / inverse));
-    });
+    }
 }
 
 #[inline(always)]
@@ -138,16 +140,18 @@ fn pack_q6k(codes: &[u8], out: &mut [u8; 210]) {
 }
 
 #[inline(always)]
-pub(super) fn decode_q6k(block: &[u8; 210], out: &mut [f32; 256]) {
-    let d = from_half(block[208], block[209]);
-    for (group, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-        let step = d * f32::from(block[192 + group] as i8);
-        let (half, run, at) = (group / 8, group / 2 % 4, group % 2 * 16);
-        let low = &block[64 * half + run % 2 * 32 + at..][..16];
-        let high = &block[128 + 32 * half + at..][..16];
-        for ((o, low), high) in out.iter_mut().zip(low).zip(high) {
-            let code = low >> (run / 2 * 4) & 15 | (high >> (run * 2) & 3) << 4;
-            *o = step * (f32::from(code) - 32.0);
+pub(super) fn decode_q6k(bytes: &[u8], out: &mut [f32]) {
+    for (block, out) in to_decode::<210, 256>(bytes, out) {
+        let d = from_half(block[208], block[209]);
+        for (group, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+            let step = d * f32::from(block[192 + group] as i8);
+            let (half, run, at) = (group / 8, group / 2 % 4, group % 2 * 16);
+            let low = &block[64 * half + run % 2 * 32 + at..][..16];
+            let high = &block[128 + 32 * half + at..][..16];
+            for ((o, low), high) in out.iter_mut().zip(low).zip(high) {
+                let code = low >> (run / 2 * 4) & 15 | (high >> (run * 2) & 3) << 4;
+                *o = step * (f32::from(code) - 32.0);
+            }
         }
     }
 }

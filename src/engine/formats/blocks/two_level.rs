@@ -6,7 +6,7 @@
 //! bit r of byte l for weight l of run r.
 
 use super::lanes::{Groups, Lanes, each, from_half, gather, nearest, scatter, through_half, to_half};
-use super::rows::{Importance, each_block};
+use super::rows::{Importance, to_decode, to_encode};
 use super::search::{self, FINE, Loss, Tries};
 
 /// What tells the three formats apart.
@@ -16,14 +16,36 @@ struct Kind {
     /// Largest code of a scale or minimum.
     scale_levels: f32,
     tries: Tries,
+    size: Size,
 }
 
-const Q2K: Kind =
-    Kind { levels: 3.0, scale_levels: 15.0, tries: Tries { first: -0.5, step: 0.1, last: 15, loss: Loss::Absolute } };
-const Q4K: Kind =
-    Kind { levels: 15.0, scale_levels: 63.0, tries: Tries { first: -1.0, step: 0.1, last: 20, loss: Loss::Square } };
-const Q5K: Kind =
-    Kind { levels: 31.0, scale_levels: 63.0, tries: Tries { first: -0.5, step: 0.1, last: 15, loss: Loss::Square } };
+/// What the error of a weight counts by where no importance is known.
+#[derive(Debug, Clone, Copy)]
+enum Size {
+    /// Its own magnitude.
+    Own,
+    /// Its own and the root mean square of its group.
+    OwnAndGroup,
+}
+
+const Q2K: Kind = Kind {
+    levels: 3.0,
+    scale_levels: 15.0,
+    tries: Tries { first: -0.5, step: 0.1, last: 15, loss: Loss::Absolute },
+    size: Size::Own,
+};
+const Q4K: Kind = Kind {
+    levels: 15.0,
+    scale_levels: 63.0,
+    tries: Tries { first: -1.0, step: 0.1, last: 20, loss: Loss::Square },
+    size: Size::OwnAndGroup,
+};
+const Q5K: Kind = Kind {
+    levels: 31.0,
+    scale_levels: 63.0,
+    tries: Tries { first: -0.5, step: 0.1, last: 15, loss: Loss::Square },
+    size: Size::OwnAndGroup,
+};
 
 /// A super-block before it is packed.
 struct Parts<const L: usize, const N: usize> {
@@ -43,21 +65,17 @@ fn count<const L: usize>(x: Lanes<L>, levels: f32) -> (f32, [u8; L]) {
 }
 
 #[inline(always)]
-fn parts<const L: usize, const N: usize>(
-    kind: &Kind,
-    x: &[f32; 256],
-    own: impl Fn(&Groups<L, N>) -> Groups<L, N>,
-    important: Option<Groups<L, N>>,
-) -> Parts<L, N> {
+fn parts<const L: usize, const N: usize>(kind: &Kind, x: &[f32; 256], importance: Option<[f32; 256]>) -> Parts<L, N> {
     let x: Groups<L, N> = gather(x);
-    let (found, (d, scales), (d_min, minima)) = match important {
+    let (found, (d, scales), (d_min, minima)) = match importance {
         None => {
-            let found = search::affine(&x, &own(&x), kind.levels, kind.tries);
+            let found = search::affine(&x, &by_size(&x, kind.size), kind.levels, kind.tries);
             let scales = count(found.scale, kind.scale_levels);
             let minima = count(found.offset, kind.scale_levels);
             (found, scales, minima)
         }
         Some(w) => {
+            let w: Groups<L, N> = gather(&w);
             let found = search::affine(&x, &w, kind.levels, FINE);
             let sums = w.iter().skip(1).fold(w[0], |sum, w| sum + *w);
             let scales = search::unsigned(&found.scale.0, &sums.0, kind.scale_levels);
@@ -76,19 +94,24 @@ fn parts<const L: usize, const N: usize>(
     Parts { d: to_half(d), d_min: to_half(d_min), scales, minima, codes: scatter(&codes) }
 }
 
-/// The weight of an error where no importance is known: that of the group's size plus its own.
 #[inline(always)]
-fn by_size<const L: usize, const N: usize>(x: &Groups<L, N>) -> Groups<L, N> {
-    let sum = x.iter().fold(Lanes::all(0.0), |sum, x| sum + *x * *x);
+fn by_size<const L: usize, const N: usize>(x: &Groups<L, N>, size: Size) -> Groups<L, N> {
+    let mut sum = Lanes::all(0.0);
+    for x in x {
+        sum = sum + *x * *x;
+    }
     let root = sum.map(|s| (s / N as f32).sqrt());
-    each(|i| root + x[i].abs())
+    each(|i| match size {
+        Size::Own => x[i].abs(),
+        Size::OwnAndGroup => root + x[i].abs(),
+    })
 }
 
 #[inline(always)]
 pub(super) fn encode_q2k(x: &[f32], importance: Option<Importance<'_>>, out: &mut [u8]) {
-    each_block(x, importance, out, |x, importance, out: &mut [u8; 84]| {
-        let w = importance.map(|i| gather(&i.weights(x, 1.0)));
-        let p: Parts<16, 16> = parts(&Q2K, x, |x| each(|i| x[i].abs()), w);
+    for (x, importance, out) in to_encode::<256, 84>(x, importance, out) {
+        let w = importance.map(|i| i.weights(x, 1.0));
+        let p: Parts<16, 16> = parts(&Q2K, x, w);
         for ((o, s), m) in out.iter_mut().zip(p.scales).zip(p.minima) {
             *o = s | m << 4;
         }
@@ -98,7 +121,7 @@ pub(super) fn encode_q2k(x: &[f32], importance: Option<Importance<'_>>, out: &mu
         }
         out[80..82].copy_from_slice(&p.d);
         out[82..84].copy_from_slice(&p.d_min);
-    });
+    }
 }
 
 /// Two bits of each of 128 codes, four runs of 32 above each other.
@@ -144,21 +167,21 @@ fn unpack_scale(packed: &[u8], j: usize) -> (u8, u8) {
 
 #[inline(always)]
 pub(super) fn encode_q4k(x: &[f32], importance: Option<Importance<'_>>, out: &mut [u8]) {
-    each_block(x, importance, out, |x, importance, out: &mut [u8; 144]| {
-        let w = importance.map(|i| gather(&i.weights(x, 2.0)));
-        let p: Parts<8, 32> = parts(&Q4K, x, by_size, w);
+    for (x, importance, out) in to_encode::<256, 144>(x, importance, out) {
+        let w = importance.map(|i| i.weights(x, 2.0));
+        let p: Parts<8, 32> = parts(&Q4K, x, w);
         out[0..2].copy_from_slice(&p.d);
         out[2..4].copy_from_slice(&p.d_min);
         out[4..16].copy_from_slice(&pack_scales(&p.scales, &p.minima));
         pack_halves(p.codes.as_flattened(), &mut out[16..]);
-    });
+    }
 }
 
 #[inline(always)]
 pub(super) fn encode_q5k(x: &[f32], importance: Option<Importance<'_>>, out: &mut [u8]) {
-    each_block(x, importance, out, |x, importance, out: &mut [u8; 176]| {
-        let w = importance.map(|i| gather(&i.weights(x, 2.0)));
-        let p: Parts<8, 32> = parts(&Q5K, x, by_size, w);
+    for (x, importance, out) in to_encode::<256, 176>(x, importance, out) {
+        let w = importance.map(|i| i.weights(x, 2.0));
+        let p: Parts<8, 32> = parts(&Q5K, x, w);
         out[0..2].copy_from_slice(&p.d);
         out[2..4].copy_from_slice(&p.d_min);
         out[4..16].copy_from_slice(&pack_scales(&p.scales, &p.minima));
@@ -166,42 +189,48 @@ pub(super) fn encode_q5k(x: &[f32], importance: Option<Importance<'_>>, out: &mu
             *o = p.codes.iter().enumerate().fold(0, |byte, (run, codes)| byte | codes[l] >> 4 << run);
         }
         pack_halves(p.codes.as_flattened(), &mut out[48..]);
-    });
+    }
 }
 
 #[inline(always)]
-pub(super) fn decode_q2k(block: &[u8; 84], out: &mut [f32; 256]) {
-    let (d, d_min) = (from_half(block[80], block[81]), from_half(block[82], block[83]));
-    for (group, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-        let step = d * f32::from(block[group] & 15);
-        let minimum = d_min * f32::from(block[group] >> 4);
-        let codes = &block[16 + group / 8 * 32 + group % 2 * 16..][..16];
-        for (o, byte) in out.iter_mut().zip(codes) {
-            *o = step * f32::from(byte >> (group / 2 % 4 * 2) & 3) - minimum;
+pub(super) fn decode_q2k(bytes: &[u8], out: &mut [f32]) {
+    for (block, out) in to_decode::<84, 256>(bytes, out) {
+        let (d, d_min) = (from_half(block[80], block[81]), from_half(block[82], block[83]));
+        for (group, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+            let step = d * f32::from(block[group] & 15);
+            let minimum = d_min * f32::from(block[group] >> 4);
+            let codes = &block[16 + group / 8 * 32 + group % 2 * 16..][..16];
+            for (o, byte) in out.iter_mut().zip(codes) {
+                *o = step * f32::from(byte >> (group / 2 % 4 * 2) & 3) - minimum;
+            }
         }
     }
 }
 
 #[inline(always)]
-pub(super) fn decode_q4k(block: &[u8; 144], out: &mut [f32; 256]) {
-    let (d, d_min) = (from_half(block[0], block[1]), from_half(block[2], block[3]));
-    for (run, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
-        let (scale, minimum) = unpack_scale(&block[4..16], run);
-        let (step, minimum) = (d * f32::from(scale), d_min * f32::from(minimum));
-        for (o, byte) in out.iter_mut().zip(&block[16 + run / 2 * 32..][..32]) {
-            *o = step * f32::from(byte >> (run % 2 * 4) & 15) - minimum;
+pub(super) fn decode_q4k(bytes: &[u8], out: &mut [f32]) {
+    for (block, out) in to_decode::<144, 256>(bytes, out) {
+        let (d, d_min) = (from_half(block[0], block[1]), from_half(block[2], block[3]));
+        for (run, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            let (scale, minimum) = unpack_scale(&block[4..16], run);
+            let (step, minimum) = (d * f32::from(scale), d_min * f32::from(minimum));
+            for (o, byte) in out.iter_mut().zip(&block[16 + run / 2 * 32..][..32]) {
+                *o = step * f32::from(byte >> (run % 2 * 4) & 15) - minimum;
+            }
         }
     }
 }
 
 #[inline(always)]
-pub(super) fn decode_q5k(block: &[u8; 176], out: &mut [f32; 256]) {
-    let (d, d_min) = (from_half(block[0], block[1]), from_half(block[2], block[3]));
-    for (run, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
-        let (scale, minimum) = unpack_scale(&block[4..16], run);
-        let (step, minimum) = (d * f32::from(scale), d_min * f32::from(minimum));
-        for ((o, byte), high) in out.iter_mut().zip(&block[48 + run / 2 * 32..][..32]).zip(&block[16..48]) {
-            *o = step * f32::from(byte >> (run % 2 * 4) & 15 | (high >> run & 1) << 4) - minimum;
+pub(super) fn decode_q5k(bytes: &[u8], out: &mut [f32]) {
+    for (block, out) in to_decode::<176, 256>(bytes, out) {
+        let (d, d_min) = (from_half(block[0], block[1]), from_half(block[2], block[3]));
+        for (run, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            let (scale, minimum) = unpack_scale(&block[4..16], run);
+            let (step, minimum) = (d * f32::from(scale), d_min * f32::from(minimum));
+            for ((o, byte), high) in out.iter_mut().zip(&block[48 + run / 2 * 32..][..32]).zip(&block[16..48]) {
+                *o = step * f32::from(byte >> (run % 2 * 4) & 15 | (high >> run & 1) << 4) - minimum;
+            }
         }
     }
 }
