@@ -4,6 +4,7 @@
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "it speaks to the person, and fails where it must")]
 
+mod blocks;
 mod plain;
 
 use lapidary::engine::Ctx;
@@ -193,10 +194,9 @@ fn main() {
     let contexts = [Ctx::new(1).unwrap(), Ctx::new(0).unwrap()];
     let threads = contexts[1].pool().current_num_threads();
     println!("{:32} {:>14} {:>14} {:>12}", "", "1 thread", format!("{threads} threads"), "plain loops");
-    for case in cases() {
-        if !wanted.is_empty() && !wanted.iter().any(|w| case.name.contains(w.as_str())) {
-            continue;
-        }
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| name.contains(w.as_str()));
+    blocks::measure(&contexts, is_wanted);
+    for case in cases().into_iter().filter(|case| is_wanted(&case.name)) {
         match measure(&case, &contexts) {
             Ok(seconds) => {
                 let rates: Vec<String> = seconds.iter().map(|s| case.amount.rate(*s)).collect();

@@ -161,6 +161,12 @@ impl BlockFormat {
         !matches!(self, Self::Q8_0 | Self::Tq1_0 | Self::Tq2_0 | Self::MxFp4)
     }
 
+    /// Whether a network has to be trained for it: weights of any other come out ruined.
+    #[must_use]
+    pub fn needs_training(self) -> bool {
+        matches!(self, Self::Tq1_0 | Self::Tq2_0)
+    }
+
     /// Bytes that a matrix takes.
     ///
     /// # Errors
