@@ -4,7 +4,8 @@
 use half::f16;
 use std::ops::{Add, Div, Mul, Sub};
 
-/// One number of each of `L` groups.
+/// One number of each of `L` groups. What is used most is written as plain loops: iterators and closures
+/// give the same instructions, but take the compiler several times as long.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Lanes<const L: usize>(pub [f32; L]);
 
@@ -51,13 +52,23 @@ impl<const L: usize> Lanes<L> {
     /// `then` in the lanes where `self < other`, `otherwise` in all others (NaN included).
     #[inline(always)]
     pub fn where_less(self, other: Self, then: Self, otherwise: Self) -> Self {
-        Self::of(|l| if self.0[l] < other.0[l] { then.0[l] } else { otherwise.0[l] })
+        let (mut lanes, mut l) = ([0.0; L], 0);
+        while l < L {
+            lanes[l] = if self.0[l] < other.0[l] { then.0[l] } else { otherwise.0[l] };
+            l += 1;
+        }
+        Self(lanes)
     }
 
     /// The nearest whole number from `low` to `high`, ties to even; NaN becomes `low`.
     #[inline(always)]
     pub fn nearest(self, low: f32, high: f32) -> Self {
-        self.map(|v| nearest(v, low, high))
+        let (mut lanes, mut l) = ([0.0; L], 0);
+        while l < L {
+            lanes[l] = nearest(self.0[l], low, high);
+            l += 1;
+        }
+        Self(lanes)
     }
 }
 
@@ -77,7 +88,12 @@ macro_rules! lane_by_lane {
             type Output = Self;
             #[inline(always)]
             fn $method(self, other: Self) -> Self {
-                Self::of(|l| self.0[l] $op other.0[l])
+                let (mut lanes, mut l) = ([0.0; L], 0);
+                while l < L {
+                    lanes[l] = self.0[l] $op other.0[l];
+                    l += 1;
+                }
+                Self(lanes)
             }
         }
     )*};
