@@ -32,7 +32,7 @@ fn rmse(a: &[f32], b: &[f32]) -> f64 {
 }
 
 fn prefix(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().take(8).map(|b| format!("{b:02x}")).collect()
+    Sha256::digest(bytes).iter().take(8).fold(String::new(), |text, b| text + &format!("{b:02x}"))
 }
 
 /// Format, SHA-256 without and with importance, root mean square error without: what ggml's C code gives.
