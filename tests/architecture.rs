@@ -11,7 +11,9 @@ const WALLS: &[(&str, &[&str])] = &[
     ("engine::hash", &[]),
     ("engine::random", &[]),
     ("engine::kernels", &["engine::kernels", "engine::random"]),
-    ("engine::tensor", &["engine::tensor"]),
+    ("engine::formats", &["engine::formats", "engine::kernels", "engine::random"]),
+    // A stored tensor may be made of blocks.
+    ("engine::tensor", &["engine::tensor", "engine::formats::blocks"]),
     ("engine::graph", &["engine::graph", "engine::tensor"]),
     ("engine::exec", &["engine"]),
     ("pipeline::load", &["engine", "pipeline::load"]),

@@ -4,6 +4,7 @@
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "it speaks to the person, and fails where it must")]
 
+mod blocks;
 mod open;
 mod plain;
 
@@ -195,16 +196,14 @@ fn main() {
     let threads = contexts[1].pool().current_num_threads();
     println!("{:32} {:>14} {:>14} {:>12}", "", "1 thread", format!("{threads} threads"), "plain loops");
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| name.contains(w.as_str()));
+    blocks::measure(&contexts, is_wanted);
     if is_wanted(open::NAME) {
         match open::measure() {
             Ok((seconds, bytes)) => println!("{:32} {seconds:.3} s, {:.1} MB", open::NAME, bytes as f64 / 1e6),
             Err(reason) => println!("{:32} {reason}", open::NAME),
         }
     }
-    for case in cases() {
-        if !is_wanted(&case.name) {
-            continue;
-        }
+    for case in cases().into_iter().filter(|case| is_wanted(&case.name)) {
         match measure(&case, &contexts) {
             Ok(seconds) => {
                 let rates: Vec<String> = seconds.iter().map(|s| case.amount.rate(*s)).collect();

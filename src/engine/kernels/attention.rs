@@ -121,9 +121,13 @@ pub fn attend(head: Head<'_>, mask: &impl Mask, out: &mut [f32], mut shown: Opti
 /// Bends scores to stay within ± `softcap`, unless that is 0.
 fn cap(row: &mut [f32], softcap: f32) {
     if softcap > 0.0 {
-        row.iter_mut().for_each(|v| *v /= softcap);
+        for v in row.iter_mut() {
+            *v /= softcap;
+        }
         apply(Function::Tanh, row);
-        row.iter_mut().for_each(|v| *v *= softcap);
+        for v in row.iter_mut() {
+            *v *= softcap;
+        }
     }
 }
 

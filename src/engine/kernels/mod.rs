@@ -23,6 +23,6 @@ pub mod softmax;
 pub mod summary;
 pub mod tile;
 pub mod transcendental;
-mod widest;
+pub mod widest;
 
 pub use share::{each, parts, serial, tasks, threads};

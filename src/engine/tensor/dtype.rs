@@ -2,6 +2,7 @@
 
 use super::TensorError;
 use super::minifloat::{self, Overflow, PowerRounding, Rounding};
+use crate::engine::formats::blocks::BlockFormat;
 use std::fmt;
 
 /// An element type. The order and the codes of [`DType::onnx_code`] are those of
@@ -32,6 +33,8 @@ pub enum DType {
     /// Powers of two alone: a scale.
     F8E8M0,
     F4E2M1,
+    /// Floats quantized in blocks along the last axis, which divides into them. No type of ONNX.
+    Block(BlockFormat),
     /// A type of the format that we carry but do not compute with, by its ONNX code.
     Other(i32),
 }
@@ -68,6 +71,7 @@ impl DType {
         CODES.iter().find(|row| row.1 == code).map_or(Self::Other(code), |row| row.0)
     }
 
+    /// 0, which stands for no type, where ONNX has none.
     #[must_use]
     pub fn onnx_code(self) -> i32 {
         match self {
@@ -76,10 +80,11 @@ impl DType {
         }
     }
 
-    /// Bits that one element takes when packed.
+    /// Bits that one element takes when packed; of blocks, an element's share rounded up.
     #[must_use]
     pub fn bits(self) -> usize {
         match self {
+            Self::Block(format) => format.bits_per_weight().ceil() as usize,
             Self::Other(14) => 64,  // complex64
             Self::Other(15) => 128, // complex128
             Self::Other(_) => 8,    // strings, and types that are not known
@@ -89,7 +94,7 @@ impl DType {
 
     #[must_use]
     pub fn is_float(self) -> bool {
-        matches!(self, Self::F32 | Self::F64 | Self::F16 | Self::BF16) || self.is_minifloat()
+        matches!(self, Self::F32 | Self::F64 | Self::F16 | Self::BF16 | Self::Block(_)) || self.is_minifloat()
     }
 
     /// Whether this is a floating-point type of 4 or 8 bits.
@@ -188,6 +193,7 @@ impl fmt::Display for DType {
         match self {
             Self::Other(8) => f.write_str("string"),
             Self::Other(code) => write!(f, "ONNX type {code}"),
+            Self::Block(format) => format.fmt(f),
             known => f.write_str(CODES.iter().find(|row| row.0 == *known).map_or("unknown", |row| row.3)),
         }
     }

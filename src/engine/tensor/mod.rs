@@ -11,6 +11,7 @@ pub use dtype::DType;
 pub use minifloat::{Overflow, PowerRounding, Rounding};
 pub use view::{reach, row_major};
 
+use crate::engine::formats::blocks::FormatError;
 use half::{bf16, f16};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -26,6 +27,8 @@ pub enum TensorError {
     TooLarge { shape: Vec<usize> },
     #[error("a tensor of type {dtype} was found where {wanted} is needed")]
     Type { dtype: DType, wanted: &'static str },
+    #[error(transparent)]
+    Blocks(#[from] FormatError),
     #[error("tensor arithmetic: {0}")]
     Candle(#[from] candle_core::Error),
 }
@@ -89,12 +92,15 @@ pub struct Tensor {
 
 /// Bytes that `count` packed elements of `dtype` need.
 fn packed_len(dtype: DType, shape: &[usize]) -> Result<usize, TensorError> {
-    shape
-        .iter()
-        .try_fold(1_usize, |n, &d| n.checked_mul(d))
-        .and_then(|n| n.checked_mul(dtype.bits()))
-        .map(|bits| bits.div_ceil(8))
-        .ok_or_else(|| TensorError::TooLarge { shape: shape.to_vec() })
+    let too_large = || TensorError::TooLarge { shape: shape.to_vec() };
+    let product = |shape: &[usize]| shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)).ok_or_else(too_large);
+    if let DType::Block(format) = dtype {
+        let cols = shape.last().copied().unwrap_or(1);
+        let rows = product(shape.split_last().map_or(&[], |(_, rows)| rows))?;
+        product(shape)?;
+        return usize::try_from(format.bytes(rows, cols)?).map_err(|_| too_large());
+    }
+    product(shape)?.checked_mul(dtype.bits()).map(|bits| bits.div_ceil(8)).ok_or_else(too_large)
 }
 
 impl Tensor {
@@ -153,12 +159,17 @@ impl Tensor {
     /// where the type has such.
     ///
     /// # Errors
-    /// When `dtype` is no float of up to 32 bits or `values` does not fill `shape`.
+    /// When `dtype` is no float of up to 32 bits, `values` does not fill `shape`, or blocks cannot hold them.
     pub fn from_floats(dtype: DType, shape: Vec<usize>, values: &[f32]) -> Result<Self, TensorError> {
         let bytes = match dtype {
             DType::F32 => return Self::from_f32(shape, values),
             DType::F16 => values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
             DType::BF16 => values.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect(),
+            DType::Block(format) => {
+                let mut bytes = vec![0; packed_len(dtype, &shape)?];
+                format.quantize(values, shape.last().copied().unwrap_or(1), None, &mut bytes)?;
+                bytes
+            }
             _ => dtype.pack_minifloats(values)?,
         };
         Self::from_bytes(dtype, shape, bytes)
@@ -239,7 +250,7 @@ impl Tensor {
         Ok(Self { shape, ..self.clone() })
     }
 
-    /// Every element as f32 (integers and half floats converted).
+    /// Every element as f32 (integers, half floats and blocks converted).
     ///
     /// # Errors
     /// For element types that are no numbers.
@@ -251,6 +262,11 @@ impl Tensor {
             DType::F16 => read(&bytes, |b| f16::from_le_bytes(b).to_f32()),
             DType::BF16 => read(&bytes, |b| bf16::from_le_bytes(b).to_f32()),
             DType::U64 => read(&bytes, |b| u64::from_le_bytes(b) as f32),
+            DType::Block(format) => {
+                let mut values = vec![0.0; self.len()];
+                format.dequantize(&bytes, &mut values)?;
+                values
+            }
             d if d.is_minifloat() => d.unpack_minifloats(&bytes, self.len()),
             _ => self.to_i64()?.into_iter().map(|v| v as f32).collect(),
         })
@@ -287,6 +303,7 @@ fn read<T, const N: usize>(bytes: &[u8], from: impl Fn([u8; N]) -> T) -> Vec<T> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::formats::blocks::BlockFormat;
 
     #[test]
     fn narrow_integers_survive_packing() {
@@ -320,6 +337,19 @@ mod tests {
     fn first_element_lies_in_the_low_bits() {
         let tensor = Tensor::from_integers(DType::I4, vec![3], &[1, -2, 7]).unwrap();
         assert_eq!(&*tensor.bytes(), &[0xE1, 0x07]);
+    }
+
+    #[test]
+    fn blocks_take_their_bytes_and_give_their_values() {
+        let values: Vec<f32> = (0..64).map(|i| (i % 32) as f32 - 16.0).collect();
+        let dtype = DType::Block(BlockFormat::Q5_0);
+        let tensor = Tensor::from_floats(dtype, vec![2, 32], &values).unwrap();
+        assert_eq!((tensor.size_bytes(), tensor.len(), tensor.dtype().is_float()), (44, 64, true));
+        assert_eq!(tensor.to_f32().unwrap(), values);
+        assert_eq!(tensor.to_i64().unwrap()[1], -15);
+        assert!(Tensor::from_bytes(dtype, vec![32, 2], vec![0; 44]).is_err(), "rows of 2 are no blocks");
+        assert!(Tensor::from_bytes(dtype, vec![2, 32], vec![0; 43]).is_err());
+        assert!(Tensor::zeros(dtype, vec![usize::MAX, 32]).is_err());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! the file gets its name: a file that is there is a file that was checked.
 
 mod check;
+pub mod gguf;
 mod onnx;
 
 pub use check::Check;

@@ -5,7 +5,9 @@ mod data;
 mod error;
 pub mod families;
 mod gaps;
+pub mod gguf;
 mod identity;
+pub mod imatrix;
 mod numpy;
 pub mod onnx;
 mod safetensors;
@@ -45,6 +47,8 @@ pub enum Format {
     Torch,
     /// Arrays in an `.npz` archive.
     Numpy,
+    /// Weights without a graph, many of them in blocks.
+    Gguf,
 }
 
 impl Format {
@@ -55,6 +59,7 @@ impl Format {
             Self::Safetensors => "safetensors",
             Self::Torch => "PyTorch",
             Self::Numpy => "NumPy",
+            Self::Gguf => "GGUF",
         }
     }
 }
@@ -177,6 +182,7 @@ fn read(path: &Path, map: &MappedFile, ctx: &Ctx) -> Result<Opened, LoadError> {
             let decoded = onnx::decode_file(path, map, ctx)?;
             Opened { format: Format::Onnx, model: decoded.model, source: decoded.source, externals: decoded.externals }
         }
+        Sniffed::Gguf => weights(Format::Gguf, gguf::read(path, map, ctx)?.model.constants, Vec::new()),
         Sniffed::Safetensors => weights(Format::Safetensors, safetensors::read(path, map, ctx)?, Vec::new()),
         Sniffed::Shards => {
             let (tensors, files) = shards::read(path, ctx)?;
@@ -213,6 +219,7 @@ fn of_weights(path: &Path, constants: BTreeMap<Wire, Tensor>) -> Model {
 /// What the first bytes and the name of a file tell.
 enum Sniffed {
     Onnx,
+    Gguf,
     Safetensors,
     /// An index of shards.
     Shards,
@@ -221,8 +228,7 @@ enum Sniffed {
 }
 
 fn sniff(path: &Path, bytes: &[u8]) -> Result<Sniffed, LoadError> {
-    const KNOWN: [(&[u8], &str); 5] = [
-        (b"GGUF", "it is a GGUF file"),
+    const KNOWN: [(&[u8], &str); 4] = [
         (b"\x89HDF", "it is an HDF5 file (Keras?); export it as ONNX"),
         (b"version https://git-lfs", "it is a Git LFS pointer, not the file itself; run `git lfs pull`"),
         (b"<!", "it is a web page; the download went wrong"),
@@ -232,7 +238,7 @@ fn sniff(path: &Path, bytes: &[u8]) -> Result<Sniffed, LoadError> {
     // A safetensors file starts with the length of its JSON header, far below 2^32: any bytes at all,
     // those that another format starts with among them.
     let length_and_json = bytes.get(8) == Some(&b'{') && bytes.get(5..8) == Some(&[0, 0, 0]);
-    if length_and_json && !bytes.starts_with(b"GGUF") {
+    if length_and_json && !bytes.starts_with(gguf::MAGIC) {
         return Ok(Sniffed::Safetensors);
     }
     if bytes.starts_with(b"PK\x03\x04") {
@@ -243,6 +249,9 @@ fn sniff(path: &Path, bytes: &[u8]) -> Result<Sniffed, LoadError> {
     }
     if let Some((_, reason)) = KNOWN.iter().find(|(start, _)| bytes.starts_with(start)) {
         return Err(unrecognized(reason));
+    }
+    if bytes.starts_with(gguf::MAGIC) {
+        return Ok(Sniffed::Gguf);
     }
     if bytes.get(4..8) == Some(b"TFL3") {
         return Err(unrecognized("it is a TensorFlow Lite file"));

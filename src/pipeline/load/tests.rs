@@ -18,7 +18,7 @@ fn ctx() -> Ctx {
 fn what_is_no_model_is_told_by_its_kind() {
     for (bytes, says) in [
         (&b""[..], "empty"),
-        (b"GGUF\x03\0\0\0", "GGUF"),
+        (b"GGUF\x03\0\0\0", "corrupt"),
         (b"PK\x03\x04....", "corrupt"),
         (b"\x80\x02}q\0.", "pickle"),
         (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),

@@ -59,9 +59,12 @@ impl PackedConv {
         let taps = shape[2..].iter().product();
         let ones = |name: &str| node.ints(name).is_none_or(|all| all.iter().all(|v| *v == 1));
         let square = shape[2..] == [3, 3] && ones("strides") && ones("dilations");
-        let weights = with::<f32, _>(weight, |w| match square {
-            true => Weights::pack_square(w, &bias, groups, shape[0]),
-            false => Weights::pack(w, &bias, groups, shape[0], taps),
+        let weights = with::<f32, _>(weight, |w| {
+            if square {
+                Weights::pack_square(w, &bias, groups, shape[0])
+            } else {
+                Weights::pack(w, &bias, groups, shape[0], taps)
+            }
         })?;
         Ok(Self { node: node.clone(), weights, shape, low: f32::NEG_INFINITY, high: f32::INFINITY })
     }

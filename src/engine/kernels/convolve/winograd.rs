@@ -57,7 +57,7 @@ impl Winograd {
 
 /// `G g Gᵀ` of a kernel, in f64.
 fn kernel(g: &[f32; 9]) -> [f32; 16] {
-    let line = |a: f64, b: f64, c: f64| [a, (a + b + c) / 2.0, (a - b + c) / 2.0, c];
+    let line = |a: f64, b: f64, c: f64| [a, 0.5 * (a + b + c), 0.5 * (a - b + c), c];
     let rows: [[f64; 4]; 3] = from_fn(|r| line(f64::from(g[3 * r]), f64::from(g[3 * r + 1]), f64::from(g[3 * r + 2])));
     let columns: [[f64; 4]; 4] = from_fn(|c| line(rows[0][c], rows[1][c], rows[2][c]));
     from_fn(|i| columns[i % 4][i / 4] as f32)
@@ -260,8 +260,9 @@ fn give_plain(sums: &[f32], step: usize, bias: &[f32], finish: &Finish<'_>, targ
     for (channel, init) in bias.iter().enumerate() {
         let m: [f32; 16] = from_fn(|i| sums[i * step + channel]);
         let down: [[f32; 2]; 4] = from_fn(|x| line_out!(m[x], m[4 + x], m[8 + x], m[12 + x], add, sub));
-        for row in 0..target.valid[0] {
-            let across = line_out!(down[0][row], down[1][row], down[2][row], down[3][row], add, sub);
+        let [left, near, far, right] = down;
+        for (row, ((a, b), (c, d))) in left.iter().zip(near).zip(far.iter().zip(right)).enumerate().take(target.valid[0]) {
+            let across = line_out!(*a, b, *c, d, add, sub);
             for (column, v) in across.into_iter().enumerate().take(target.valid[1]) {
                 let at = target.at + row * target.row + column * target.column + channel;
                 let v = finish.residual.map_or(v + init, |r| v + init + r[at]);
@@ -276,6 +277,7 @@ fn give_plain(sums: &[f32], step: usize, bias: &[f32], finish: &Finish<'_>, targ
 
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "vector instructions and unchecked loads of the inner loop")]
+#[expect(clippy::needless_range_loop, reason = "an index names a register here")]
 mod x86 {
     use super::{Finish, LANES, Shared, Target};
     use std::arch::x86_64::{

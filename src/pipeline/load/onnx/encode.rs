@@ -10,7 +10,7 @@ use super::proto::{
 use super::write::{dims, node_proto, same_attributes, value_info};
 use super::{Home, OnnxSource};
 use crate::engine::graph::{Fact, Model, Node, Wire, consumers};
-use crate::engine::tensor::Tensor;
+use crate::engine::tensor::{DType, Tensor};
 use crate::pipeline::load::error::LoadError;
 use prost::Message;
 use prost::bytes::Bytes;
@@ -88,6 +88,10 @@ fn message_len(tag: u32, message: &impl Message) -> u64 {
 
 impl<'a> Parts<'a> {
     fn gather(model: &'a Model, source: &'a OnnxSource) -> Result<Self, LoadError> {
+        if let Some((wire, tensor)) = model.constants.iter().find(|(_, t)| matches!(t.dtype(), DType::Block(_))) {
+            let reason = format!("\"{wire}\" is stored as {}, a type that ONNX does not have", tensor.dtype());
+            return Err(LoadError::Encode { reason });
+        }
         let (weights, sparse, initializers, inline) = constants(model, source);
         let nodes = nodes(model, source, &inline)?;
         let present = present(model);

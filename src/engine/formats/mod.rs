@@ -1,0 +1,3 @@
+//! Number formats that weights are stored in.
+
+pub mod blocks;
