@@ -318,9 +318,12 @@ mod tests {
                 let bias: Vec<f32> = (0..g.out_channels).map(|_| random.normal()).collect();
                 let expected = convolve_plain(&g, &raw, &bias, batch, &input);
                 let square = g.kernel == [1, 3, 3] && g.stride == [1; 3] && g.dilation == [1; 3];
-                let pack = |isa, square| match square {
-                    true => Weights::pack_square_for(isa, &raw, &bias, g.groups, g.out_channels),
-                    false => Weights::pack_for(isa, &raw, &bias, g.groups, g.out_channels, g.taps()),
+                let pack = |isa, square| {
+                    if square {
+                        Weights::pack_square_for(isa, &raw, &bias, g.groups, g.out_channels)
+                    } else {
+                        Weights::pack_for(isa, &raw, &bias, g.groups, g.out_channels, g.taps())
+                    }
                 };
                 let both = if square { vec![true, false] } else { vec![false] };
                 for (isa, square) in Isa::all().into_iter().flat_map(|isa| both.iter().map(move |s| (isa, *s))) {
