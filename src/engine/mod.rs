@@ -2,6 +2,7 @@
 
 pub mod context;
 pub mod exec;
+pub mod formats;
 pub mod graph;
 pub mod hash;
 pub mod kernels;

@@ -22,7 +22,7 @@ pub mod softmax;
 pub mod summary;
 pub mod tile;
 pub mod transcendental;
-mod widest;
+pub(in crate::engine) mod widest;
 
 use std::cell::Cell;
 

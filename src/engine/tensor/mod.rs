@@ -7,7 +7,7 @@ mod minifloat;
 
 pub use bridge::{Value, bool_value};
 pub use dtype::DType;
-pub use minifloat::{Overflow, PowerRounding, Rounding};
+pub use minifloat::{MiniFloat, Overflow, PowerRounding, Rounding};
 
 use half::{bf16, f16};
 use std::borrow::Cow;
