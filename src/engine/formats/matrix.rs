@@ -17,7 +17,7 @@ impl Shape {
     pub fn new(rows: usize, cols: usize) -> Result<Self, FormatError> {
         // 2⁵² weights, columns filled up to a block, 16 bits each: all below 2⁶⁴.
         let limit = 1_u128 << 52;
-        if rows as u128 * (cols as u128 + 1024) > limit || cols as u128 > limit {
+        if (rows as u128).saturating_mul(cols as u128 + 1024) > limit || cols as u128 > limit {
             return Err(FormatError::TooLarge { rows, cols });
         }
         Ok(Self { rows, cols })

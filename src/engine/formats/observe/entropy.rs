@@ -64,21 +64,19 @@ fn divergence(kept: &[f64], tail: f64, levels: usize) -> f64 {
 
 /// The thresholds as ONNX Runtime's `quantize_static` reads the talk, to compare with its results: a
 /// window that grows about the middle of the histogram, groups of whole bins, shares cut down to whole
-/// numbers, empty bins smoothed away. The first best window wins; `None` where there are too few bins.
+/// numbers, empty bins smoothed away. The tool reckons in f32: of windows that differ by less than f32 can tell,
+/// the first wins. `None` where there are too few bins.
 ///
 /// With as many bins as levels (128, the tool's default) one window is left: all there is.
 #[must_use]
 pub fn entropy_window(bins: &Bins, levels: usize) -> Option<(f64, f64)> {
     let (half, middle) = (levels / 2, bins.counts.len() / 2);
-    let mut best: Option<(f64, f64, f64)> = None;
-    for reach in half..=middle {
-        let (start, end) = (middle - reach, (middle + reach + 1).min(bins.counts.len()));
-        let divergence = window_divergence(&bins.counts, start, end, levels);
-        if best.is_none_or(|(least, ..)| divergence < least) {
-            best = Some((divergence, bins.edge(start), bins.edge(end)));
-        }
-    }
-    best.map(|(_, low, high)| (low, high))
+    let window = |reach: usize| (middle - reach, (middle + reach + 1).min(bins.counts.len()));
+    let divergence = |(start, end)| window_divergence(&bins.counts, start, end, levels);
+    let all: Vec<f64> = (half..=middle).map(|reach| divergence(window(reach))).collect();
+    let least = all.iter().copied().fold(f64::INFINITY, f64::min) * (1.0 + f64::from(f32::EPSILON) / 2.0);
+    let (start, end) = window(half + all.iter().position(|d| *d <= least)?);
+    Some((bins.edge(start), bins.edge(end)))
 }
 
 fn window_divergence(counts: &[u64], start: usize, end: usize, levels: usize) -> f64 {
