@@ -88,9 +88,14 @@ pub(super) fn element_code<R: Rule>(element: &MiniFloat, x: f64, rule: R, at: u6
     element.encode_by(x, Overflow::Saturate, |x| rule.whole64(x, at))
 }
 
+/// What every pattern of a type stands for.
+pub(super) fn numbers(element: &MiniFloat) -> Vec<f32> {
+    (0..=u16::MAX >> (16 - element.bits())).map(|code| element.decode(code)).collect()
+}
+
 /// Every finite number of a type.
 pub(super) fn finite(element: &MiniFloat) -> impl Iterator<Item = f32> {
-    (0..=u16::MAX >> (16 - element.bits())).map(|code| element.decode(code)).filter(|x| x.is_finite())
+    numbers(element).into_iter().filter(|x| x.is_finite())
 }
 
 impl Codec for Float {
@@ -117,12 +122,13 @@ impl Codec for Float {
     }
 
     fn decode(&self, parts: &Parts, shape: Shape, out: &mut [f32]) {
-        let (element, tiles, cols) = (self.element(), self.tiles(shape), shape.cols());
-        Lines::of_rows(shape, 1, element.bits()).read(&parts.values, cols, out, |first, codes, out| {
+        let (tiles, cols) = (self.tiles(shape), shape.cols());
+        let numbers = numbers(self.element());
+        Lines::of_rows(shape, 1, self.element().bits()).read(&parts.values, cols, out, |first, codes, out| {
             for (row, (codes, out)) in (first..).zip(codes.chunks(cols).zip(out.chunks_mut(cols))) {
                 let scale = Self::scale(tiles, &parts.scales, row);
                 for (o, code) in out.iter_mut().zip(codes) {
-                    *o = scaled(element.decode(*code), scale);
+                    *o = scaled(numbers[usize::from(*code)], scale);
                 }
             }
         });

@@ -11,6 +11,8 @@
 //! Scales in f16 and powers of two are rounded up, so that nothing clips that would not with an f32 scale; the
 //! zero point follows from the scale that is stored. A scale is lowered where a level would be infinite.
 
+#![expect(clippy::inline_always, reason = "what is not inlined is compiled for the oldest processors")]
+
 use super::encoded::{Encoded, Parts, Storage, f32_at};
 use super::error::FormatError;
 use super::matrix::{Matrix, Shape, Tiles};
@@ -55,7 +57,10 @@ pub enum Granularity {
     /// So many neighbors along a row; the last group of a row may be shorter, a longer one is the row.
     Group(usize),
     /// A rectangle; those at the edges may be smaller.
-    Block { rows: usize, cols: usize },
+    Block {
+        rows: usize,
+        cols: usize,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,9 +112,7 @@ impl ScaleType {
     fn read(self, bytes: &[u8], index: usize) -> f32 {
         match self {
             Self::F32 => f32_at(bytes, index),
-            Self::F16 => {
-                bytes.get(index * 2..).and_then(|b| b.first_chunk()).map_or(0.0, |b| f16::from_le_bytes(*b).to_f32())
-            }
+            Self::F16 => bytes.get(index * 2..).and_then(|b| b.first_chunk()).map_or(0.0, |b| f16::from_le_bytes(*b).to_f32()),
             Self::PowerOfTwo => 2_f64.powi(bytes.get(index).map_or(0, |b| i32::from(*b)) - 127) as f32,
         }
     }
@@ -289,9 +292,7 @@ impl<T, R: Rule, F: Fn(f32, f32) -> T> Work for Quantize<'_, T, R, F> {
 impl Codec for Integer {
     fn validate(&self) -> Result<(), String> {
         match (self.bits, self.granularity) {
-            (bits, _) if !(1..=8).contains(&bits) && bits != 16 => {
-                Err(format!("integers have 1 to 8 or 16 bits, not {bits}"))
-            }
+            (bits, _) if !(1..=8).contains(&bits) && bits != 16 => Err(format!("integers have 1 to 8 or 16 bits, not {bits}")),
             (1, _) if self.symmetry != Symmetry::Asymmetric => {
                 Err("a symmetric integer of one bit has no level but zero; take binary, or asymmetric".to_owned())
             }

@@ -12,7 +12,7 @@
 
 use super::encoded::{Parts, Storage, f32_bytes};
 use super::error::FormatError;
-use super::float::{element_code, finite, scaled, usable};
+use super::float::{element_code, finite, numbers, scaled, usable};
 use super::matrix::{Matrix, Shape, Tiles};
 use super::pack::{Lines, packed_len, signed};
 use super::rounding::{NearestEven, Rule, with_rule};
@@ -63,11 +63,11 @@ impl Element {
         }
     }
 
-    #[inline]
-    fn decode(&self, code: u16) -> f32 {
+    /// What every code stands for.
+    fn numbers(&self) -> Vec<f32> {
         match self {
-            Self::Float(float) => float.decode(code),
-            Self::Fixed => signed(code, 8) as f32 / 64.0,
+            Self::Float(float) => numbers(float),
+            Self::Fixed => (0..=255).map(|code| signed(code, 8) as f32 / 64.0).collect(),
         }
     }
 }
@@ -176,7 +176,7 @@ impl Codec for Micro {
     }
 
     fn decode(&self, parts: &Parts, shape: Shape, out: &mut [f32]) {
-        let (element, block) = (self.element(), self.block());
+        let (numbers, block) = (self.element().numbers(), self.block());
         let (lines, tiles, cols) = (self.lines(shape), self.tiles(shape), shape.cols());
         let (blocks, whole) = self.split(&parts.scales);
         lines.read(&parts.values, cols, out, |first, codes, out| {
@@ -185,7 +185,7 @@ impl Codec for Micro {
                 for ((codes, out), byte) in codes.chunks(block).zip(out.chunks_mut(block)).zip(scales) {
                     let scale = self.scale(*byte, whole) as f32;
                     for (o, code) in out.iter_mut().zip(codes) {
-                        *o = scaled(element.decode(*code), scale);
+                        *o = scaled(numbers[usize::from(*code)], scale);
                     }
                 }
             }

@@ -90,12 +90,7 @@ impl Format {
     /// Symmetric integers, one scale per output channel.
     #[must_use]
     pub const fn per_channel(bits: u8) -> Self {
-        Self::Integer(Integer {
-            bits,
-            symmetry: Symmetry::Restricted,
-            granularity: Granularity::Channel,
-            scales: ScaleType::F32,
-        })
+        Self::Integer(Integer { bits, symmetry: Symmetry::Restricted, granularity: Granularity::Channel, scales: ScaleType::F32 })
     }
 
     fn codec(&self) -> &dyn Codec {

@@ -86,7 +86,7 @@ impl NormalScales {
         let (codes, steps) = scales.split_at_checked(blocks).unwrap_or((scales, &[]));
         let code = codes.get(block).map_or(0, |c| *c as i8);
         let (step, mean) = (f32_at(steps, block / SUPER), f32_at(steps, blocks.div_ceil(SUPER)));
-        (mean + f32::from(code) * step).max(0.0).min(f32::MAX)
+        (mean + f32::from(code) * step).clamp(0.0, f32::MAX)
     }
 
     fn codes<R: Rule>(self, matrix: &Matrix<'_>, scales: &[u8], rule: R, ctx: &Ctx) -> Result<Vec<u8>, FormatError> {

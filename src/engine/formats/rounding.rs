@@ -1,5 +1,7 @@
 //! How a number between two levels of a format is rounded to one of them.
 
+#![expect(clippy::inline_always, reason = "what is not inlined is compiled for the oldest processors")]
+
 use crate::engine::random::Random;
 use serde::{Deserialize, Serialize};
 

@@ -7,8 +7,9 @@ use super::{Fit, Zeros};
 use crate::engine::Ctx;
 use crate::engine::formats::error::FormatError;
 
-/// Distinct values that the exact fit takes as they are.
+/// Distinct values that the exact fit takes as they are, and how many times entries: 256 MB of table.
 const EXACT: usize = 1 << 20;
+const TABLE: usize = 1 << 26;
 
 /// At most `count` entries for the values, ascending.
 pub(super) fn scalar(values: &[f32], fit: Fit, zeros: Zeros, count: usize, ctx: &Ctx) -> Result<Vec<f32>, FormatError> {
@@ -34,13 +35,13 @@ pub(super) fn scalar(values: &[f32], fit: Fit, zeros: Zeros, count: usize, ctx: 
 }
 
 fn best(sorted: &Sorted, count: usize, ctx: &Ctx) -> Result<Vec<f64>, FormatError> {
-    let means = |of: &Sorted, bounds: &[usize]| -> Vec<f64> {
-        bounds.windows(2).filter_map(|pair| of.mean(pair[0], pair[1])).collect()
-    };
-    if sorted.len() <= EXACT {
+    let means =
+        |of: &Sorted, bounds: &[usize]| -> Vec<f64> { bounds.windows(2).filter_map(|pair| of.mean(pair[0], pair[1])).collect() };
+    let most = EXACT.min(TABLE / count);
+    if sorted.len() <= most {
         return Ok(means(sorted, &exact(sorted, count, ctx)?));
     }
-    let points = sorted.joined(EXACT);
+    let points = sorted.joined(most);
     let mut entries = means(&points, &exact(&points, count, ctx)?);
     lloyd(sorted, &mut entries);
     Ok(entries)

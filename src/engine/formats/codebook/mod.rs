@@ -52,8 +52,8 @@ pub enum Entries {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fit {
     /// The least possible squared error: one-dimensional k-means by dynamic programming (Wang and Song
-    /// 2011), for up to 2²⁰ distinct values; more are first joined to that many points of equal mass,
-    /// and the result is improved on all of them as in [`Fit::Lloyd`].
+    /// 2011), for up to 2²⁰ distinct values (2¹⁸ for 8 bits); more are first joined to that many points of
+    /// equal mass, and the result is improved on all of them as in [`Fit::Lloyd`].
     Exact,
     /// Lloyd's iteration from evenly spaced entries, as Deep Compression does. An entry that no weight is
     /// nearest to stays where it is.

@@ -1,5 +1,7 @@
 //! Codebooks of vectors: k-means from seeds spread by k-means++ (Arthur and Vassilvitskii 2007).
 
+#![expect(clippy::inline_always, reason = "what is not inlined is compiled for the oldest processors")]
+
 use crate::engine::Ctx;
 use crate::engine::formats::error::FormatError;
 use crate::engine::kernels::widest::{Work, widest};

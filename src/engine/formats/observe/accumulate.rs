@@ -1,5 +1,7 @@
 //! One pass over data, in bounded memory.
 
+#![expect(clippy::inline_always, reason = "what is not inlined is compiled for the oldest processors")]
+
 use super::histogram::Histogram;
 use super::{LANES, Range};
 use crate::engine::kernels::widest::{Work, widest};
@@ -58,7 +60,7 @@ impl Accumulator {
     /// Watches one batch, on the threads there are.
     pub fn add(&mut self, batch: &[f32]) {
         let parts: Vec<Sums> = batch.par_chunks(SHARE).map(Sums::of).collect();
-        let whole = parts.iter().fold(Sums::default(), |all, part| all.join(part));
+        let whole = parts.iter().fold(Sums::default(), Sums::join);
         if whole.not_finite > 0 {
             let finite: Vec<f32> = batch.iter().copied().filter(|v| v.is_finite()).collect();
             self.not_finite += whole.not_finite;

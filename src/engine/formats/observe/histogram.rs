@@ -65,7 +65,9 @@ impl Histogram {
                 counts
             })
             .collect();
-        parts.iter().for_each(|part| self.take(part));
+        for part in &parts {
+            self.take(part);
+        }
     }
 
     fn take(&mut self, counts: &[u64]) {
@@ -175,26 +177,31 @@ struct Count<'a> {
 impl Work for Count<'_> {
     #[inline(always)]
     fn run(self) {
+        // Adding it rounds a small number to a whole one, which then stands in the lowest bits.
+        const MAGIC: f32 = 12_582_912.0;
         let Self { values, scale, counts } = self;
         // Two tables by turns: one that is hit twice in a row waits for itself.
-        let mut tables = vec![[0_u32; 2 * SIDE]; 2];
-        let [even, odd] = &mut tables[..] else { return };
-        let mut bins = [0_u16; BATCH];
+        let mut tables = vec![0_u32; 4 * SIDE];
+        let (even, odd) = tables.split_at_mut(2 * SIDE);
+        let (Some(even), Some(odd)) = (even.first_chunk_mut::<{ 2 * SIDE }>(), odd.first_chunk_mut::<{ 2 * SIDE }>()) else {
+            return;
+        };
+        let mut bins = [0_u32; BATCH];
         for part in values.chunks(BATCH) {
             for (bin, x) in bins.iter_mut().zip(part) {
-                // Down to the next whole number; all of them are small.
                 let x = x * scale;
-                let whole = x as i32;
-                let below = i32::from((whole as f32) > x);
-                *bin = (whole - below + SIDE as i32) as u16;
+                let near = x + MAGIC;
+                // Down to the whole number below, not to the nearest.
+                let above = u32::from(near - MAGIC > x);
+                *bin = near.to_bits().wrapping_sub(MAGIC.to_bits() - SIDE as u32 + above);
             }
             let (pairs, rest) = bins[..part.len()].as_chunks::<2>();
             for [a, b] in pairs {
-                even[usize::from(*a) % (2 * SIDE)] += 1;
-                odd[usize::from(*b) % (2 * SIDE)] += 1;
+                even[*a as usize % (2 * SIDE)] += 1;
+                odd[*b as usize % (2 * SIDE)] += 1;
             }
             for bin in rest {
-                even[usize::from(*bin) % (2 * SIDE)] += 1;
+                even[*bin as usize % (2 * SIDE)] += 1;
             }
         }
         for (sum, (a, b)) in counts.iter_mut().zip(even.iter().zip(odd.iter())) {

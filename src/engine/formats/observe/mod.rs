@@ -4,6 +4,8 @@
 //! left of it ([`Observer::of_data`]), or from weights that are all there ([`Observer::of_weights`]).
 //! Clipping by itself is biased: at few bits it needs bias correction to pay.
 
+#![expect(clippy::inline_always, reason = "what is not inlined is compiled for the oldest processors")]
+
 mod accumulate;
 mod entropy;
 mod grid;
@@ -68,7 +70,9 @@ impl Observer {
     /// A sentence on what is wrong with the settings.
     pub fn validate(&self) -> Result<(), String> {
         match self {
-            Self::Percentile(p) if !(*p > 0.0 && *p <= 100.0) => Err(format!("a percentile lies above 0 and up to 100, not at {p}")),
+            Self::Percentile(p) if !(*p > 0.0 && *p <= 100.0) => {
+                Err(format!("a percentile lies above 0 and up to 100, not at {p}"))
+            }
             Self::Grid { exponent } if !(*exponent > 0.0 && *exponent <= 16.0) => {
                 Err(format!("the exponent of an error lies above 0 and up to 16, not at {exponent}"))
             }

@@ -47,9 +47,33 @@ fn all() -> Vec<(Format, std::ops::Range<f64>)> {
         (integer(4, Restricted, Granularity::Group(32)), 19.0..24.0),
         (integer(4, Asymmetric, Granularity::Group(50)), 19.0..25.0),
         (integer(4, Full, Granularity::Block { rows: 3, cols: 48 }), 14.0..24.0),
-        (Format::Integer(Integer { bits: 4, symmetry: Asymmetric, granularity: Granularity::Group(32), scales: ScaleType::F16 }), 20.0..26.0),
-        (Format::Integer(Integer { bits: 8, symmetry: Full, granularity: Granularity::Channel, scales: ScaleType::PowerOfTwo }), 36.0..44.0),
-        (Format::Integer(Integer { bits: 5, symmetry: Asymmetric, granularity: Granularity::Group(16), scales: ScaleType::PowerOfTwo }), 24.0..32.0),
+        (
+            Format::Integer(Integer {
+                bits: 4,
+                symmetry: Asymmetric,
+                granularity: Granularity::Group(32),
+                scales: ScaleType::F16,
+            }),
+            20.0..26.0,
+        ),
+        (
+            Format::Integer(Integer {
+                bits: 8,
+                symmetry: Full,
+                granularity: Granularity::Channel,
+                scales: ScaleType::PowerOfTwo,
+            }),
+            36.0..44.0,
+        ),
+        (
+            Format::Integer(Integer {
+                bits: 5,
+                symmetry: Asymmetric,
+                granularity: Granularity::Group(16),
+                scales: ScaleType::PowerOfTwo,
+            }),
+            24.0..32.0,
+        ),
         (Format::Float(Float::F16), 68.0..78.0),
         (Format::Float(Float::BF16), 50.0..58.0),
         (Format::Float(Float::Fp8 { kind: Fp8::E4M3, scale: Fp8Scale::Tensor }), 29.0..34.0),

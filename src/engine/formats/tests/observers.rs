@@ -119,10 +119,14 @@ fn parts_merge_to_the_whole() {
     let batches: Vec<Vec<f32>> =
         (0..9_i32).map(|i| (0..5000).map(|_| random.normal() * 10_f32.powi(i % 5 - 3)).collect()).collect();
     let mut whole = Accumulator::default();
-    batches.iter().for_each(|b| whole.add(b));
+    for batch in &batches {
+        whole.add(batch);
+    }
     let part = |batches: &[Vec<f32>]| {
         let mut part = Accumulator::default();
-        batches.iter().for_each(|b| part.add(b));
+        for batch in batches {
+            part.add(batch);
+        }
         part
     };
     for cut in [0, 1, 4, 9] {

@@ -57,12 +57,8 @@ fn scales_are_those_of_onnx_runtime() {
 #[test]
 fn powers_of_two_round_up() {
     let power = |s: f32| {
-        let format = Integer {
-            bits: 8,
-            symmetry: Symmetry::Restricted,
-            granularity: Granularity::Tensor,
-            scales: ScaleType::PowerOfTwo,
-        };
+        let format =
+            Integer { bits: 8, symmetry: Symmetry::Restricted, granularity: Granularity::Tensor, scales: ScaleType::PowerOfTwo };
         format.grid(Range { low: 0.0, high: s * 127.0 }).unwrap().scale
     };
     assert_eq!([0.0213, 0.03, 0.015_686_275_4].map(power), [0.03125, 0.03125, 0.015_625 * 2.0]);
@@ -117,7 +113,11 @@ fn halves_are_those_of_the_library() {
         assert_eq!((code(&MiniFloat::F16), MiniFloat::F16.decode(half.to_bits())), (half.to_bits(), half.to_f32()), "{x:e}");
         let brain = half::bf16::from_f32(x);
         if brain.is_finite() {
-            assert_eq!((code(&MiniFloat::BF16), MiniFloat::BF16.decode(brain.to_bits())), (brain.to_bits(), brain.to_f32()), "{x:e}");
+            assert_eq!(
+                (code(&MiniFloat::BF16), MiniFloat::BF16.decode(brain.to_bits())),
+                (brain.to_bits(), brain.to_f32()),
+                "{x:e}"
+            );
         }
     }
 }
@@ -158,9 +158,7 @@ fn normal_float_codes() {
 
 #[test]
 fn weight_sharing_of_deep_compression() {
-    let weights = [
-        2.09_f32, -0.98, 1.48, 0.09, 0.05, -0.14, -1.08, 2.12, -0.91, 1.92, 0.0, -1.03, 1.87, 0.0, 1.53, 1.49,
-    ];
+    let weights = [2.09_f32, -0.98, 1.48, 0.09, 0.05, -0.14, -1.08, 2.12, -0.91, 1.92, 0.0, -1.03, 1.87, 0.0, 1.53, 1.49];
     let matrix = Matrix::new(&weights, 4, 4).unwrap();
     for fit in [Fit::Lloyd, Fit::Exact] {
         let format = Format::Codebook(scalar(2, fit, Zeros::Shared));

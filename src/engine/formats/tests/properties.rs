@@ -27,9 +27,8 @@ fn the_bytes_are_those_foretold() {
 #[test]
 fn known_sizes() {
     let bytes = |format: Format| format.bytes(64, 256).unwrap();
-    let group = |bits, symmetry, scales| {
-        Format::Integer(Integer { bits, symmetry, granularity: Granularity::Group(128), scales })
-    };
+    let group =
+        |bits, symmetry, scales| Format::Integer(Integer { bits, symmetry, granularity: Granularity::Group(128), scales });
     let per_weight = |format: Format| bytes(format).bits_per_weight(64, 256).unwrap();
     assert_eq!(per_weight(group(4, Symmetry::Restricted, ScaleType::F16)), 4.125);
     assert_eq!(per_weight(group(4, Symmetry::Asymmetric, ScaleType::F16)), 4.15625);
@@ -109,7 +108,10 @@ fn both_ways_at_once_are_both_ways() {
                 let mut at_once = vec![0.0; values.len()];
                 format.approximate(&matrix, &how, &ctx(), &mut at_once).unwrap();
                 let encoded = format.encode(&matrix, &how, &ctx()).unwrap();
-                assert!(at_once.iter().zip(encoded.decode(&ctx())).all(|(a, b)| a.to_bits() == b.to_bits()), "{format} {rounding:?}");
+                assert!(
+                    at_once.iter().zip(encoded.decode(&ctx())).all(|(a, b)| a.to_bits() == b.to_bits()),
+                    "{format} {rounding:?}"
+                );
                 let again = Encoded::new(format, encoded.shape(), encoded.parts().clone()).unwrap();
                 assert_eq!(again, encoded);
             }
@@ -158,7 +160,10 @@ fn roundings_do_what_they_say() {
         let (mean, below, _) = error(format, Rounding::Ceiling);
         assert!(mean > 0.05 * step && below >= -1.01 * step, "{format}: {mean} {below}");
         let (mean, below, above) = error(format, Rounding::Stochastic { seed: 1 });
-        assert!(mean.abs() < 0.06 * step && above > 1.05 * step && below < -1.05 * step, "{format}: {mean} {below} {above} {step}");
+        assert!(
+            mean.abs() < 0.06 * step && above > 1.05 * step && below < -1.05 * step,
+            "{format}: {mean} {below} {above} {step}"
+        );
         assert_ne!(error(format, Rounding::Stochastic { seed: 1 }), error(format, Rounding::Stochastic { seed: 2 }));
     }
     // Ties: scale 1, since the largest is 7.
@@ -185,12 +190,14 @@ fn the_exact_codebook_is_the_best() {
     for (a, b, c) in (1..9).flat_map(|a| (a + 1..10).flat_map(move |b| (b + 1..11).map(move |c| (a, b, c)))) {
         best = best.min(cost(&sorted[..a]) + cost(&sorted[a..b]) + cost(&sorted[b..c]) + cost(&sorted[c..]));
     }
-    let decoded = encode(Format::Codebook(scalar(2, Fit::Exact, Zeros::Shared)), &values, 1, Rounding::NearestEven).decode(&ctx());
+    let decoded =
+        encode(Format::Codebook(scalar(2, Fit::Exact, Zeros::Shared)), &values, 1, Rounding::NearestEven).decode(&ctx());
     assert!((error(&decoded) - best).abs() < 1e-6 * best, "{} {best}", error(&decoded));
     let many = normal(5000, 9);
     for bits in 1..=8 {
         let error = |fit| {
-            let decoded = encode(Format::Codebook(scalar(bits, fit, Zeros::Shared)), &many, 1, Rounding::NearestEven).decode(&ctx());
+            let decoded =
+                encode(Format::Codebook(scalar(bits, fit, Zeros::Shared)), &many, 1, Rounding::NearestEven).decode(&ctx());
             many.iter().zip(&decoded).map(|(x, y)| f64::from(x - y).powi(2)).sum::<f64>()
         };
         let (exact, lloyd, mass) = (error(Fit::Exact), error(Fit::Lloyd), error(Fit::EqualMass));
@@ -201,7 +208,9 @@ fn the_exact_codebook_is_the_best() {
 #[test]
 fn pruned_weights_stay_pruned() {
     let mut values = normal(ROWS * COLS, 10);
-    values.iter_mut().for_each(|v| *v = if v.abs() < 0.8 { 0.0 } else { *v });
+    for v in values.iter_mut().filter(|v| v.abs() < 0.8) {
+        *v = 0.0;
+    }
     for fit in [Fit::Exact, Fit::Lloyd, Fit::EqualMass, Fit::PowerOfTwo] {
         let encoded = encode(Format::Codebook(scalar(3, fit, Zeros::Apart)), &values, ROWS, Rounding::NearestEven);
         for (x, y) in values.iter().zip(encoded.decode(&ctx())) {
