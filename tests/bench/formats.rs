@@ -19,7 +19,8 @@ fn copy(weights: &Rc<Vec<f32>>) -> Box<dyn Fn()> {
 fn both_ways(name: &str, format: Format, range: Observer, weights: &Rc<Vec<f32>>) -> Case {
     let (held, out) = (Rc::clone(weights), RefCell::new(vec![0.0; weights.len()]));
     let call = move |ctx: &lapidary::engine::Ctx| {
-        let matrix = ctx.pool().install(|| Matrix::new(&held, ROWS, COLS)).unwrap();
+        let values = &held[..];
+        let matrix = ctx.pool().install(|| Matrix::new(values, ROWS, COLS)).unwrap();
         format.approximate(&matrix, &How { range, ..How::default() }, ctx, &mut out.borrow_mut()).unwrap();
     };
     let amount = Amount::Bytes(8.0 * weights.len() as f64);

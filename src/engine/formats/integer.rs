@@ -17,7 +17,7 @@ use super::encoded::{Encoded, Parts, Storage, f32_at};
 use super::error::FormatError;
 use super::matrix::{Matrix, Shape, Tiles};
 use super::observe::Range;
-use super::pack::{Lines, pack, packed_len, signed, unpack};
+use super::pack::{Lines, code_at, pack, packed_len, signed, unpack};
 use super::rounding::{Rule, with_rule};
 use super::{Codec, Format, How};
 use crate::engine::Ctx;
@@ -185,19 +185,18 @@ impl Integer {
         })
     }
 
-    fn grids(&self, parts: &Parts, shape: Shape) -> Vec<AffineParameters> {
+    /// The stored grid of a tile.
+    fn grid_at(&self, parts: &Parts, tile: usize) -> AffineParameters {
         let (low, high) = self.codes();
-        let mut zeros = vec![0_u16; self.tiles(shape).count()];
-        if self.symmetry == Symmetry::Asymmetric {
-            unpack(&parts.zero_points, self.bits, &mut zeros);
-        }
-        let grid = |(tile, zero): (usize, &u16)| AffineParameters {
-            scale: self.scales.read(&parts.scales, tile),
-            zero_point: i32::from(*zero),
-            low,
-            high,
+        let zero_point = match self.symmetry {
+            Symmetry::Asymmetric => i32::from(code_at(&parts.zero_points, self.bits, tile)),
+            Symmetry::Restricted | Symmetry::Full => 0,
         };
-        zeros.iter().enumerate().map(grid).collect()
+        AffineParameters { scale: self.scales.read(&parts.scales, tile), zero_point, low, high }
+    }
+
+    fn grids(&self, parts: &Parts, shape: Shape) -> Vec<AffineParameters> {
+        (0..self.tiles(shape).count()).map(|tile| self.grid_at(parts, tile)).collect()
     }
 
     fn code(&self, code: u16) -> i32 {
@@ -343,9 +342,8 @@ impl Codec for Integer {
     }
 
     fn levels(&self, parts: &Parts, shape: Shape, row: usize, col: usize) -> Vec<f32> {
-        let tile = self.tiles(shape).holding(row, col);
-        let grid = self.grids(parts, shape).get(tile).copied();
-        grid.map_or_else(Vec::new, |grid| (grid.low..=grid.high).map(|q| grid.dequantize(q)).collect())
+        let grid = self.grid_at(parts, self.tiles(shape).holding(row, col));
+        (grid.low..=grid.high).map(|q| grid.dequantize(q)).collect()
     }
 
     fn approximate(&self, matrix: &Matrix<'_>, how: &How, ctx: &Ctx, out: &mut [f32]) -> Result<(), FormatError> {

@@ -117,6 +117,11 @@ impl Format {
         self.codec().validate().map_err(|reason| FormatError::Impossible { format: self.to_string(), reason })
     }
 
+    fn check(&self, how: &How) -> Result<(), FormatError> {
+        self.validate()?;
+        how.range.validate().map_err(|reason| FormatError::Impossible { format: self.to_string(), reason })
+    }
+
     /// The bytes that a matrix takes, before there is one: those of [`Format::encode`], part by part.
     ///
     /// # Errors
@@ -131,7 +136,7 @@ impl Format {
     /// # Errors
     /// When the settings make no sense, a scale does not fit in its type, or on cancel.
     pub fn encode(&self, matrix: &Matrix<'_>, how: &How, ctx: &Ctx) -> Result<Encoded, FormatError> {
-        self.validate()?;
+        self.check(how)?;
         let parts = ctx.pool().install(|| self.codec().encode(matrix, how, ctx))?;
         Encoded::new(*self, matrix.shape(), parts)
     }
@@ -142,7 +147,7 @@ impl Format {
     /// # Errors
     /// As [`Format::encode`], and when `out` is not as long as the matrix.
     pub fn approximate(&self, matrix: &Matrix<'_>, how: &How, ctx: &Ctx, out: &mut [f32]) -> Result<(), FormatError> {
-        self.validate()?;
+        self.check(how)?;
         let shape = matrix.shape();
         if out.len() != shape.len() {
             return Err(FormatError::Shape { given: out.len(), rows: shape.rows(), cols: shape.cols() });

@@ -67,6 +67,14 @@ pub fn unpack(bytes: &[u8], bits: u8, codes: &mut [u16]) {
     }
 }
 
+/// The code of this number; 0 beyond the end.
+pub(super) fn code_at(bytes: &[u8], bits: u8, index: usize) -> u16 {
+    let first = index * usize::from(bits);
+    // Seven bits before it and 16 of its own reach into three bytes.
+    let held = (0..3).map(|i| u32::from(bytes.get(first / 8 + i).copied().unwrap_or(0)) << (8 * i)).sum::<u32>();
+    (held >> (first % 8)) as u16 & (u16::MAX >> (16 - bits.clamp(1, 16)))
+}
+
 /// The low `bits` bits as a number of two's complement.
 #[inline]
 pub(super) fn signed(code: u16, bits: u8) -> i32 {
@@ -171,6 +179,7 @@ mod tests {
                 let mut back = vec![0; count];
                 unpack(&bytes, bits, &mut back);
                 assert_eq!(back, codes, "{bits} bits");
+                assert!(codes.iter().enumerate().all(|(i, c)| code_at(&bytes, bits, i) == *c), "{bits} bits");
             }
         }
     }

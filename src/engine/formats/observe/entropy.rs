@@ -19,12 +19,10 @@ pub fn entropy(magnitudes: &Bins, levels: usize) -> Option<f32> {
     if total == 0.0 || levels == 0 {
         return (!magnitudes.counts.is_empty()).then(|| magnitudes.edge(magnitudes.counts.len()) as f32);
     }
-    let (mut best, mut kept) = ((f64::INFINITY, counts.len()), 0.0);
-    let first = levels.max(128).min(counts.len());
-    kept += counts[..first - 1].iter().sum::<f64>();
-    for cut in first..=counts.len() {
-        kept += counts[cut - 1];
-        let divergence = divergence(&counts[..cut], total - kept, levels);
+    let sums = Sums::new(&counts);
+    let mut best = (f64::INFINITY, counts.len());
+    for cut in levels.max(128).min(counts.len())..=counts.len() {
+        let divergence = sums.divergence(cut, levels);
         if divergence <= best.0 {
             best = (divergence, cut);
         }
@@ -32,34 +30,57 @@ pub fn entropy(magnitudes: &Bins, levels: usize) -> Option<f32> {
     Some(magnitudes.edge(best.1) as f32)
 }
 
-/// KL(P‖Q) of the kept bins with `tail` added to the last one, and of what `levels` groups leave of them.
-fn divergence(kept: &[f64], tail: f64, levels: usize) -> f64 {
-    let cut = kept.len();
-    let p_total = kept.iter().sum::<f64>() + tail;
-    let (mut sum, mut q_total) = (0.0, 0.0);
-    // Σ p·ln(p/P ÷ q/Q) = Σ p·ln(p/q) + P·ln(Q/P), over P.
-    for group in 0..levels {
-        let bins = &kept[group * cut / levels..(group + 1) * cut / levels];
-        let filled = bins.iter().filter(|c| **c > 0.0).count();
-        if filled == 0 {
-            continue;
-        }
-        let mass: f64 = bins.iter().sum();
-        q_total += mass;
-        let share = mass / filled as f64;
-        sum += bins.iter().filter(|p| **p > 0.0).map(|p| p * (p / share).ln()).sum::<f64>();
+/// Sums over the first bins, by how many they are, so that a cut costs as many steps as there are levels.
+struct Sums {
+    mass: Vec<f64>,
+    filled: Vec<f64>,
+    /// Of p·ln p.
+    information: Vec<f64>,
+}
+
+/// p·ln p.
+fn information(p: f64) -> f64 {
+    if p > 0.0 { p * p.ln() } else { 0.0 }
+}
+
+impl Sums {
+    fn new(counts: &[f64]) -> Self {
+        let over = |of: fn(f64) -> f64| {
+            let running = counts.iter().scan(0.0, |sum, count| {
+                *sum += of(*count);
+                Some(*sum)
+            });
+            std::iter::once(0.0).chain(running).collect()
+        };
+        Self { mass: over(|p| p), filled: over(|p| f64::from(p > 0.0)), information: over(information) }
     }
-    if let (Some(last), true) = (kept.last(), tail > 0.0) {
-        if *last == 0.0 {
+
+    /// KL(P‖Q): P the first `cut` bins with the mass of all others added to the last of them, Q what
+    /// `levels` groups leave of them without it.
+    fn divergence(&self, cut: usize, levels: usize) -> f64 {
+        let total = self.mass.last().copied().unwrap_or(0.0);
+        let kept = self.mass[cut];
+        let (last, tail) = (kept - self.mass[cut - 1], total - kept);
+        if kept == 0.0 || tail > 0.0 && last == 0.0 {
             return f64::INFINITY;
         }
-        // The last bin was taken without its tail above.
-        let group = &kept[(levels - 1) * cut / levels..];
-        let share = group.iter().sum::<f64>() / group.iter().filter(|c| **c > 0.0).count() as f64;
-        let p = last + tail;
-        sum += p * (p / share).ln() - last * (last / share).ln();
+        // Σ p·ln(p/P ÷ q/Q) = Σ p·ln p − Σ p·ln q + P·ln(Q/P), over P.
+        let mut sum = self.information[cut] + information(last + tail) - information(last);
+        let mut share = 0.0;
+        for group in 0..levels {
+            let (from, to) = (group * cut / levels, (group + 1) * cut / levels);
+            let (mass, filled) = (self.mass[to] - self.mass[from], self.filled[to] - self.filled[from]);
+            if mass > 0.0 {
+                share = mass / filled;
+                sum -= mass * share.ln();
+            }
+        }
+        // The tail lies in the last bin, which the last group spreads like all its bins.
+        if tail > 0.0 {
+            sum -= tail * share.ln();
+        }
+        sum / total + (kept / total).ln()
     }
-    if q_total == 0.0 { f64::INFINITY } else { sum / p_total + (q_total / p_total).ln() }
 }
 
 /// The thresholds as ONNX Runtime's `quantize_static` reads the talk, to compare with its results: a

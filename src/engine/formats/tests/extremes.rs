@@ -106,7 +106,9 @@ fn settings_without_sense_are_refused() {
     assert!(refused(Format::Codebook(Codebook { scope: Scope::Channels(0), ..scalar(2, Fit::Exact, Zeros::Shared) })));
     assert!(matches!(Format::per_channel(8).bytes(usize::MAX, 2), Err(FormatError::TooLarge { .. })));
     assert!(Observer::Percentile(0.0).validate().is_err() && Observer::Percentile(f32::NAN).validate().is_err());
-    assert!(Observer::Grid { exponent: -1.0 }.validate().is_err());
+    let how = How { range: Observer::Grid { exponent: -1.0 }, ..How::default() };
+    let matrix = Matrix::new(&[1.0], 1, 1).unwrap();
+    assert!(matches!(Format::per_channel(4).encode(&matrix, &how, &ctx()), Err(FormatError::Impossible { .. })));
 }
 
 #[test]

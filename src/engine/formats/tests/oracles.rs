@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::engine::formats::observe::Range;
+use crate::engine::kernels::affine;
 use crate::engine::tensor::{MiniFloat, Overflow};
 
 fn grid(bits: u8, symmetry: Symmetry, low: f32, high: f32) -> (f32, i32) {
@@ -52,6 +53,29 @@ fn scales_are_those_of_onnx_runtime() {
     // torch's observers: 9/127.5, and the range of its histogram observer.
     assert_eq!(grid(8, Full, -6.0, 9.0), (0.070_588_238_5, 0));
     assert_eq!(grid(8, Asymmetric, -6.0, 8.992_675_781_25), (0.058_794_807_6, 102));
+}
+
+/// What the pipeline did before there were formats must not change by a bit.
+#[test]
+fn min_max_grids_are_those_of_the_affine_kernels() {
+    let values = normal(6 * 75, 12);
+    let matrix = Matrix::new(&values, 6, 75).unwrap();
+    for (bits, wide) in (2..=8).flat_map(|bits| [(bits, 75), (bits, 32)]) {
+        for symmetry in [Symmetry::Restricted, Symmetry::Asymmetric] {
+            let mut out = vec![0.0; values.len()];
+            integer(bits, symmetry, Granularity::Group(wide)).approximate(&matrix, &How::default(), &ctx(), &mut out).unwrap();
+            let groups = values.chunks(75).flat_map(|row| row.chunks(wide));
+            let expected = groups.flat_map(|group| {
+                let (low, high) = affine::min_max(group);
+                let grid = match symmetry {
+                    Symmetry::Asymmetric => affine::asymmetric(low, high, bits),
+                    _ => affine::symmetric(low.abs().max(high.abs()), bits),
+                };
+                group.iter().map(move |x| grid.dequantize(grid.quantize(*x)))
+            });
+            assert!(out.iter().zip(expected).all(|(a, b)| a.to_bits() == b.to_bits()), "{bits} {symmetry:?} {wide}");
+        }
+    }
 }
 
 #[test]
