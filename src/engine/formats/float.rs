@@ -10,7 +10,8 @@ use super::pack::{Lines, packed_len};
 use super::rounding::{Rule, with_rule};
 use super::{Codec, How, observe};
 use crate::engine::Ctx;
-use crate::engine::tensor::{MiniFloat, Overflow};
+use crate::engine::tensor::MiniFloat;
+use crate::engine::tensor::Overflow;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

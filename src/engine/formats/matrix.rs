@@ -52,6 +52,8 @@ pub struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
+    /// Checks every weight, on the threads of whoever calls.
+    ///
     /// # Errors
     /// When the values do not fill the matrix, or one of them is NaN or infinite (which one, is said).
     pub fn new(values: &'a [f32], rows: usize, cols: usize) -> Result<Self, FormatError> {

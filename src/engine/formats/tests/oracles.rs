@@ -3,7 +3,8 @@
 use super::*;
 use crate::engine::formats::observe::Range;
 use crate::engine::kernels::affine;
-use crate::engine::tensor::{MiniFloat, Overflow};
+use crate::engine::tensor::MiniFloat;
+use crate::engine::tensor::Overflow;
 
 fn grid(bits: u8, symmetry: Symmetry, low: f32, high: f32) -> (f32, i32) {
     let format = Integer { bits, symmetry, granularity: Granularity::Tensor, scales: ScaleType::F32 };
