@@ -11,9 +11,21 @@ const WALLS: &[(&str, &[&str])] = &[
     ("engine::hash", &[]),
     ("engine::random", &[]),
     ("engine::kernels", &["engine::kernels", "engine::random"]),
-    ("engine::formats", &["engine::formats", "engine::kernels", "engine::random"]),
     // A stored tensor may be made of blocks.
     ("engine::tensor", &["engine::tensor", "engine::formats::blocks"]),
+    (
+        "engine::formats",
+        &[
+            "engine::formats",
+            "engine::kernels",
+            "engine::random",
+            "engine::tensor::MiniFloat",
+            "engine::tensor::Overflow",
+            "engine::Ctx",
+            "engine::Cancelled",
+            "engine::context",
+        ],
+    ),
     ("engine::graph", &["engine::graph", "engine::tensor"]),
     ("engine::exec", &["engine"]),
     ("pipeline::load", &["engine", "pipeline::load"]),

@@ -1,5 +1,7 @@
 //! A small seeded generator (SplitMix64, Steele et al. 2014): the same numbers on every machine.
 
+const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
+
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
@@ -10,8 +12,17 @@ impl Random {
     }
 
     pub fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
+        let next = Self::at(self.0, 0);
+        self.0 = self.0.wrapping_add(STEP);
+        next
+    }
+
+    /// Number `index` of those that `Random::new(seed)` gives, without the ones before it: for those who
+    /// draw one per element, in any order.
+    #[inline]
+    #[must_use]
+    pub fn at(seed: u64, index: u64) -> u64 {
+        let mut z = seed.wrapping_add(index.wrapping_add(1).wrapping_mul(STEP));
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)

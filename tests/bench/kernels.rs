@@ -1,10 +1,11 @@
 //! Speed of the hot kernels, each as the executor runs it: a model of one node, on one thread and on
-//! all, beside the same arithmetic in plain loops. `cargo bench --no-default-features [-- PART OF A NAME]`.
+//! all, beside the same arithmetic in plain loops. Number formats are called as the pipeline calls them. `cargo bench --no-default-features [-- PART OF A NAME]`.
 //! Numbers of a machine that does something else as well are worth little: the best of many runs counts.
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "it speaks to the person, and fails where it must")]
 
 mod blocks;
+mod formats;
 mod open;
 mod plain;
 
@@ -36,11 +37,16 @@ impl Amount {
     }
 }
 
+/// What is timed.
+enum Work {
+    Model { model: Model, feeds: Vec<(Wire, Value)> },
+    Call(Box<dyn Fn(&Ctx)>),
+}
+
 struct Case {
     name: String,
     amount: Amount,
-    model: Model,
-    feeds: Vec<(Wire, Value)>,
+    work: Work,
     plain: Option<Box<dyn Fn()>>,
 }
 
@@ -75,7 +81,8 @@ fn model(x: &Value, nodes: Vec<Node>, constants: Vec<(&str, Tensor)>) -> Model {
 }
 
 fn case(name: String, amount: Amount, x: Value, nodes: Vec<Node>, constants: Vec<(&str, Tensor)>) -> Case {
-    Case { name, amount, model: model(&x, nodes, constants), feeds: vec![("x".into(), x)], plain: None }
+    let work = Work::Model { model: model(&x, nodes, constants), feeds: vec![("x".into(), x)] };
+    Case { name, amount, work, plain: None }
 }
 
 fn conv_attributes(conv: &Conv) -> Vec<(&'static str, Attribute)> {
@@ -183,10 +190,15 @@ fn best(run: &mut dyn FnMut()) -> f64 {
 
 /// The case on one thread and on all; why not, where it cannot run.
 fn measure(case: &Case, contexts: &[Ctx]) -> Result<Vec<f64>, String> {
-    let executor = Executor::new(&case.model, &Request::default()).map_err(|e| e.to_string())?;
-    let run = |ctx: &Ctx| executor.run(&case.feeds, ctx, &mut |_, _| {}).map_err(|e| e.to_string());
-    run(&contexts[0])?;
-    Ok(contexts.iter().map(|ctx| best(&mut || drop(black_box(run(ctx))))).collect())
+    match &case.work {
+        Work::Model { model, feeds } => {
+            let executor = Executor::new(model, &Request::default()).map_err(|e| e.to_string())?;
+            let run = |ctx: &Ctx| executor.run(feeds, ctx, &mut |_, _| {}).map_err(|e| e.to_string());
+            run(&contexts[0])?;
+            Ok(contexts.iter().map(|ctx| best(&mut || drop(black_box(run(ctx))))).collect())
+        }
+        Work::Call(call) => Ok(contexts.iter().map(|ctx| best(&mut || call(ctx))).collect()),
+    }
 }
 
 fn main() {
@@ -203,7 +215,7 @@ fn main() {
             Err(reason) => println!("{:32} {reason}", open::NAME),
         }
     }
-    for case in cases().into_iter().filter(|case| is_wanted(&case.name)) {
+    for case in cases().into_iter().chain(formats::cases()).filter(|case| is_wanted(&case.name)) {
         match measure(&case, &contexts) {
             Ok(seconds) => {
                 let rates: Vec<String> = seconds.iter().map(|s| case.amount.rate(*s)).collect();

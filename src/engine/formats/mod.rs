@@ -1,3 +1,172 @@
-//! Number formats that weights are stored in.
+//! Number formats for weights: what each can hold, how many bytes it takes, and the way there and back.
+//!
+//! A weight is seen as a matrix of rows (output channels) × columns (the flattened input axis). A
+//! [`Format`] says exactly how many bytes such a matrix takes ([`Format::bytes`]), turns it into them
+//! ([`Format::encode`]) and back ([`Encoded::decode`]); [`Format::approximate`] does both at once. Rules that
+//! tools differ in – how a scale follows from a range, how a short block is filled up – are stated where
+//! they are written. Results are the same at any number of threads and on every processor.
+//!
+//! Weights that are NaN or infinite are refused. A group of zeros has scale 1; so has one so small that
+//! its scale would be no normal f32: its weights become zero.
 
 pub mod blocks;
+mod codebook;
+mod encoded;
+mod error;
+mod float;
+mod integer;
+mod matrix;
+mod micro;
+mod normal;
+pub mod observe;
+pub mod pack;
+mod rounding;
+mod table;
+mod ternary;
+#[cfg(test)]
+mod tests;
+
+pub use codebook::{Codebook, Entries, Fit, Scope, Zeros};
+pub use encoded::{Encoded, Parts, Storage};
+pub use error::FormatError;
+pub use float::{Float, Fp8, Fp8Scale};
+pub use integer::{Granularity, Integer, ScaleType, Symmetry};
+pub use matrix::{Matrix, Shape};
+pub use micro::Micro;
+pub use normal::NormalScales;
+pub use rounding::Rounding;
+pub use ternary::Sharing;
+
+use crate::engine::Ctx;
+use observe::Observer;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// How a matrix of weights is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Format {
+    /// Affine integers: `w ≈ (q − z)·s`.
+    Integer(Integer),
+    /// Floats of 8 or 16 bits.
+    Float(Float),
+    /// Narrow numbers in blocks that share a scale of 8 bits.
+    Micro(Micro),
+    /// 16 levels spaced as a normal distribution has it (NF4), in blocks of 64.
+    Normal(NormalScales),
+    /// Few values that all weights share, and their numbers.
+    Codebook(Codebook),
+    /// −α, 0 or α. Needs training.
+    Ternary(Sharing),
+    /// −α or α, α per output channel. Needs training.
+    Binary,
+}
+
+/// What is chosen besides the format when weights are rounded to it.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct How {
+    pub rounding: Rounding,
+    /// How the range that integers span is chosen; the other formats have rules of their own.
+    pub range: Observer,
+}
+
+/// What every family of formats can do. Shapes and lengths of parts were checked before it is asked.
+trait Codec {
+    /// # Errors
+    /// A sentence on what is wrong with the settings.
+    fn validate(&self) -> Result<(), String>;
+    fn storage(&self, shape: Shape) -> Storage;
+    fn encode(&self, matrix: &Matrix<'_>, how: &How, ctx: &Ctx) -> Result<Parts, FormatError>;
+    fn decode(&self, parts: &Parts, shape: Shape, out: &mut [f32]);
+    /// Every value that the weight at this place could have, in ascending order.
+    fn levels(&self, parts: &Parts, shape: Shape, row: usize, col: usize) -> Vec<f32>;
+    /// What comes of encoding and decoding.
+    fn approximate(&self, matrix: &Matrix<'_>, how: &How, ctx: &Ctx, out: &mut [f32]) -> Result<(), FormatError> {
+        let parts = self.encode(matrix, how, ctx)?;
+        self.decode(&parts, matrix.shape(), out);
+        Ok(())
+    }
+}
+
+impl Format {
+    /// Symmetric integers, one scale per output channel.
+    #[must_use]
+    pub const fn per_channel(bits: u8) -> Self {
+        Self::Integer(Integer { bits, symmetry: Symmetry::Restricted, granularity: Granularity::Channel, scales: ScaleType::F32 })
+    }
+
+    fn codec(&self) -> &dyn Codec {
+        match self {
+            Self::Integer(format) => format,
+            Self::Float(format) => format,
+            Self::Micro(format) => format,
+            Self::Normal(format) => format,
+            Self::Codebook(format) => format,
+            Self::Ternary(format) => format,
+            Self::Binary => &ternary::Binary,
+        }
+    }
+
+    /// Whether weights that were not trained for it lose too much for the network to work.
+    #[must_use]
+    pub fn needs_training(&self) -> bool {
+        matches!(self, Self::Ternary(_) | Self::Binary)
+    }
+
+    /// # Errors
+    /// [`FormatError::Impossible`] where the settings make no sense, with what to change.
+    pub fn validate(&self) -> Result<(), FormatError> {
+        self.codec().validate().map_err(|reason| FormatError::Impossible { format: self.to_string(), reason })
+    }
+
+    fn check(&self, how: &How) -> Result<(), FormatError> {
+        self.validate()?;
+        how.range.validate().map_err(|reason| FormatError::Impossible { format: self.to_string(), reason })
+    }
+
+    /// The bytes that a matrix takes, before there is one: those of [`Format::encode`], part by part.
+    ///
+    /// # Errors
+    /// When the settings make no sense or the matrix is too large to be counted.
+    pub fn bytes(&self, rows: usize, cols: usize) -> Result<Storage, FormatError> {
+        self.validate()?;
+        Ok(self.codec().storage(Shape::new(rows, cols)?))
+    }
+
+    /// Rounds weights to the format.
+    ///
+    /// # Errors
+    /// When the settings make no sense, a scale does not fit in its type, or on cancel.
+    pub fn encode(&self, matrix: &Matrix<'_>, how: &How, ctx: &Ctx) -> Result<Encoded, FormatError> {
+        self.check(how)?;
+        let parts = ctx.pool().install(|| self.codec().encode(matrix, how, ctx))?;
+        Encoded::new(*self, matrix.shape(), parts)
+    }
+
+    /// Rounds weights to the format and back, into `out`: bit for bit what [`Format::encode`] and
+    /// [`Encoded::decode`] give, without the bytes between where that is faster.
+    ///
+    /// # Errors
+    /// As [`Format::encode`], and when `out` is not as long as the matrix.
+    pub fn approximate(&self, matrix: &Matrix<'_>, how: &How, ctx: &Ctx, out: &mut [f32]) -> Result<(), FormatError> {
+        self.check(how)?;
+        let shape = matrix.shape();
+        if out.len() != shape.len() {
+            return Err(FormatError::Shape { given: out.len(), rows: shape.rows(), cols: shape.cols() });
+        }
+        ctx.pool().install(|| self.codec().approximate(matrix, how, ctx, out))
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Integer(format) => format.fmt(f),
+            Self::Float(format) => format.fmt(f),
+            Self::Micro(format) => format.fmt(f),
+            Self::Normal(format) => format.fmt(f),
+            Self::Codebook(format) => format.fmt(f),
+            Self::Ternary(sharing) => write!(f, "ternary {sharing}"),
+            Self::Binary => f.write_str("binary"),
+        }
+    }
+}

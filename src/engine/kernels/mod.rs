@@ -23,6 +23,6 @@ pub mod softmax;
 pub mod summary;
 pub mod tile;
 pub mod transcendental;
-pub mod widest;
+pub(in crate::engine) mod widest;
 
 pub use share::{each, parts, serial, tasks, threads};

@@ -5,13 +5,13 @@ use super::isa::Isa;
 
 /// Something to run. A trait instead of a closure, because `#[inline(always)]` can be asked of its
 /// method: what is not inlined would be compiled for the oldest processors.
-pub trait Work {
+pub(in crate::engine) trait Work {
     fn run(self);
 }
 
 /// Runs `work` compiled for AVX-512 or AVX2 where they are there. No sum is reordered and no product fused
 /// by that, so that the results are the same everywhere.
-pub fn widest(work: impl Work) {
+pub(in crate::engine) fn widest(work: impl Work) {
     #[cfg(target_arch = "x86_64")]
     {
         #[expect(unsafe_code, reason = "a function compiled for more than every processor has")]

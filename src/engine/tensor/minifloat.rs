@@ -37,18 +37,19 @@ impl Default for Rounding {
     }
 }
 
-/// A type of sign, exponent and mantissa.
-struct Format {
+/// A type of sign, exponent and mantissa, of up to 16 bits.
+#[derive(Debug)]
+pub struct MiniFloat {
     mantissa: u32,
     bias: i32,
     /// Magnitude bits of the largest finite number.
-    largest: u8,
-    sign: u8,
+    largest: u16,
+    sign: u16,
     beyond: Beyond,
 }
 
 /// The patterns of a format that are no finite numbers.
-#[derive(PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 enum Beyond {
     Nothing,
     /// NaN is all ones, and there is no infinity.
@@ -59,30 +60,55 @@ enum Beyond {
     NanAtNegativeZero,
 }
 
-const E4M3FN: Format = Format { mantissa: 3, bias: 7, largest: 0x7E, sign: 0x80, beyond: Beyond::Nan };
-const E4M3FNUZ: Format = Format { mantissa: 3, bias: 8, largest: 0x7F, sign: 0x80, beyond: Beyond::NanAtNegativeZero };
-const E5M2: Format = Format { mantissa: 2, bias: 15, largest: 0x7B, sign: 0x80, beyond: Beyond::InfinityAndNan };
-const E5M2FNUZ: Format = Format { mantissa: 2, bias: 16, largest: 0x7F, sign: 0x80, beyond: Beyond::NanAtNegativeZero };
-const E2M1: Format = Format { mantissa: 1, bias: 1, largest: 0x7, sign: 0x8, beyond: Beyond::Nothing };
+const E4M3FNUZ: MiniFloat = MiniFloat { mantissa: 3, bias: 8, largest: 0x7F, sign: 0x80, beyond: Beyond::NanAtNegativeZero };
+const E5M2FNUZ: MiniFloat = MiniFloat { mantissa: 2, bias: 16, largest: 0x7F, sign: 0x80, beyond: Beyond::NanAtNegativeZero };
 
 /// 2 to a power that f64 holds as a normal number.
 fn power_of_two(exponent: i32) -> f64 {
     f64::from_bits(((i64::from(exponent) + 1023) as u64) << 52)
 }
 
-impl Format {
+impl MiniFloat {
+    pub const E4M3FN: Self = Self { mantissa: 3, bias: 7, largest: 0x7E, sign: 0x80, beyond: Beyond::Nan };
+    pub const E5M2: Self = Self { mantissa: 2, bias: 15, largest: 0x7B, sign: 0x80, beyond: Beyond::InfinityAndNan };
+    pub const E3M2: Self = Self { mantissa: 2, bias: 3, largest: 0x1F, sign: 0x20, beyond: Beyond::Nothing };
+    pub const E2M3: Self = Self { mantissa: 3, bias: 1, largest: 0x1F, sign: 0x20, beyond: Beyond::Nothing };
+    pub const E2M1: Self = Self { mantissa: 1, bias: 1, largest: 0x7, sign: 0x8, beyond: Beyond::Nothing };
+    pub const F16: Self = Self { mantissa: 10, bias: 15, largest: 0x7BFF, sign: 0x8000, beyond: Beyond::InfinityAndNan };
+    pub const BF16: Self = Self { mantissa: 7, bias: 127, largest: 0x7F7F, sign: 0x8000, beyond: Beyond::InfinityAndNan };
+
     fn of(dtype: DType) -> Option<&'static Self> {
         Some(match dtype {
-            DType::F8E4M3FN => &E4M3FN,
+            DType::F8E4M3FN => &Self::E4M3FN,
             DType::F8E4M3FNUZ => &E4M3FNUZ,
-            DType::F8E5M2 => &E5M2,
+            DType::F8E5M2 => &Self::E5M2,
             DType::F8E5M2FNUZ => &E5M2FNUZ,
-            DType::F4E2M1 => &E2M1,
+            DType::F4E2M1 => &Self::E2M1,
             _ => return None,
         })
     }
 
-    fn decode(&self, bits: u8) -> f32 {
+    /// Bits of a pattern, the sign with them.
+    #[must_use]
+    pub fn bits(&self) -> u8 {
+        16 - self.sign.leading_zeros() as u8
+    }
+
+    /// The largest finite number.
+    #[must_use]
+    pub fn max(&self) -> f32 {
+        self.decode(self.largest)
+    }
+
+    /// The exponent of the largest finite number: it lies in [2^e, 2^(e + 1)).
+    #[must_use]
+    pub fn largest_exponent(&self) -> i32 {
+        i32::from(self.largest >> self.mantissa) - self.bias
+    }
+
+    /// The number that a pattern stands for.
+    #[must_use]
+    pub fn decode(&self, bits: u16) -> f32 {
         let magnitude = bits & (self.sign - 1);
         if self.beyond == Beyond::NanAtNegativeZero && bits == self.sign {
             return f32::NAN;
@@ -98,8 +124,15 @@ impl Format {
         (if bits & self.sign == 0 { size } else { -size }) as f32
     }
 
-    /// Rounds half to even. f64 in, so that a number of any type is rounded once.
-    fn encode(&self, x: f64, overflow: Overflow) -> u8 {
+    /// The pattern of the nearest number, half to even.
+    fn encode(&self, x: f64, overflow: Overflow) -> u16 {
+        self.encode_by(x, overflow, f64::round_ties_even)
+    }
+
+    /// The pattern of the number that `x` becomes when `round` takes it, counted in the steps of the
+    /// type where it lies, to a whole number. f64 in, so that a number of any type is rounded once.
+    #[inline]
+    pub fn encode_by(&self, x: f64, overflow: Overflow, round: impl Fn(f64) -> f64) -> u16 {
         let sign = if x.is_sign_negative() { self.sign } else { 0 };
         if x.is_nan() {
             return match self.beyond {
@@ -114,15 +147,15 @@ impl Format {
         let exponent = if size == 0.0 { smallest } else { ((size.to_bits() >> 52) as i32 - 1023).max(smallest) };
         let steps = if size.is_infinite() {
             f64::INFINITY
-        } else if exponent > 64 {
+        } else if exponent > 1000 {
             f64::from(u32::MAX)
         } else {
-            (size * power_of_two(self.mantissa as i32 - exponent)).round_ties_even()
+            round(x * power_of_two(self.mantissa as i32 - exponent)).abs()
         };
         let base = i64::from((exponent + self.bias).min(1 << 20) - 1) << self.mantissa;
         let magnitude = base.saturating_add(steps as i64);
         if magnitude <= i64::from(self.largest) {
-            let magnitude = magnitude as u8;
+            let magnitude = magnitude as u16;
             return if magnitude == 0 && self.beyond == Beyond::NanAtNegativeZero { 0 } else { sign | magnitude };
         }
         match (overflow, &self.beyond) {
@@ -170,7 +203,7 @@ pub(super) fn decode(dtype: DType, bits: u8) -> Option<f32> {
     if dtype == DType::F8E8M0 {
         return Some(decode_power(bits));
     }
-    Format::of(dtype).map(|f| f.decode(bits))
+    MiniFloat::of(dtype).map(|f| f.decode(u16::from(bits)))
 }
 
 /// The bit pattern of the number of a 4- or 8-bit type that `x` rounds to; `None` for all other types.
@@ -178,7 +211,7 @@ pub(super) fn encode(dtype: DType, x: f64, rounding: Rounding) -> Option<u8> {
     if dtype == DType::F8E8M0 {
         return Some(encode_power(x, rounding));
     }
-    Format::of(dtype).map(|f| f.encode(x, rounding.overflow))
+    MiniFloat::of(dtype).map(|f| f.encode(x, rounding.overflow) as u8)
 }
 
 #[cfg(test)]

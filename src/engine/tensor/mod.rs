@@ -8,7 +8,7 @@ mod view;
 
 pub use bridge::{Value, bool_value};
 pub use dtype::DType;
-pub use minifloat::{Overflow, PowerRounding, Rounding};
+pub use minifloat::{MiniFloat, Overflow, PowerRounding, Rounding};
 pub use view::{reach, row_major};
 
 use crate::engine::formats::blocks::FormatError;

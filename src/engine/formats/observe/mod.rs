@@ -1,0 +1,214 @@
+//! Which range of values a grid should span: what was seen, less what is worth clipping.
+//!
+//! [`Accumulator`] watches data once, in bounded memory; an [`Observer`] chooses a range from what is
+//! left of it ([`Observer::of_data`]), or from weights that are all there ([`Observer::of_weights`]).
+//! Clipping by itself is biased: at few bits it needs bias correction to pay.
+
+#![expect(clippy::inline_always, reason = "what is not inlined is compiled for the oldest processors")]
+
+mod accumulate;
+mod entropy;
+mod grid;
+mod histogram;
+
+pub use accumulate::{Accumulator, ChannelSums};
+pub use entropy::{entropy, entropy_window};
+pub use histogram::{Bins, Histogram};
+
+use super::integer::{Integer, Symmetry};
+use crate::engine::kernels::widest::{Work, widest};
+use rayon::iter::ParallelIterator;
+use rayon::slice::ParallelSlice;
+use serde::{Deserialize, Serialize};
+
+/// From `low` to `high`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Range {
+    pub low: f32,
+    pub high: f32,
+}
+
+impl Range {
+    #[must_use]
+    pub fn absmax(self) -> f32 {
+        self.low.abs().max(self.high.abs())
+    }
+
+    /// What both ranges hold.
+    fn within(self, other: Self) -> Self {
+        Self { low: self.low.max(other.low), high: self.high.min(other.high) }
+    }
+}
+
+/// How the range of a grid is chosen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub enum Observer {
+    /// All that was seen.
+    #[default]
+    MinMax,
+    /// The exponential average of the batches' smallest and largest values, each new batch with weight
+    /// 0.01 (as torch's moving-average observer). Of weights, which are one batch: all there is.
+    MovingAverage,
+    /// This share of the values, in percent: from symmetric grids the largest magnitudes are cut off, from
+    /// asymmetric ones half of the rest at either end. The rule of ONNX Runtime's percentile calibrator.
+    Percentile(f32),
+    /// The range whose quantized histogram is nearest to the real one by Kullback–Leibler divergence
+    /// (Migacz 2017, as TensorRT and ModelOpt do it), over 2,048 bins at least.
+    Entropy,
+    /// The shrunk min–max range, of 80 in steps of one percent, with the least Σ|x − x̂|^p: p = 2 is the
+    /// squared error, GPTQ takes 2.4.
+    Grid { exponent: f32 },
+    /// The range with the least squared error if the values were normal with their mean and variance.
+    Gaussian,
+}
+
+impl Observer {
+    /// The least squared error.
+    pub const MSE: Self = Self::Grid { exponent: 2.0 };
+
+    /// # Errors
+    /// A sentence on what is wrong with the settings.
+    pub fn validate(&self) -> Result<(), String> {
+        match self {
+            Self::Percentile(p) if !(*p > 0.0 && *p <= 100.0) => {
+                Err(format!("a percentile lies above 0 and up to 100, not at {p}"))
+            }
+            Self::Grid { exponent } if !(*exponent > 0.0 && *exponent <= 16.0) => {
+                Err(format!("the exponent of an error lies above 0 and up to 16, not at {exponent}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The range for a grid over data that was watched; `None` where no finite value was seen.
+    #[must_use]
+    pub fn of_data(&self, seen: &Accumulator, target: &Integer) -> Option<Range> {
+        let all = seen.range()?;
+        let symmetric = target.symmetry != Symmetry::Asymmetric;
+        let chosen = match *self {
+            Self::MinMax => all,
+            Self::MovingAverage => seen.average()?,
+            Self::Percentile(percent) => percentile(seen, percent, symmetric),
+            Self::Entropy => entropy(&seen.histogram().magnitudes(), groups(all, target)).map_or(all, around_zero),
+            Self::Grid { exponent } => grid::of_histogram(&seen.histogram().bins(), all, target, exponent),
+            Self::Gaussian => gaussian(seen.mean(), seen.variance(), all, target),
+        };
+        Some(finish(chosen, all, symmetric))
+    }
+
+    /// The range for a grid over these weights, which are finite.
+    #[must_use]
+    pub fn of_weights(&self, weights: &[f32], target: &Integer) -> Range {
+        let all = min_max(weights);
+        let symmetric = target.symmetry != Symmetry::Asymmetric;
+        let chosen = match *self {
+            Self::MinMax | Self::MovingAverage => all,
+            Self::Grid { exponent } => grid::of_weights(weights, all, target, exponent),
+            Self::Percentile(_) | Self::Entropy | Self::Gaussian => {
+                let mut seen = Accumulator::default();
+                seen.add(weights);
+                self.of_data(&seen, target).unwrap_or(all)
+            }
+        };
+        finish(chosen, all, symmetric)
+    }
+}
+
+/// No range reaches beyond what was seen; a symmetric one is as wide on either side.
+fn finish(chosen: Range, all: Range, symmetric: bool) -> Range {
+    if symmetric { around_zero(chosen.absmax().min(all.absmax())) } else { chosen.within(all) }
+}
+
+fn around_zero(absmax: f32) -> Range {
+    Range { low: -absmax, high: absmax }
+}
+
+/// Levels for magnitudes: half of all, or all where no value is negative and the grid is free to move.
+fn groups(all: Range, target: &Integer) -> usize {
+    let unsigned = all.low >= 0.0 && target.symmetry == Symmetry::Asymmetric;
+    // More groups than bins can tell nothing: 16 bits are taken for 8.
+    1 << (target.bits.min(8) - u8::from(!unsigned)).max(1)
+}
+
+fn percentile(seen: &Accumulator, percent: f32, symmetric: bool) -> Range {
+    let share = f64::from(percent) / 100.0;
+    if symmetric {
+        around_zero(seen.histogram().magnitudes().edge_at(share) as f32)
+    } else {
+        let (bins, cut) = (seen.histogram().bins(), (1.0 - share) / 2.0);
+        Range { low: bins.edge_at(cut) as f32, high: bins.edge_at(1.0 - cut) as f32 }
+    }
+}
+
+/// Half the width, in standard deviations, of the range with the least squared error of normal values, by
+/// bits from 1 to 8, and for 16; minimized over the exact integral of the error of every level.
+const RESTRICTED: [f64; 9] = [0.0, 1.224006, 1.952309, 2.473879, 2.898728, 3.270115, 3.607461, 3.920501, 5.93823];
+const FULL: [f64; 9] = [0.0, 1.572578, 2.106385, 2.53956, 2.92628, 3.281653, 3.612346, 3.922611, 5.938245];
+const ASYMMETRIC: [f64; 9] = [0.612003, 1.572578, 2.106385, 2.53956, 2.92628, 3.281653, 3.612346, 3.922611, 5.938245];
+
+fn gaussian(mean: f64, variance: f64, all: Range, target: &Integer) -> Range {
+    let widths = match target.symmetry {
+        Symmetry::Restricted => RESTRICTED,
+        Symmetry::Full => FULL,
+        Symmetry::Asymmetric => ASYMMETRIC,
+    };
+    let width = widths[usize::from(target.bits.clamp(1, 9)) - 1];
+    if target.symmetry == Symmetry::Asymmetric {
+        let half = width * variance.max(0.0).sqrt();
+        Range { low: (mean - half) as f32, high: (mean + half) as f32 }.within(all)
+    } else {
+        around_zero((width * (variance + mean * mean).max(0.0).sqrt()) as f32)
+    }
+}
+
+/// Values of a slice that one task takes.
+const SHARE: usize = 1 << 20;
+
+/// Smallest and largest value; zeros for none. The values are finite.
+#[must_use]
+pub fn min_max(values: &[f32]) -> Range {
+    if values.is_empty() {
+        return Range::default();
+    }
+    let part = |values: &[f32]| {
+        let mut range = Range { low: f32::INFINITY, high: f32::NEG_INFINITY };
+        widest(MinMax(values, &mut range));
+        range
+    };
+    if values.len() <= SHARE {
+        return part(values);
+    }
+    let join = |a: Range, b: Range| Range { low: a.low.min(b.low), high: a.high.max(b.high) };
+    values.par_chunks(SHARE).map(part).reduce_with(join).unwrap_or_default()
+}
+
+/// The largest magnitude; 0 for none.
+#[must_use]
+pub fn absmax(values: &[f32]) -> f32 {
+    min_max(values).absmax()
+}
+
+/// Values that the loops below take at once.
+const LANES: usize = 16;
+
+struct MinMax<'a>(&'a [f32], &'a mut Range);
+
+impl Work for MinMax<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let (mut low, mut high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
+        let (whole, rest) = self.0.as_chunks::<LANES>();
+        for x in whole {
+            for i in 0..LANES {
+                low[i] = if x[i] < low[i] { x[i] } else { low[i] };
+                high[i] = if x[i] > high[i] { x[i] } else { high[i] };
+            }
+        }
+        for (x, (low, high)) in rest.iter().zip(low.iter_mut().zip(&mut high)) {
+            *low = low.min(*x);
+            *high = high.max(*x);
+        }
+        self.1.low = low.iter().fold(f32::INFINITY, |a, b| a.min(*b));
+        self.1.high = high.iter().fold(f32::NEG_INFINITY, |a, b| a.max(*b));
+    }
+}
