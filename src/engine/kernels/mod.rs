@@ -1,5 +1,5 @@
-//! Arithmetic on slices. Nothing here knows layers, names, files or candle; rayon is used as it is
-//! found, so that whoever calls decides on which threads. Every fast kernel has a plain twin that
+//! Arithmetic on slices. Nothing here knows layers, names, files or candle; work is shared out in one
+//! place, to the rayon pool that the caller runs in, so that whoever calls decides on which threads. Every fast kernel has a plain twin that
 //! the tests compare it with. Sums run in one fixed order, whatever the number of threads.
 
 pub mod affine;
@@ -25,4 +25,4 @@ pub mod tile;
 pub mod transcendental;
 pub(in crate::engine) mod widest;
 
-pub use share::{each, parts, serial, tasks, threads};
+pub use share::{each, is_stopped, parts, serial, tasks, threads, until};

@@ -6,6 +6,7 @@
 //! contributes is computed step by step.
 
 use super::convolve::Panels;
+use super::is_stopped;
 use super::matmul::product;
 use super::transcendental::{Function, apply};
 
@@ -121,6 +122,9 @@ impl Direction {
         let mut buffers =
             Buffers { product: vec![0.0; batch * width], reset: vec![0.0; batch * hidden], line: vec![0.0; hidden] };
         for step in 0..steps.min(lengths.iter().copied().max().unwrap_or(0)) {
+            if is_stopped() {
+                break;
+            }
             let place = |b: usize| (if self.reversed { lengths[b] - 1 - step } else { step }) * batch + b;
             self.step(step, &mut sums, &place, lengths, state, &mut buffers);
             for b in (0..batch).filter(|b| step < lengths[*b]) {

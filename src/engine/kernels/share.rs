@@ -2,14 +2,14 @@
 //!
 //! A forward pass on one sample is hundreds of pieces of work of a few microseconds each, about what it
 //! takes to wake a sleeping thread. So the threads that help stay awake for a moment after each piece
-//! and take the next one from a counter. They are tasks of the pool that the caller runs in and leave
-//! it when nothing comes.
+//! and take the next one from a counter. They are tasks of the pool that the caller runs in, and leave
+//! when nothing comes or when others may be waiting for the pool.
 
 use rayon::current_num_threads;
 use std::any::Any;
-use std::cell::{Cell, UnsafeCell};
+use std::cell::{Cell, RefCell, UnsafeCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
@@ -17,6 +17,25 @@ use std::time::{Duration, Instant};
 thread_local! {
     static SERIAL: Cell<bool> = const { Cell::new(false) };
     static TEAM: Arc<Team> = Arc::new(Team::new());
+    /// Says that results are no longer wanted.
+    static STOP: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
+}
+
+/// Runs `work`; once `stop` is set, kernels in it return early, their results unfinished.
+pub fn until<R>(stop: &Arc<AtomicBool>, work: impl FnOnce() -> R) -> R {
+    struct Restore(Option<Arc<AtomicBool>>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            STOP.replace(self.0.take());
+        }
+    }
+    let _restore = Restore(STOP.replace(Some(Arc::clone(stop))));
+    work()
+}
+
+/// Whether results are no longer wanted: asked by kernels with long loops of their own.
+pub fn is_stopped() -> bool {
+    STOP.with_borrow(|stop| stop.as_ref().is_some_and(|s| s.load(Ordering::Relaxed)))
 }
 
 /// Runs `work` with every kernel in it on the calling thread alone: for those who share out whole
@@ -37,14 +56,14 @@ pub fn threads() -> usize {
     if SERIAL.get() { 1 } else { current_num_threads() }
 }
 
-/// Runs `work` for every number below `pieces`, in any order, on the threads of the calling rayon pool;
-/// what `work` calls shares nothing out again. Not generic on purpose: compiled once.
+/// Runs `work` for every number below `pieces`, in any order, on the threads of the calling rayon pool.
+/// Pieces that run beside others share nothing out again. Not generic on purpose: compiled once.
 ///
 /// # Panics
 /// When a piece does.
 pub fn each(pieces: usize, work: &(dyn Fn(usize) + Sync)) {
     if pieces <= 1 || threads() == 1 || u32::try_from(pieces).is_err() {
-        (0..pieces).for_each(work);
+        (0..pieces).take_while(|_| !is_stopped()).for_each(work);
         return;
     }
     TEAM.with(|team| team.run(pieces, work));
@@ -93,6 +112,8 @@ pub fn tasks<T: Send>(items: impl Iterator<Item = T>, work: &(dyn Fn(usize, T) +
 
 /// How long a helper waits for more work before it goes back to the pool.
 const PATIENCE: Duration = Duration::from_micros(200);
+/// How long it stays at most: other work may wait for the pool's threads. It is sent for again.
+const TERM: Duration = Duration::from_millis(10);
 
 type Job = *const (dyn Fn(usize) + Sync);
 
@@ -142,7 +163,11 @@ impl Team {
         self.done.store(0, Ordering::Relaxed);
         self.open.store(pieces as u64, Ordering::Release);
         self.call_helpers(pieces);
-        while self.take_one() {}
+        while self.take_one() {
+            if is_stopped() {
+                self.skip_rest();
+            }
+        }
         let mut spins = 0_u32;
         while self.done.load(Ordering::Acquire) < pieces {
             pause(&mut spins);
@@ -165,10 +190,10 @@ impl Team {
 
     /// Takes pieces until none has come for a while.
     fn help(&self) {
-        let mut since = Instant::now();
-        let mut spins = 0_u32;
+        let began = Instant::now();
+        let (mut since, mut spins) = (began, 0_u32);
         // The owner helps itself anyway.
-        while thread::current().id() != self.owner {
+        while thread::current().id() != self.owner && since.duration_since(began) < TERM {
             if self.take_one() {
                 (since, spins) = (Instant::now(), 0);
                 continue;
@@ -209,8 +234,24 @@ impl Team {
         }));
         if let Err(panic) = done {
             *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
+            self.skip_rest();
         }
         self.done.fetch_add(1, Ordering::Release);
+    }
+
+    /// Counts the pieces that nobody has taken as done. Called while the job is not done alone.
+    fn skip_rest(&self) {
+        let mut open = self.open.load(Ordering::Acquire);
+        loop {
+            let (next, pieces) = (open >> 32, open & u64::from(u32::MAX));
+            match self.open.compare_exchange_weak(open, pieces << 32 | pieces, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => {
+                    self.done.fetch_add((pieces - next) as usize, Ordering::Release);
+                    return;
+                }
+                Err(now) => open = now,
+            }
+        }
     }
 }
 
@@ -291,6 +332,26 @@ mod tests {
             });
             assert_eq!(sum.load(Ordering::Relaxed), 63 * 32);
         });
+    }
+
+    #[test]
+    fn what_is_stopped_ends_early() {
+        for threads in [1, 2] {
+            let (stop, count) = (Arc::new(AtomicBool::new(false)), AtomicUsize::new(0));
+            pool(threads).install(|| {
+                until(&stop, || {
+                    each(1_000_000, &|_| {
+                        if count.fetch_add(1, Ordering::Relaxed) == 100 {
+                            stop.store(true, Ordering::Relaxed);
+                        }
+                        thread::sleep(Duration::from_micros(1));
+                    });
+                    assert!(is_stopped());
+                });
+                assert!(!is_stopped());
+            });
+            assert!(count.load(Ordering::Relaxed) < 100_000);
+        }
     }
 
     #[test]

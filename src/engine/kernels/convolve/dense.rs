@@ -139,7 +139,7 @@ pub fn run(g: &Geometry, rows: &Rows<'_>, groups: &[Panels], unit: Unit, finish:
         let joined = g.groups == 1 && g.dilation[2] == 1;
         for tap in (0..g.taps()).step_by(if joined { g.kernel[2] } else { 1 }) {
             let (d, h, w) = (tap / (g.kernel[1] * g.kernel[2]), tap / g.kernel[2] % g.kernel[1], tap % g.kernel[2]);
-            runs.push(d * g.dilation[0] * laid.plane + h * g.dilation[1] * laid.row + w * g.dilation[2] * g.in_channels);
+            runs.push(d * laid.taps[0] + h * laid.taps[1] + w * g.dilation[2] * g.in_channels);
         }
         let run = g.in_group() * if joined { g.kernel[2] } else { 1 };
         let place = ((unit.image * g.output[0] + unit.depth) * height + from) * width;
@@ -149,7 +149,7 @@ pub fn run(g: &Geometry, rows: &Rows<'_>, groups: &[Panels], unit: Unit, finish:
             let grid = Grid {
                 data: laid.data,
                 at: laid.at + group * g.in_group(),
-                row: g.stride[1] * laid.row,
+                row: laid.row,
                 step,
                 rows: to - from,
                 width,

@@ -56,6 +56,19 @@ impl Geometry {
         self.out_channels / self.groups
     }
 
+    /// Places along an axis that windows reach over.
+    fn covered(&self, axis: usize) -> usize {
+        let strides = self.output[axis].saturating_sub(1).saturating_mul(self.stride[axis]);
+        strides.saturating_add((self.kernel[axis] - 1).saturating_mul(self.dilation[axis])).saturating_add(1)
+    }
+
+    /// Shape of what a thread lays out at least to convolve: lines, places, channels. Whoever takes sizes
+    /// from outside asks first whether there is room.
+    #[must_use]
+    pub fn scratch(&self) -> [usize; 3] {
+        [self.kernel[0].saturating_mul(self.kernel[1]), self.covered(2), self.in_channels]
+    }
+
     /// Whether every output reads the one input at its own place.
     fn is_pointwise(&self) -> bool {
         self.kernel == [1; 3] && self.stride == [1; 3] && self.pad == [0; 3] && self.input == self.output
@@ -305,6 +318,9 @@ mod tests {
             geometry(40, (40, 40), [1, 25, 5], [1, 3, 3], [1; 3], [1; 3], [0, 1, 1]),
             geometry(20, (20, 20), [1, 17, 19], [1, 3, 3], [1, 2, 2], [1; 3], [0, 1, 1]),
             geometry(3, (3, 3), [4, 5, 6], [2, 3, 3], [1; 3], [1, 1, 2], [1, 1, 1]),
+            geometry(1, (6, 17), [1, 12, 11], [1, 3, 3], [1, 2, 1], [1, 4, 3], [0, 5, 3]),
+            geometry(2, (6, 10), [5, 6, 7], [2, 3, 2], [1, 2, 1], [3, 2, 1], [1, 2, 1]),
+            geometry(1, (3, 4), [1, 6, 6], [1, 3, 3], [1; 3], [1, 40, 40], [0, 40, 40]),
         ]
     }
 

@@ -12,11 +12,19 @@ const PASS_BYTES: usize = 192 << 10;
 #[derive(Debug)]
 pub struct Rows<'a> {
     input: &'a [f32],
-    /// Without padding the image is read where it lies.
-    direct: bool,
-    /// Places of a laid-out row, and planes of the kernel's depth.
+    how: How,
+    /// Places of a laid-out row.
     width: usize,
-    planes: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// Without padding the image is read where it lies.
+    Direct,
+    /// Several rows of the output share their lines.
+    Shared,
+    /// With taps that lie far apart, only the lines that one row of the output reads are laid out.
+    Apart,
 }
 
 /// Rows ready to be read.
@@ -25,9 +33,10 @@ pub struct Laid<'a> {
     pub data: &'a [f32],
     /// The first value of the first output row's first place.
     pub at: usize,
-    /// Values from one row of the image to the next, and from one plane to the next.
+    /// Values from one row of the output to the next, as far as they are read.
     pub row: usize,
-    pub plane: usize,
+    /// Values from one tap of the kernel to the next, along depth and height.
+    pub taps: [usize; 2],
 }
 
 thread_local! {
@@ -37,10 +46,16 @@ thread_local! {
 
 impl<'a> Rows<'a> {
     pub fn new(g: &Geometry, input: &'a [f32]) -> Self {
-        let needed = |a: usize| (g.output[a] - 1) * g.stride[a] + (g.kernel[a] - 1) * g.dilation[a] + 1;
-        let inside = (0..3).all(|a| g.pad[a] == 0 && needed(a) <= g.input[a]);
-        let planes = (g.kernel[0] - 1) * g.dilation[0] + 1;
-        Self { input, direct: inside, width: needed(2), planes }
+        let inside = (0..3).all(|a| g.pad[a] == 0 && g.covered(a) <= g.input[a]);
+        let near = g.dilation[0] == 1 && g.dilation[1] == 1;
+        let how = if inside {
+            How::Direct
+        } else if near {
+            How::Shared
+        } else {
+            How::Apart
+        };
+        Self { input, how, width: g.covered(2) }
     }
 
     /// Calls `pass` with rows `from..to` of the unit, a few at a time.
@@ -48,41 +63,44 @@ impl<'a> Rows<'a> {
         let image = g.in_channels * g.in_plane();
         let start = unit.image * image;
         let [_, height, width] = g.input;
-        if self.direct {
+        let image = &self.input[start..start + image];
+        if self.how == How::Direct {
             let (row, plane) = (width * g.in_channels, height * width * g.in_channels);
-            let data = &self.input[start..start + image];
             let at = unit.depth * g.stride[0] * plane + unit.rows.0 * g.stride[1] * row;
-            return pass(Laid { data, at, row, plane }, unit.rows);
+            let taps = [g.dilation[0] * plane, g.dilation[1] * row];
+            return pass(Laid { data: image, at, row: g.stride[1] * row, taps }, unit.rows);
         }
         let row = self.width * g.in_channels;
-        let reach = (g.kernel[1] - 1) * g.dilation[1] + 1;
-        let fitting = (PASS_BYTES / (4 * row * self.planes).max(1)).saturating_sub(reach) / g.stride[1] + 1;
+        let [planes, reach, _] = g.kernel;
+        let fitting = match self.how {
+            How::Apart => 1,
+            _ => (PASS_BYTES / (4 * row * planes).max(1)).saturating_sub(reach) / g.stride[1] + 1,
+        };
         SCRATCH.with_borrow_mut(|scratch| {
             let mut from = unit.rows.0;
             while from < unit.rows.1 {
                 let to = (from + fitting).min(unit.rows.1);
                 let lines = (to - from - 1) * g.stride[1] + reach;
                 let plane = lines * row;
-                let needed = plane * self.planes;
-                let scratch = scratch.reach(needed);
+                let scratch = scratch.reach(plane * planes);
                 let first = [unit.depth * g.stride[0], from * g.stride[1]];
-                fill(g, &self.input[start..start + image], first, (lines, self.width), &mut scratch[..plane * self.planes]);
-                pass(Laid { data: scratch, at: 0, row, plane }, (from, to));
+                fill(g, image, first, (lines, self.width), &mut scratch[..plane * planes]);
+                pass(Laid { data: scratch, at: 0, row: g.stride[1] * row, taps: [plane, row] }, (from, to));
                 from = to;
             }
         });
     }
 }
 
-/// Lays out lines of the padded image from plane and line `first` on.
+/// Lays out lines of the padded image from plane and line `first` on, as far apart as taps are.
 fn fill(g: &Geometry, image: &[f32], first: [usize; 2], (lines, width): (usize, usize), to: &mut [f32]) {
     let c = g.in_channels;
     // Places x with 0 ≤ x − pad < input.
     let before = g.pad[2].max(0).cast_unsigned().min(width);
     let after = (g.input[2] as isize + g.pad[2]).clamp(before as isize, width as isize).cast_unsigned();
     for (index, line) in to.chunks_exact_mut(width * c).enumerate() {
-        let d = (first[0] + index / lines) as isize - g.pad[0];
-        let h = (first[1] + index % lines) as isize - g.pad[1];
+        let d = (first[0] + index / lines * g.dilation[0]) as isize - g.pad[0];
+        let h = (first[1] + index % lines * g.dilation[1]) as isize - g.pad[1];
         if !(0..g.input[0] as isize).contains(&d) || !(0..g.input[1] as isize).contains(&h) || after == before {
             line.fill(0.0);
             continue;

@@ -2,12 +2,15 @@
 //! Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2016). Tiles of 4 × 4 places
 //! become 16 numbers per channel, the products over channels are 16 matrix products, and 2 × 2 results
 //! come out of each 16 numbers. The larger F(4×4, 3×3) would lose two more digits.
+//!
+//! Differences of inputs make NaN of infinities, and infinities of what is large: tiles with such results
+//! are computed again by the definition.
 
 use super::dense::{Grid, Panels, cover};
 use super::{Finish, Geometry};
 use crate::engine::kernels::aligned::Aligned;
 use crate::engine::kernels::isa::Isa;
-use crate::engine::kernels::tile::{Shared, limit};
+use crate::engine::kernels::tile::{Shared, limit, multiply_add};
 use crate::engine::kernels::{each, threads};
 use std::array::from_fn;
 use std::cell::RefCell;
@@ -32,6 +35,8 @@ pub struct Winograd {
     bias: Vec<f32>,
     /// What a place outside the image holds.
     zeros: Vec<f32>,
+    /// As given, for the tiles that are computed by the definition.
+    raw: Vec<f32>,
 }
 
 impl Winograd {
@@ -46,7 +51,7 @@ impl Winograd {
         let inputs = weights.len() / (9 * outputs).max(1);
         let turned: Vec<[f32; 16]> = weights.as_chunks::<9>().0.iter().map(kernel).collect();
         let panel = |number: usize| Panels::pack_for(isa, outputs, inputs, &[], |o, k| turned[o * inputs + k][number]);
-        Self { isa, panels: (0..16).map(panel).collect(), bias: bias.to_vec(), zeros: vec![0.0; inputs] }
+        Self { isa, panels: (0..16).map(panel).collect(), bias: bias.to_vec(), zeros: vec![0.0; inputs], raw: weights.to_vec() }
     }
 
     pub fn fits(&self, g: &Geometry) -> bool {
@@ -140,7 +145,7 @@ fn run_pass(
             };
             cover(&grid, panels, (channel / lanes, (channel + taken).div_ceil(lanes)), Finish::NONE, sums);
         }
-        Give { tiles, from, count, bias: &weights.bias, channels: (channel, taken), sums: after, finish }.run(weights.isa, out);
+        Give { tiles, weights, from, count, channels: (channel, taken), sums: after, finish }.run(out);
         channel += taken;
     }
 }
@@ -210,9 +215,9 @@ fn take_plain(places: &[&[f32]; 16], to: &mut [f32], step: usize) {
 /// `Aᵀ m A` of every tile and output channel of a chunk, finished and stored.
 struct Give<'a> {
     tiles: &'a Tiles<'a>,
+    weights: &'a Winograd,
     from: usize,
     count: usize,
-    bias: &'a [f32],
     /// First channel, and how many.
     channels: (usize, usize),
     sums: &'a [f32],
@@ -230,12 +235,12 @@ struct Target {
 }
 
 impl Give<'_> {
-    fn run(&self, isa: Isa, out: Shared<'_>) {
-        let Self { tiles, from, count, bias, channels: (first, taken), sums, finish } = *self;
+    fn run(&self, out: Shared<'_>) {
+        let Self { tiles, weights, from, count, channels: (first, taken), sums, finish } = *self;
         let [_, height, width] = tiles.g.output;
         let (step, beside) = finish.beside.unwrap_or((tiles.g.out_channels, 0));
         assert!(sums.len() >= 16 * count * taken && taken.is_multiple_of(LANES), "sums are missing");
-        let bias = &bias[first..first + taken];
+        let bias = &weights.bias[first..first + taken];
         for (tile, (image, y, x)) in tiles.places(from, count).enumerate() {
             let target = Target {
                 at: ((image * height + y) * width + x) * step + beside + first,
@@ -246,24 +251,59 @@ impl Give<'_> {
             let last = target.at + (target.valid[0] - 1) * target.row + (target.valid[1] - 1) * step + taken;
             assert!(last <= out.reach() && finish.residual.is_none_or(|r| last <= r.len()), "results reach too far");
             let sums = &sums[tile * taken..15 * count * taken + (tile + 1) * taken];
-            match isa {
+            let is_finite = match weights.isa {
                 Isa::Plain => give_plain(sums, count * taken, bias, &finish, target, out),
                 #[cfg(target_arch = "x86_64")]
                 _ => x86::give(sums, count * taken, bias, &finish, target, out),
+            };
+            if !is_finite {
+                self.define(image, [y, x], target, out);
+            }
+        }
+    }
+
+    /// The results of one tile by the definition.
+    fn define(&self, image: usize, [y, x]: [usize; 2], target: Target, out: Shared<'_>) {
+        let (g, (first, taken)) = (self.tiles.g, self.channels);
+        for (row, column) in (0..target.valid[0]).flat_map(|row| (0..target.valid[1]).map(move |column| (row, column))) {
+            for channel in 0..taken {
+                let kernels = &self.weights.raw[(first + channel) * 9 * g.in_channels..][..9 * g.in_channels];
+                let mut sum = self.weights.bias[first + channel];
+                for tap in 0..9 {
+                    let place = [(y + row + tap / 3) as isize - g.pad[1], (x + column + tap % 3) as isize - g.pad[2]];
+                    if (0..2).any(|a| !(0..g.input[a + 1] as isize).contains(&place[a])) {
+                        continue;
+                    }
+                    let place = (image * g.input[1] + place[0].cast_unsigned()) * g.input[2] + place[1].cast_unsigned();
+                    let inputs = &self.tiles.input[place * g.in_channels..][..g.in_channels];
+                    for (v, kernel) in inputs.iter().zip(kernels.as_chunks::<9>().0) {
+                        sum = multiply_add(*v, kernel[tap], sum);
+                    }
+                }
+                let at = target.at + row * target.row + column * target.column + channel;
+                let v = self.finish.residual.map_or(sum, |r| sum + r[at]);
+                #[expect(unsafe_code, reason = "tasks of one kernel write to disjoint places of one buffer")]
+                // SAFETY: every place belongs to one tile, every tile to one pass, every channel to one chunk.
+                let out = unsafe { out.slice(at, 1) };
+                out[0] = limit(v, (self.finish.low, self.finish.high));
             }
         }
     }
 }
 
-fn give_plain(sums: &[f32], step: usize, bias: &[f32], finish: &Finish<'_>, target: Target, out: Shared<'_>) {
+/// Whether all results, before the limits, are finite.
+fn give_plain(sums: &[f32], step: usize, bias: &[f32], finish: &Finish<'_>, target: Target, out: Shared<'_>) -> bool {
+    let mut zero = 0.0;
     let (add, sub) = (|a: f32, b: f32| a + b, |a: f32, b: f32| a - b);
     for (channel, init) in bias.iter().enumerate() {
         let m: [f32; 16] = from_fn(|i| sums[i * step + channel]);
         let down: [[f32; 2]; 4] = from_fn(|x| line_out!(m[x], m[4 + x], m[8 + x], m[12 + x], add, sub));
+        zero += m.iter().map(|m| 0.0 * m).sum::<f32>();
         let [left, near, far, right] = down;
         for (row, ((a, b), (c, d))) in left.iter().zip(near).zip(far.iter().zip(right)).enumerate().take(target.valid[0]) {
             let across = line_out!(*a, b, *c, d, add, sub);
             for (column, v) in across.into_iter().enumerate().take(target.valid[1]) {
+                zero += 0.0 * v;
                 let at = target.at + row * target.row + column * target.column + channel;
                 let v = finish.residual.map_or(v + init, |r| v + init + r[at]);
                 #[expect(unsafe_code, reason = "tasks of one kernel write to disjoint places of one buffer")]
@@ -273,6 +313,7 @@ fn give_plain(sums: &[f32], step: usize, bias: &[f32], finish: &Finish<'_>, targ
             }
         }
     }
+    zero == 0.0
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -281,8 +322,8 @@ fn give_plain(sums: &[f32], step: usize, bias: &[f32], finish: &Finish<'_>, targ
 mod x86 {
     use super::{Finish, LANES, Shared, Target};
     use std::arch::x86_64::{
-        __m256, _mm256_add_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_min_ps, _mm256_set1_ps, _mm256_setzero_ps,
-        _mm256_storeu_ps, _mm256_sub_ps,
+        __m256, _CMP_UNORD_Q, _mm256_add_ps, _mm256_cmp_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_min_ps,
+        _mm256_movemask_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps, _mm256_sub_ps,
     };
 
     pub fn take(places: &[&[f32]; 16], to: &mut [f32], step: usize) {
@@ -314,7 +355,7 @@ mod x86 {
         }
     }
 
-    pub fn give(sums: &[f32], step: usize, bias: &[f32], finish: &Finish<'_>, target: Target, out: Shared<'_>) {
+    pub fn give(sums: &[f32], step: usize, bias: &[f32], finish: &Finish<'_>, target: Target, out: Shared<'_>) -> bool {
         assert!(bias.len().is_multiple_of(LANES) && 15 * step + bias.len() <= sums.len(), "sums are missing");
         let last = target.at + (target.valid[0] - 1) * target.row + (target.valid[1] - 1) * target.column + bias.len();
         assert!(last <= out.reach() && finish.residual.is_none_or(|r| last <= r.len()), "results reach too far");
@@ -323,21 +364,27 @@ mod x86 {
     }
 
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn give_avx2(sums: &[f32], step: usize, bias: &[f32], finish: &Finish<'_>, target: Target, out: Shared<'_>) {
+    unsafe fn give_avx2(sums: &[f32], step: usize, bias: &[f32], finish: &Finish<'_>, target: Target, out: Shared<'_>) -> bool {
         // SAFETY: `give` asserted that all sums, results and residuals are there; every place belongs to one tile.
         unsafe {
             let (low, high) = (_mm256_set1_ps(finish.low), _mm256_set1_ps(finish.high));
+            // Stays 0 unless something is infinite or NaN.
+            let mut zero = _mm256_setzero_ps();
             for channel in (0..bias.len()).step_by(LANES) {
                 let m = |i: usize| _mm256_loadu_ps(sums.as_ptr().add(i * step + channel));
                 let mut down: [[__m256; 2]; 4] = [[_mm256_setzero_ps(); 2]; 4];
                 for x in 0..4 {
                     down[x] = line_out!(m(x), m(4 + x), m(8 + x), m(12 + x), _mm256_add_ps, _mm256_sub_ps);
+                    for row in 0..2 {
+                        zero = _mm256_fmadd_ps(down[x][row], _mm256_setzero_ps(), zero);
+                    }
                 }
                 let init = _mm256_loadu_ps(bias.as_ptr().add(channel));
                 for row in 0..target.valid[0] {
                     let across = line_out!(down[0][row], down[1][row], down[2][row], down[3][row], _mm256_add_ps, _mm256_sub_ps);
                     for column in 0..target.valid[1] {
                         let at = target.at + row * target.row + column * target.column + channel;
+                        zero = _mm256_fmadd_ps(across[column], _mm256_setzero_ps(), zero);
                         let mut v = _mm256_add_ps(across[column], init);
                         if let Some(residual) = finish.residual {
                             v = _mm256_add_ps(v, _mm256_loadu_ps(residual.as_ptr().add(at)));
@@ -347,6 +394,7 @@ mod x86 {
                     }
                 }
             }
+            _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_UNORD_Q>(zero, zero)) == 0
         }
     }
 }
@@ -354,6 +402,36 @@ mod x86 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn infinities_and_large_numbers_are_as_defined() {
+        let (c, n) = (64, 6);
+        let g = Geometry {
+            groups: 1,
+            in_channels: c,
+            out_channels: c,
+            input: [1, n, n],
+            kernel: [1, 3, 3],
+            stride: [1; 3],
+            dilation: [1; 3],
+            pad: [0, 1, 1],
+            output: [1, n, n],
+        };
+        let weights: Vec<f32> = (0..c * c * 9).map(|i| 1e-3 * (1 + i % 7) as f32).collect();
+        for isa in Isa::all() {
+            let packed = Winograd::pack(isa, &weights, &vec![0.0; c], c);
+            let mut input = vec![1.0; n * n * c];
+            input[(n + 1) * c] = f32::INFINITY;
+            input[(4 * n + 4) * c + 5] = 1e38;
+            input[(4 * n + 5) * c + 5] = 3e38;
+            let mut out = vec![0.0; n * n * c];
+            run(&g, &packed, 1, &input, Finish::NONE, Shared::new(&mut out));
+            for (place, values) in out.chunks(c).enumerate() {
+                let is_near = place / n <= 2 && place % n <= 2;
+                assert!(values.iter().all(|v| if is_near { *v == f32::INFINITY } else { v.is_finite() }), "{isa:?} {place}");
+            }
+        }
+    }
 
     #[test]
     fn a_kernel_of_one_number_keeps_it() {
