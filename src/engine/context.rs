@@ -37,7 +37,7 @@ pub struct ProgressView {
 
 #[derive(Debug, Default)]
 struct Shared {
-    cancelled: AtomicBool,
+    cancelled: Arc<AtomicBool>,
     done: AtomicUsize,
     total: AtomicUsize,
     label: Mutex<String>,
@@ -92,6 +92,12 @@ impl Ctx {
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.shared.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Set once the work is cancelled: for kernels, which know no context.
+    #[must_use]
+    pub fn stop(&self) -> &Arc<AtomicBool> {
+        &self.shared.cancelled
     }
 
     /// Called per tile or batch by everything long.

@@ -9,6 +9,7 @@ use crate::engine::graph::{Attribute, Dim, Fact, Model, Node, Port, Wire, captur
 use crate::engine::tensor::{DType, TensorError, Value};
 use candle_core::Tensor;
 use rayon::ThreadPool;
+use std::cell::Cell;
 
 /// When a loop is stopped with an error.
 #[derive(Clone, Copy)]
@@ -19,7 +20,7 @@ struct Limits {
     bytes: usize,
 }
 
-const LIMITS: Limits = Limits { iterations: 1 << 24, bytes: 4 << 30 };
+const LIMITS: Limits = Limits { iterations: 1 << 22, bytes: 4 << 30 };
 
 /// Whether `node` runs sub-graphs.
 pub(super) fn is_control(node: &Node) -> bool {
@@ -175,6 +176,35 @@ impl Control {
     }
 }
 
+thread_local! {
+    /// How deep in loops this thread is, and the iterations of all of them since the outermost began.
+    static NEST: Cell<(usize, i64)> = const { Cell::new((0, 0)) };
+}
+
+/// A loop, or one in it: their iterations count together.
+struct Nest;
+
+impl Nest {
+    fn enter() -> Self {
+        let (depth, spent) = NEST.get();
+        NEST.set((depth + 1, if depth == 0 { 0 } else { spent }));
+        Self
+    }
+
+    fn count(&self) -> i64 {
+        let (depth, spent) = NEST.get();
+        NEST.set((depth, spent + 1));
+        spent + 1
+    }
+}
+
+impl Drop for Nest {
+    fn drop(&mut self) {
+        let (depth, spent) = NEST.get();
+        NEST.set((depth - 1, spent));
+    }
+}
+
 type Iterate<'a> = dyn Fn(Vec<Value>) -> OpResult<Vec<Value>> + 'a;
 
 fn present(values: &[Option<Value>]) -> OpResult<Vec<Value>> {
@@ -192,10 +222,12 @@ fn run_loop(body: &Body, inputs: &[Option<Value>], (ctx, limits): (&Ctx, Limits)
     // Some exporters write the number of the iteration as a vector of one element.
     let shape: &[usize] = if body.inputs[0].shape.as_ref().is_some_and(|s| s.len() == 1) { &[1] } else { &[] };
     let mut iteration = 0_i64;
+    let nest = Nest::enter();
     while trips.is_none_or(|n| iteration < n) && (!conditional || int_scalar(&condition)? != 0) {
         ctx.check()?;
-        if iteration == limits.iterations {
-            return fail(format!("the loop has not ended after {iteration} iterations; check its condition"));
+        let spent = nest.count();
+        if spent > limits.iterations {
+            return fail(format!("the loop has not ended after {} iterations; check its condition", spent - 1));
         }
         let mut values = vec![make(DType::I64, vec![iteration], shape)?, condition];
         values.append(&mut carried);
@@ -384,6 +416,7 @@ mod tests {
     use super::*;
     use crate::engine::graph::NodeId;
     use crate::engine::tensor::Tensor as Stored;
+    use std::cell::Cell;
     use std::sync::Arc;
 
     fn node(op: &str, inputs: &[&str], outputs: &[&str]) -> Node {

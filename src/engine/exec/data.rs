@@ -14,7 +14,7 @@ pub(in crate::engine) enum OpError {
     #[error(transparent)]
     Tensor(#[from] TensorError),
     #[error(transparent)]
-    Candle(#[from] candle_core::Error),
+    Candle(candle_core::Error),
     /// A node of a sub-graph could not be computed.
     #[error(transparent)]
     Inside(#[from] Box<ExecError>),
@@ -23,6 +23,16 @@ pub(in crate::engine) enum OpError {
     /// What is asked for makes sense, but is not done here.
     #[error("{0}")]
     Unsupported(String),
+}
+
+/// Without the stack that candle adds to its sentences.
+impl From<candle_core::Error> for OpError {
+    fn from(error: candle_core::Error) -> Self {
+        match error {
+            candle_core::Error::WithBacktrace { inner, .. } => Self::from(*inner),
+            other => Self::Candle(other),
+        }
+    }
 }
 
 pub(super) type OpResult<T> = Result<T, OpError>;
@@ -220,9 +230,9 @@ pub(super) fn doubles(value: &Value) -> OpResult<Vec<f64>> {
 }
 
 pub(super) fn scalar(value: &Value) -> OpResult<f32> {
-    match floats(value)?.first() {
-        Some(v) => Ok(*v),
-        None => fail("a number was expected and an empty tensor was found"),
+    match floats(value)?.as_slice() {
+        [v] => Ok(*v),
+        other => fail(format!("one number was expected and a tensor of {} was found", other.len())),
     }
 }
 

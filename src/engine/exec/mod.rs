@@ -2,6 +2,7 @@
 //! value can be dropped); [`Executor::run`] follows it, as often and from as many threads as one
 //! likes. A plan may begin and end at any wires, so that one layer or a suffix can run alone.
 
+mod attributes;
 mod control;
 mod cuts;
 mod data;

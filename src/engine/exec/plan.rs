@@ -6,7 +6,7 @@ use super::integer::{self, IntegerStep};
 use super::ops::{FakeQuantize, Operator, PackedConv, PackedProduct, Recurrent, find};
 use super::places::Affine;
 use super::separable::is_separable;
-use super::{Arithmetic, ExecError, Request, evaluate_node, missing};
+use super::{Arithmetic, ExecError, Request, attributes, evaluate_node, missing};
 use crate::engine::graph::{Dim, Fact, Model, Node, NodeId, Wire, layers, producers, reads, topological};
 use crate::engine::tensor::{DType, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,6 +94,9 @@ pub(super) fn make_inside(model: &Model, request: &Request, outer: Constants) ->
     let kept: BTreeSet<Wire> = outputs.iter().chain(&request.taps).cloned().collect();
     let nodes = needed(model, &feeds, &outer, &kept)?;
     refuse_missing(&nodes)?;
+    for node in &nodes {
+        attributes::check(node).map_err(|reason| ExecError::Node { node: node.label(), op: node.op.clone(), reason })?;
+    }
     let fed: BTreeSet<Wire> = feeds.iter().cloned().collect();
     let (constants, drafts) = fold(model, nodes, &fed, &kept, outer)?;
     let drafts = match request.arithmetic {

@@ -7,6 +7,7 @@ use super::plan::{Feed, Plan, Slot, Step, Work};
 use super::{ExecError, Executor, layout, places};
 use crate::engine::context::Ctx;
 use crate::engine::graph::{Dim, Wire};
+use crate::engine::kernels::until;
 use crate::engine::tensor::{TensorError, Value};
 use rayon::ThreadPool;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
@@ -91,6 +92,16 @@ impl Plan {
         ctx: &Ctx,
         tap: &mut dyn FnMut(&Wire, &Value),
     ) -> Result<Vec<Value>, ExecError> {
+        until(ctx.stop(), || self.follow_steps(values, pool, ctx, tap))
+    }
+
+    fn follow_steps(
+        &self,
+        values: Vec<Value>,
+        pool: Option<&ThreadPool>,
+        ctx: &Ctx,
+        tap: &mut dyn FnMut(&Wire, &Value),
+    ) -> Result<Vec<Value>, ExecError> {
         let mut slots: Slots = vec![None; self.slots];
         for (slot, value) in &self.constants {
             slots[*slot] = Some(Held::Value(value.clone()));
@@ -107,6 +118,8 @@ impl Plan {
             ctx.check()?;
             let at = |e| ExecError::at(&step.node, e);
             let values = self.compute(step, &mut slots, pool, ctx).map_err(at)?;
+            // A kernel that was stopped half-way has left its result unfinished.
+            ctx.check()?;
             for (slot, mut value) in step.outputs.iter().zip(values) {
                 let Some(slot) = *slot else { continue };
                 if let Some(wire) = self.taps.get(&slot) {

@@ -5,7 +5,7 @@
 use super::data::floats;
 use super::integer::IntegerStep;
 use super::plan::{Draft, Work};
-use crate::engine::graph::{Model, Node, Wire, is_elementwise};
+use crate::engine::graph::{Dim, Model, Node, Wire, is_elementwise};
 use crate::engine::tensor::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -83,6 +83,9 @@ impl View<'_> {
             "MatMul" => self.multiplies(node),
             "Gather" if self.is_fixed(node, 0) => self.is_rows(node.input(1)) && node.int("axis").unwrap_or(0) == 0,
             _ if !rest_fixed || !self.is_rows(data) => false,
+            // Indices count over the whole batch; statistics are of the whole batch.
+            "MaxPool" => node.output(1).is_none(),
+            "BatchNormalization" => node.int("training_mode").unwrap_or(0) == 0 && (1..5).all(|i| node.output(i).is_none()),
             op if is_elementwise(op) || PER_SAMPLE.contains(&op) => true,
             "Gather" | "Split" | "ArgMax" | "ArgMin" => self.is_inner(data, node.int("axis").unwrap_or(0)),
             "Gemm" => node.int("transA").unwrap_or(0) == 0 && self.repeats(node.input(2), 2),
@@ -93,7 +96,7 @@ impl View<'_> {
             "LayerNormalization" | "SimplifiedLayerNormalization" | "RMSNormalization" => {
                 self.is_inner(data, node.int("axis").unwrap_or(-1))
             }
-            "Reshape" => self.ints(node, "shape", 1).is_some_and(|shape| reshapes_rows(&shape)),
+            "Reshape" => self.ints(node, "shape", 1).is_some_and(|shape| self.reshapes_rows(node, &shape)),
             "Transpose" => node.ints("perm").and_then(<[i64]>::first) == Some(&0),
             "Slice" => {
                 let axes = self.ints(node, "axes", 3);
@@ -148,6 +151,20 @@ impl View<'_> {
         }
     }
 
+    /// The first axis is kept, or takes what is left over where one sample fills all others.
+    fn reshapes_rows(&self, node: &Node, shape: &[i64]) -> bool {
+        match shape {
+            [0, ..] => node.int("allowzero").unwrap_or(0) == 0,
+            [-1, rest @ ..] => {
+                let fact = node.input(0).and_then(|w| self.model.facts.get(w));
+                let sample = fact.and_then(|f| f.shape.as_ref()?.get(1..)?.iter().map(Dim::known).product::<Option<usize>>());
+                let given = rest.iter().map(|d| usize::try_from(*d).ok()).product::<Option<usize>>();
+                sample.is_some() && sample == given
+            }
+            _ => false,
+        }
+    }
+
     fn pads_inside(&self, node: &Node) -> bool {
         let Some(pads) = self.ints(node, "pads", 1) else { return false };
         node.input(3).is_none() && pads.first() == Some(&0) && pads.get(pads.len() / 2) == Some(&0)
@@ -162,28 +179,17 @@ impl View<'_> {
     }
 }
 
-/// The first axis is kept or takes what is left over, and all others are given.
-fn reshapes_rows(shape: &[i64]) -> bool {
-    match shape {
-        [0, ..] => true,
-        [-1, rest @ ..] => rest.iter().all(|d| *d > 0),
-        _ => false,
-    }
-}
-
 /// Further operators that never mix samples, with their other inputs constant.
-const PER_SAMPLE: [&str; 13] = [
+const PER_SAMPLE: [&str; 11] = [
     "InstanceNormalization",
     "GroupNormalization",
     "LRN",
     "Dropout",
     "Conv",
     "ConvTranspose",
-    "MaxPool",
     "AveragePool",
     "GlobalAveragePool",
     "GlobalMaxPool",
-    "BatchNormalization",
     "DepthToSpace",
     "SpaceToDepth",
 ];

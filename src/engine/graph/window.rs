@@ -115,7 +115,7 @@ pub fn transposed_axes(node: &Node, input: &[usize], kernel: &[usize]) -> Result
         return fail(format!("output_padding {extra:?} or a kernel {kernel:?} does not fit {rank} spatial axes"));
     }
     let wanted = node.ints("output_shape");
-    if wanted.is_some_and(|w| w.len() < rank || w.iter().any(|n| !(0..1 << 40).contains(n))) {
+    if let Some(wanted) = wanted.filter(|w| w.len() < rank || w.iter().any(|n| !(0..1 << 40).contains(n))) {
         return fail(format!("output_shape {wanted:?} does not fit {rank} spatial axes"));
     }
     let mode = node.text("auto_pad").unwrap_or("NOTSET");

@@ -97,9 +97,9 @@ pub fn pool<T: Element>(window: &Window, kind: Pooling, input: &[T], output: &mu
         Pooling::Max => widest(Lines { window, kind, first, input, part, join: larger }),
         _ => widest(Lines { window, kind, first, input, part, join: plus }),
     };
-    let work_per_line = line * window.kernel.iter().product::<usize>();
+    let work_per_line = window.kernel.iter().fold(line, |n, k| n.saturating_mul(*k));
     let all = output.len() / line;
-    let many = if all * work_per_line < SHARED { all } else { (SHARED / 4).div_ceil(work_per_line) };
+    let many = if all.saturating_mul(work_per_line) < SHARED { all } else { (SHARED / 4).div_ceil(work_per_line) };
     parts(output, line * many, &|i, part| work(i * many, part));
 }
 

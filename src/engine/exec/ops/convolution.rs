@@ -3,7 +3,7 @@
 use super::cast::cast_to;
 use super::{Call, Operator, install};
 use crate::engine::exec::data::{
-    OpError, OpResult, fail, floats, make, make_channels_last, unsupported, with, with_channels_last,
+    Held as HeldAs, OpError, OpResult, fail, floats, held, make, make_channels_last, unsupported, with, with_channels_last,
 };
 use crate::engine::exec::image::{Buffer, Held, Image};
 use crate::engine::exec::memory::room;
@@ -52,6 +52,13 @@ impl PackedConv {
         if shape.len() < 3 || shape.contains(&0) || !shape[0].is_multiple_of(groups) {
             return fail(format!("a weight of shape {shape:?} does not fit a convolution of {groups} groups"));
         }
+        if held(weight)? != HeldAs::F32 {
+            return fail(format!("a weight of floating-point numbers is needed, not of {}", weight.dtype));
+        }
+        if let Some(kernel) = node.ints("kernel_shape").filter(|k| !k.iter().map(|k| *k as usize).eq(shape[2..].iter().copied()))
+        {
+            return fail(format!("a weight of shape {shape:?} does not fit a \"kernel_shape\" of {kernel:?}"));
+        }
         let bias = bias.map(floats).transpose()?.unwrap_or_default();
         if !bias.is_empty() && bias.len() != shape[0] {
             return fail(format!("a bias of {} does not fit {} output channels", bias.len(), shape[0]));
@@ -90,6 +97,7 @@ impl PackedConv {
             pad: spatial3(&axes.pad_before, 0)?,
             output: spatial3(&axes.output, 1)?,
         };
+        room::<f32>(&geometry.scratch())?;
         Ok((geometry, [*batch, self.shape[0]].iter().chain(&axes.output).copied().collect()))
     }
 
@@ -167,6 +175,9 @@ fn conv_transpose(c: &Call<'_>) -> OpResult<Vec<Value>> {
     if x.dtype == DType::F64 {
         return super::plain::conv_transpose(c);
     }
+    if held(x)? != HeldAs::F32 || held(weight)? != HeldAs::F32 {
+        return fail(format!("floating-point numbers are needed, not {} and {}", x.dtype, weight.dtype));
+    }
     let groups = groups_of(c.node);
     let ([batch, channels, spatial @ ..], [in_channels, per_group, kernel @ ..]) = (x.shape(), weight.shape()) else {
         return fail("a batch and a channel axis are needed");
@@ -197,6 +208,7 @@ fn conv_transpose(c: &Call<'_>) -> OpResult<Vec<Value>> {
         pad: spatial3(&axes.pad_before, 0)?,
         output: spatial3(&axes.output, 1)?,
     };
+    room::<f32>(&geometry.scratch())?;
     let mut out = vec![0.0_f32; total];
     let weights = Weights::pack(&turned, &bias, groups, out_channels, kernel.iter().product());
     c.install(|| convolve(&geometry, &weights, *batch, &input, Finish::NONE, &mut out));

@@ -3,6 +3,7 @@
 use super::install;
 use crate::engine::exec::data::{Held as HeldAs, OpResult, fail, floats, held, make, unsupported, with};
 use crate::engine::exec::image::Held;
+use crate::engine::exec::memory::room;
 use crate::engine::graph::Node;
 use crate::engine::kernels::convolve::{Finish, Panels, cover_rows};
 use crate::engine::kernels::layout::transpose;
@@ -93,7 +94,7 @@ impl PackedProduct {
             return refuse();
         }
         out_shape.push(self.n);
-        let mut out = vec![0.0_f32; rows * self.n];
+        let mut out = vec![0.0_f32; room::<f32>(&[rows, self.n])?];
         let mut run = |panels: &Panels, x: &[f32]| {
             let finish = Finish { low: self.low, high: self.high, residual: None, beside: None };
             install(pool, || cover_rows(panels, x, (rows, self.k), finish, Shared::new(&mut out)));

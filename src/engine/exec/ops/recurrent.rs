@@ -3,6 +3,7 @@
 use super::cast::narrow;
 use super::{Call, Operator, install};
 use crate::engine::exec::data::{Held, OpResult, fail, floats, held, ints, like, make, unsupported, with};
+use crate::engine::exec::memory::room;
 use crate::engine::graph::{Attribute, Node};
 use crate::engine::kernels::convolve::Panels;
 use crate::engine::kernels::recurrent::{Activation, Cell, Direction, Reset, State};
@@ -137,6 +138,8 @@ impl Recurrent {
         let x = time_first(x)?;
         let (steps, batch) = (x.shape()[0], x.shape()[1]);
         let lengths = sequence_lengths(lengths, batch, steps)?;
+        // Sums of the gates of all steps, states of every direction.
+        room::<f32>(&[count, steps.max(1), batch, first.cell.gates(), size])?;
         let initial = |value: Option<&Value>| -> OpResult<Vec<f32>> {
             let Some(value) = value else { return Ok(vec![0.0; count * batch * size]) };
             expect_f32(value)?;

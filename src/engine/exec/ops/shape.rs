@@ -274,7 +274,8 @@ fn blocks(c: &Call<'_>, x: &Value) -> OpResult<[usize; 5]> {
     let &[n, channels, h, w] = x.shape() else { return fail("four axes are needed") };
     match c.node.int("blocksize") {
         Some(b @ 1..=0x7FFF) => Ok([n, channels, h, w, b as usize]),
-        other => fail(format!("the block size is {other:?}, a positive number is needed")),
+        Some(other) => fail(format!("the block size is {other}, a positive number is needed")),
+        None => fail("attribute \"blocksize\" is missing"),
     }
 }
 

@@ -43,9 +43,20 @@ impl Geometry {
         self.kernel == [1; 3] && self.stride == [1; 3] && self.pad == [0; 3] && self.input == self.output
     }
 
+    /// Shape of what a thread lays out at most to convolve an image of so many channels. Whoever takes
+    /// sizes from outside asks first whether there is room.
+    #[must_use]
+    pub fn scratch(&self, channels: usize) -> [usize; 4] {
+        let covered = self.covered();
+        [covered[0], covered[1], covered[2], channels]
+    }
+
     /// What the windows cover along each axis.
     fn covered(&self) -> [usize; 3] {
-        std::array::from_fn(|a| (self.output[a].max(1) - 1) * self.stride[a] + (self.kernel[a].max(1) - 1) * self.dilation[a] + 1)
+        std::array::from_fn(|a| {
+            let strides = self.output[a].saturating_sub(1).saturating_mul(self.stride[a]);
+            strides.saturating_add(self.kernel[a].saturating_sub(1).saturating_mul(self.dilation[a])).saturating_add(1)
+        })
     }
 
     /// Whether no window reaches beyond the input.

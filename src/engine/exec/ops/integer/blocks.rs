@@ -1,6 +1,7 @@
 //! `MatMulNBits`: weights of few bits, with a scale for each block along the inner axis.
 
 use crate::engine::exec::data::{OpResult, fail, floats, ints, make, unsupported, with};
+use crate::engine::exec::memory::room;
 use crate::engine::exec::ops::Call;
 use crate::engine::kernels::matmul::{Left, matmul};
 use crate::engine::tensor::{DType, Value};
@@ -68,7 +69,7 @@ impl Blocks {
         if scales.len() != self.n * blocks {
             return fail(format!("{} scales do not fit {} blocks", scales.len(), self.n * blocks));
         }
-        let mut out = vec![0.0; self.k * self.n];
+        let mut out = vec![0.0; room::<f32>(&[self.k, self.n])?];
         with::<i64, _>(codes, |codes| {
             for (column, codes) in codes.chunks(blocks * row).enumerate() {
                 for place in 0..self.k {
@@ -93,7 +94,7 @@ pub(super) fn matmul_nbits(c: &Call<'_>) -> OpResult<Vec<Value>> {
     };
     let weight = blocks.dequantized(c.input(1)?, c.input(2)?, c.optional(3))?;
     let rows = a.shape()[..a.shape().len() - 1].iter().product::<usize>();
-    let mut out = vec![0.0_f32; rows * blocks.n];
+    let mut out = vec![0.0_f32; room::<f32>(&[rows, blocks.n])?];
     with::<f32, _>(a, |x| {
         let left = Left { data: x, row_stride: inner, column_stride: 1 };
         c.install(|| matmul(left, &weight, (rows, inner, blocks.n), &mut out));

@@ -2,6 +2,7 @@
 
 use super::{Order, Scale, scales, shift_of, signed, single, spread, unsigned, zeros};
 use crate::engine::exec::data::{OpError, OpResult, fail, ints, make_channels_last, scalar, unsupported};
+use crate::engine::exec::memory::room;
 use crate::engine::exec::ops::Call;
 use crate::engine::exec::ops::convolution::spatial3;
 use crate::engine::graph::{Auto, window_axes};
@@ -59,6 +60,8 @@ fn sums(
     };
     let (data, codes) = (unsigned(x, "data", Order::ChannelsLast)?, signed(w, "a weight")?);
     let places = g.output.iter().product::<usize>();
+    room::<i32>(&[*batch, places, *of])?;
+    room::<u8>(&g.scratch(x.shape()[1]))?;
     let run = |codes: &[i8], of: usize, bias: Option<&[i64]>| {
         let weights = Weights::pack(codes, groups, of, g.kernel, g.dilation[2] > 1);
         let bias = |i: usize| bias.map_or(0, |b| b[i] as i32);

@@ -2,6 +2,7 @@
 
 use super::{Order, Scale, scales, shift_of, signed, single, spread, unsigned, zeros};
 use crate::engine::exec::data::{OpResult, fail, floats, ints, make, scalar, unsupported, with};
+use crate::engine::exec::memory::room;
 use crate::engine::exec::ops::Call;
 use crate::engine::exec::ops::elementwise::broadcast_shape;
 use crate::engine::exec::ops::matmul::places;
@@ -12,7 +13,7 @@ use crate::engine::tensor::{DType, Value};
 /// `MatMulInteger(a, b, a_zero_point, b_zero_point)`.
 pub(super) fn integer(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let product = Product::new([c.input(0)?, c.input(1)?], [c.optional(2), c.optional(3)])?;
-    let sums: Vec<i64> = product.sums(c).into_iter().map(i64::from).collect();
+    let sums: Vec<i64> = product.sums(c)?.into_iter().map(i64::from).collect();
     Ok(vec![make(DType::I32, sums, &product.shape)?])
 }
 
@@ -20,7 +21,7 @@ pub(super) fn integer(c: &Call<'_>) -> OpResult<Vec<Value>> {
 pub(super) fn qlinear(c: &Call<'_>) -> OpResult<Vec<Value>> {
     let y = Scale::of(c, 6)?;
     let product = Product::new([c.input(0)?, c.input(3)?], [c.optional(2), c.optional(5)])?;
-    let sums = product.sums(c);
+    let sums = product.sums(c)?;
     let rows = spread(&floats(c.input(1)?)?, product.m, "rows")?;
     let columns = scales(c.input(4)?, product.n)?;
     let mut values = Vec::with_capacity(sums.len());
@@ -83,7 +84,7 @@ pub(super) fn gemm(c: &Call<'_>) -> OpResult<Vec<Value>> {
     }
     let y = Scale::of(c, 7)?;
     let factors: Vec<f32> = scales(c.input(4)?, product.n)?.iter().map(|s| factor * s).collect();
-    Ok(vec![make(y.dtype, y.round(&product.sums(c), &factors)?, &product.shape)?])
+    Ok(vec![make(y.dtype, y.round(&product.sums(c)?, &factors)?, &product.shape)?])
 }
 
 /// `[…, m, k]` × `[…, k, n]`, shapes and zero points checked.
@@ -141,11 +142,11 @@ impl Product {
     }
 
     /// The exact sums, less what the zero points make.
-    fn sums(&self, c: &Call<'_>) -> Vec<i32> {
+    fn sums(&self, c: &Call<'_>) -> OpResult<Vec<i32>> {
         let (m, k, n) = (self.m, self.k, self.n);
-        let mut out = vec![0; self.pairs.len() * m * n];
+        let mut out = vec![0; room::<i32>(&[self.pairs.len(), m, n])?];
         if out.is_empty() || k == 0 {
-            return out;
+            return Ok(out);
         }
         let simple = self.a_zero.len() == 1 && self.b_zero.iter().all(|z| *z == 0);
         let mut packed: Option<(usize, Weights)> = None;
@@ -165,7 +166,7 @@ impl Product {
             }
             packed = Some((*right, weights));
         }
-        out
+        Ok(out)
     }
 
     /// `Σ(a − za)(b − zb) = Σab − za·Σb − zb·(Σa − k·za)`.
