@@ -1,0 +1,266 @@
+//! How the inner loops go over an image, line by line.
+
+use super::convolve::{Element, Geometry, with_scratch};
+use super::finish::{Target, finish};
+use super::pack::{Codes, Form};
+use super::tile::{Sums, Tile, blocks_with, places_with, run};
+use super::{Finish, LANES, QUAD, Sink, Weights, depthwise, words};
+use std::ops::Range;
+
+/// Output places per line where all places are alike: a multiple of every tile's.
+const LINE: usize = 168;
+/// The same where a line becomes words first: as many as a first-level cache holds, but not so few that
+/// the weights are read for nothing.
+fn line_of_words(channels: usize) -> usize {
+    (8192 / channels.max(1) / 6 * 6).clamp(36, LINE)
+}
+
+/// How the input is walked: lines of output places that lie a constant apart.
+pub(super) struct Walk {
+    /// Lines, and places of each (the last may have fewer).
+    pub lines: usize,
+    pub line: usize,
+    places: usize,
+    /// Output rows per depth, and where lines begin: `base(line) = line / rows · deep + line % rows · down`.
+    rows: usize,
+    deep: usize,
+    down: usize,
+    /// From one place to the next.
+    stride: usize,
+    /// From a place to its runs.
+    runs: Vec<usize>,
+    /// The input must be copied into a border first.
+    pub copies: bool,
+}
+
+/// One share of an image.
+pub(super) struct Job<'a> {
+    pub weights: &'a Weights,
+    pub data: Data<'a>,
+    pub how: &'a Finish<'a>,
+    pub first: usize,
+    pub last: usize,
+    /// Places before the share's first, over all images.
+    pub before: usize,
+}
+
+/// An image, as it came or in a border.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Data<'a> {
+    Bytes(&'a [u8]),
+    Words(&'a [i16]),
+}
+
+impl Walk {
+    pub fn new(g: &Geometry, weights: &Weights) -> Self {
+        let channels = weights.in_channels();
+        let words = matches!(weights.codes, Codes::Words(_));
+        let one_row = g.is_pointwise() && g.output[0] == 1 && g.output[1] == 1;
+        let overreads = match weights.form {
+            // Words are made of a whole image at once where places share what they read.
+            Form::Runs { .. } if words => !one_row,
+            Form::Depthwise => words || !channels.is_multiple_of(LANES),
+            Form::Runs { steps, rows, .. } => {
+                let length = if rows { g.kernel[2] * channels } else { weights.in_group };
+                steps * QUAD > length
+            }
+        };
+        let copies = overreads || !g.stays_inside();
+        let [_, height, width] = if copies { g.covered() } else { g.input };
+        let (row, plane) = (width * channels, height * width * channels);
+        let whole_rows = matches!(weights.form, Form::Runs { rows: true, .. });
+        let across = if whole_rows { 1 } else { g.kernel[2] };
+        let mut runs = Vec::new();
+        for d in 0..g.kernel[0] {
+            for h in 0..g.kernel[1] {
+                for w in 0..across {
+                    runs.push(d * g.dilation[0] * plane + h * g.dilation[1] * row + w * g.dilation[2] * channels);
+                }
+            }
+        }
+        // Words of taps go two by two; what stands beside the last has no weight.
+        if let (true, Form::Depthwise, Some(last)) = (words && runs.len() % words::PAIR != 0, weights.form, runs.last()) {
+            runs.push(*last);
+        }
+        let places = g.out_places();
+        if one_row {
+            let line = if words { line_of_words(channels) } else { LINE }.min(places);
+            let down = line * channels;
+            let lines = places.div_ceil(line.max(1));
+            return Self { lines, line, places, rows: lines.max(1), deep: 0, down, stride: channels, runs, copies };
+        }
+        Self {
+            lines: g.output[0] * g.output[1],
+            line: g.output[2],
+            places,
+            rows: g.output[1],
+            deep: g.stride[0] * plane,
+            down: g.stride[1] * row,
+            stride: g.stride[2] * channels,
+            runs,
+            copies,
+        }
+    }
+
+    fn base(&self, line: usize) -> usize {
+        line / self.rows * self.deep + line % self.rows * self.down
+    }
+
+    /// Places of a line.
+    fn length(&self, line: usize) -> usize {
+        self.line.min(self.places - line * self.line)
+    }
+
+    pub fn run(&self, job: &Job<'_>, mut sink: Sink<'_>) {
+        match (&job.weights.codes, job.weights.form, job.data) {
+            (Codes::Bytes(w), Form::Depthwise, Data::Bytes(x)) => self.run_depthwise(job, w, x, &mut sink),
+            (Codes::Bytes(w), Form::Runs { steps, .. }, Data::Bytes(x)) => self.run_blocks(job, w, x, steps, &mut sink),
+            (Codes::Words(w), Form::Depthwise, Data::Words(x)) => self.run_apart(job, w, x, &mut sink),
+            (Codes::Words(w), Form::Runs { steps, .. }, Data::Words(x)) => {
+                self.run_words(job, w, [steps, 0], x, job.first..job.last, &mut sink);
+            }
+            (Codes::Words(w), Form::Runs { steps, .. }, Data::Bytes(x)) => {
+                let channels = job.weights.in_channels();
+                for line in job.first..job.last {
+                    let (base, size) = (self.base(line), self.length(line) * channels);
+                    with_scratch(size, |words| {
+                        i16::copy(&x[base..base + size], words);
+                        self.run_words(job, w, [steps, base], words, line..line + 1, &mut sink);
+                    });
+                }
+            }
+            (Codes::Words(_), Form::Depthwise, Data::Bytes(_)) | (Codes::Bytes(_), _, Data::Words(_)) => {
+                unreachable!("data are made as the weights want them")
+            }
+        }
+    }
+
+    /// Lines of words, which begin at `from` of the image, times blocks of 16 output channels.
+    fn run_words(
+        &self,
+        job: &Job<'_>,
+        codes: &[i16],
+        [pairs, from]: [usize; 2],
+        data: &[i16],
+        lines: Range<usize>,
+        sink: &mut Sink<'_>,
+    ) {
+        let w = job.weights;
+        let block_size = self.runs.len() * pairs * words::PAIR * LANES;
+        let per_group = w.out_group.div_ceil(LANES);
+        let mut sums: words::Sums = [0; words::PLACES * LANES];
+        for (index, weights) in codes.chunks_exact(block_size).enumerate() {
+            let (group, within) = (index / per_group, index % per_group * LANES);
+            let (channel, channels) = (group * w.out_group + within, LANES.min(w.out_group - within));
+            for line in lines.clone() {
+                let base = self.base(line) - from + group * w.in_group;
+                for (place, places) in stretches(self.length(line)) {
+                    let base = base + place * self.stride;
+                    let own = words::Line { weights, pairs, data, base, stride: self.stride, runs: &self.runs };
+                    words::run(w.isa, &own, places, &mut sums);
+                    let at = (line - job.first) * self.line + place;
+                    let of = w.out_channels();
+                    let target = Target { channel, channels, width: LANES, of, places, at, before: job.before };
+                    finish(w.isa, &sums, target, job.how, sink);
+                }
+            }
+        }
+    }
+
+    /// Lines of words whose channels stay apart.
+    fn run_apart(&self, job: &Job<'_>, codes: &[i16], data: &[i16], sink: &mut Sink<'_>) {
+        let w = job.weights;
+        let of = w.groups;
+        let mut sums: words::Sums = [0; words::PLACES * LANES];
+        for line in job.first..job.last {
+            for (block, weights) in codes.chunks_exact(self.runs.len() * LANES).enumerate() {
+                let channel = block * LANES;
+                for (place, places) in stretches(self.length(line)) {
+                    let base = self.base(line) + place * self.stride + channel;
+                    let own = words::Apart { weights, data, base, stride: self.stride, taps: &self.runs };
+                    words::run_apart(w.isa, &own, places, &mut sums);
+                    let at = (line - job.first) * self.line + place;
+                    let channels = LANES.min(of - channel);
+                    let target = Target { channel, channels, width: LANES, of, places, at, before: job.before };
+                    finish(w.isa, &sums, target, job.how, sink);
+                }
+            }
+        }
+    }
+
+    fn run_blocks(&self, job: &Job<'_>, codes: &[i8], data: &[u8], quads: usize, sink: &mut Sink<'_>) {
+        let w = job.weights;
+        let block_size = self.runs.len() * quads * QUAD * LANES;
+        let of = w.out_channels();
+        let per_group = w.out_group.div_ceil(LANES);
+        let reach = self.runs.iter().copied().max().unwrap_or(0);
+        let mut sums: Sums = [0; 24 * LANES];
+        for group in 0..w.groups {
+            let mut block = 0;
+            while block < per_group {
+                let blocks = blocks_with(per_group - block);
+                let weights = &codes[(group * per_group + block) * block_size..][..blocks * block_size];
+                let within = block * LANES;
+                let channel = group * w.out_group + within;
+                let (channels, width) = ((w.out_group - within).min(blocks * LANES), blocks * LANES);
+                for line in job.first..job.last {
+                    let (base, length) = (self.base(line) + group * w.in_group, self.length(line));
+                    let tiles = length.div_ceil(places_with(blocks));
+                    let mut place = 0;
+                    for tile in 0..tiles {
+                        // Tiles of one line are as equal as can be: small ones leave the registers idle.
+                        let places = (length - place).div_ceil(tiles - tile);
+                        let base = base + place * self.stride;
+                        let tile = Tile { weights, quads, data, base, stride: self.stride, runs: &self.runs, reach };
+                        run(w.isa, &tile, places, blocks, &mut sums);
+                        let at = (line - job.first) * self.line + place;
+                        let target = Target { channel, channels, width, of, places, at, before: job.before };
+                        finish(w.isa, &sums, target, job.how, sink);
+                        place += places;
+                    }
+                }
+                block += blocks;
+            }
+        }
+    }
+
+    fn run_depthwise(&self, job: &Job<'_>, codes: &[i8], data: &[u8], sink: &mut Sink<'_>) {
+        let w = job.weights;
+        let of = w.groups;
+        let mut sums: Sums = [0; 24 * LANES];
+        for line in job.first..job.last {
+            let (base, length) = (self.base(line), self.length(line));
+            for channel in (0..of).step_by(LANES) {
+                let channels = LANES.min(of - channel);
+                for place in (0..length).step_by(depthwise::PLACES) {
+                    let places = depthwise::PLACES.min(length - place);
+                    let base = base + place * self.stride + channel;
+                    let wide = of.next_multiple_of(LANES);
+                    let tile = depthwise::Tile {
+                        weights: &codes[channel..],
+                        wide,
+                        data,
+                        base,
+                        stride: self.stride,
+                        taps: &self.runs,
+                    };
+                    depthwise::run(w.isa, &tile, places, &mut sums);
+                    let at = (line - job.first) * self.line + place;
+                    let target = Target { channel, channels, width: LANES, of, places, at, before: job.before };
+                    finish(w.isa, &sums, target, job.how, sink);
+                }
+            }
+        }
+    }
+}
+
+/// First place and number of places of pieces that are as equal as can be.
+fn stretches(length: usize) -> impl Iterator<Item = (usize, usize)> {
+    let count = length.div_ceil(words::PLACES);
+    let mut first = 0;
+    (1..=count).rev().map(move |left| {
+        let places = (length - first).div_ceil(left);
+        first += places;
+        (first - places, places)
+    })
+}
