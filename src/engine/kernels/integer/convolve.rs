@@ -57,6 +57,9 @@ impl Geometry {
 /// Elements that vectors may read beyond the last one that counts.
 pub(super) const SLACK: usize = 64;
 
+/// Bytes of a line of the cache, where what is read begins.
+const ALIGNED: usize = 64;
+
 thread_local! {
     /// Padded input; kept, because fresh pages cost more than the work.
     static BYTES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -95,10 +98,12 @@ impl Element for i16 {
 pub(super) fn with_scratch<T: Element>(size: usize, use_it: impl FnOnce(&mut [T])) {
     // Taken and given back, so that a task that this thread steals meanwhile finds a place of its own.
     let mut held = T::scratch().take();
-    if held.len() < size + SLACK {
-        held.resize(size + SLACK, T::default());
+    let enough = size + SLACK + ALIGNED;
+    if held.len() < enough {
+        held.resize(enough, T::default());
     }
-    use_it(&mut held[..size + SLACK]);
+    let from = held.as_ptr().align_offset(ALIGNED).min(ALIGNED);
+    use_it(&mut held[from..from + size + SLACK]);
     T::scratch().set(held);
 }
 

@@ -21,7 +21,7 @@ pub(super) enum Codes {
     /// Steps of four.
     Bytes(Vec<i8>),
     /// Steps of two: see [`words`].
-    Words(Vec<i16>),
+    Words(Vec<words::Step>),
 }
 
 /// How weights lie, and with it how the input is walked.
@@ -74,8 +74,8 @@ impl Weights {
         let codes = match (isa.reads_words(), apart) {
             (false, true) => Codes::Bytes(depthwise(weights, groups, taps)),
             (false, false) => Codes::Bytes(in_runs(weights, shape, runs, length, step)),
-            (true, true) => Codes::Words(in_pairs(weights, groups, taps)),
-            (true, false) => Codes::Words(in_runs(weights, shape, runs, length, step)),
+            (true, true) => Codes::Words(in_steps(&in_pairs(weights, groups, taps))),
+            (true, false) => Codes::Words(in_steps(&in_runs(weights, shape, runs, length, step))),
         };
         let form = if apart { Form::Depthwise } else { Form::Runs { runs, steps: length.div_ceil(step), rows } };
         Self { isa, groups, in_group, out_group, kernel, form, codes, sums }
@@ -98,7 +98,7 @@ impl Weights {
     pub(super) fn size(&self) -> usize {
         match &self.codes {
             Codes::Bytes(codes) => codes.len(),
-            Codes::Words(codes) => codes.len(),
+            Codes::Words(codes) => codes.len() * LANES * words::PAIR,
         }
     }
 
@@ -127,7 +127,7 @@ fn depthwise(weights: &[i8], channels: usize, taps: usize) -> Vec<i8> {
 }
 
 /// `[block][pair of taps][half][lane][2]`: the last of an odd number of taps stands beside zeros.
-fn in_pairs(weights: &[i8], channels: usize, taps: usize) -> Vec<i16> {
+fn in_pairs(weights: &[i8], channels: usize, taps: usize) -> Vec<i8> {
     let size = taps.next_multiple_of(words::PAIR) * LANES;
     let mut data = vec![0; channels.div_ceil(LANES) * size];
     for (i, codes) in data.chunks_exact_mut(words::PAIR).enumerate() {
@@ -136,22 +136,26 @@ fn in_pairs(weights: &[i8], channels: usize, taps: usize) -> Vec<i16> {
         for (j, code) in codes.iter_mut().enumerate() {
             let tap = pair * words::PAIR + j;
             if channel < channels && tap < taps {
-                *code = i16::from(weights[channel * taps + tap]);
+                *code = weights[channel * taps + tap];
             }
         }
     }
     data
 }
 
-fn in_runs<T: Copy + Default + From<i8>>(
+fn in_steps(codes: &[i8]) -> Vec<words::Step> {
+    codes.chunks_exact(LANES * words::PAIR).map(|c| words::Step(std::array::from_fn(|i| i16::from(c[i])))).collect()
+}
+
+fn in_runs(
     weights: &[i8],
     [groups, out_group, in_group, taps]: [usize; 4],
     runs: usize,
     length: usize,
     step: usize,
-) -> Vec<T> {
+) -> Vec<i8> {
     let (blocks, steps) = (out_group.div_ceil(LANES), length.div_ceil(step));
-    let mut data = vec![T::default(); groups * blocks * runs * steps * LANES * step];
+    let mut data = vec![0; groups * blocks * runs * steps * LANES * step];
     let per_run = taps / runs.max(1);
     for (channel, own) in weights.chunks((in_group * taps).max(1)).enumerate() {
         let (group, within) = (channel / out_group, channel % out_group);
@@ -160,7 +164,7 @@ fn in_runs<T: Copy + Default + From<i8>>(
             for tap in 0..taps {
                 let (run, place) = (tap / per_run, tap % per_run * in_group + input);
                 let at = ((block * runs + run) * steps + place / step) * LANES + within % LANES;
-                data[at * step + place % step] = T::from(own[input * taps + tap]);
+                data[at * step + place % step] = own[input * taps + tap];
             }
         }
     }

@@ -139,14 +139,14 @@ impl Walk {
     fn run_words(
         &self,
         job: &Job<'_>,
-        codes: &[i16],
+        codes: &[words::Step],
         [pairs, from]: [usize; 2],
         data: &[i16],
         lines: Range<usize>,
         sink: &mut Sink<'_>,
     ) {
         let w = job.weights;
-        let block_size = self.runs.len() * pairs * words::PAIR * LANES;
+        let block_size = self.runs.len() * pairs;
         let per_group = w.out_group.div_ceil(LANES);
         let mut sums: words::Sums = [0; words::PLACES * LANES];
         for (index, weights) in codes.chunks_exact(block_size).enumerate() {
@@ -168,12 +168,12 @@ impl Walk {
     }
 
     /// Lines of words whose channels stay apart.
-    fn run_apart(&self, job: &Job<'_>, codes: &[i16], data: &[i16], sink: &mut Sink<'_>) {
+    fn run_apart(&self, job: &Job<'_>, codes: &[words::Step], data: &[i16], sink: &mut Sink<'_>) {
         let w = job.weights;
         let of = w.groups;
         let mut sums: words::Sums = [0; words::PLACES * LANES];
         for line in job.first..job.last {
-            for (block, weights) in codes.chunks_exact(self.runs.len() * LANES).enumerate() {
+            for (block, weights) in codes.chunks_exact(self.runs.len() / words::PAIR).enumerate() {
                 let channel = block * LANES;
                 for (place, places) in stretches(self.length(line)) {
                     let base = self.base(line) + place * self.stride + channel;

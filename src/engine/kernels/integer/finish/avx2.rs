@@ -24,6 +24,8 @@ struct Column {
     least: __m256,
     most: __m256,
     zero: __m256i,
+    /// What packing does limits bytes enough.
+    packed: bool,
 }
 
 /// Both halves of 16 values.
@@ -50,6 +52,9 @@ unsafe fn whole(from: *const i32) -> [__m256i; 2] {
 
 /// Up to 16 values as 16, the rest zero.
 fn filled<T: Copy + Default>(values: &[T]) -> [T; LANES] {
+    if let Ok(whole) = values.try_into() {
+        return whole;
+    }
     let mut all = [T::default(); LANES];
     all[..values.len()].copy_from_slice(values);
     all
@@ -65,7 +70,11 @@ impl Column {
         let (offset, scale, bias) = (filled(&finish.offset[channels.clone()]), row(finish.scale), row(finish.bias));
         // SAFETY: each has 16 values.
         let (offset, scale, bias) = unsafe { (whole(offset.as_ptr()), floats(scale.as_ptr()), floats(bias.as_ptr())) };
+        // The limits of the floats round to bytes that the range excludes or ends with.
+        let [low, high] = [finish.low, finish.high].map(|v| (v * r.inverse).round_ties_even());
+        let inside = low <= (r.range.0 - r.zero) as f32 && high >= (r.range.1 - r.zero) as f32;
         Self {
+            packed: inside && r.range == (0, 255) && (0..=255).contains(&r.zero),
             count,
             offset,
             scale,
@@ -85,13 +94,13 @@ impl Column {
         std::array::from_fn(|i| _mm256_add_epi32(sum[i], self.offset[i]))
     }
 
-    /// The results as floats; `ADDS`: with what lies at `residual`.
+    /// The results as floats, not limited yet; `ADDS`: with what lies at `residual`.
     ///
     /// # Safety
     /// With `ADDS`, `residual` has as many elements as the column has channels.
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn real<const ADDS: bool, const WHOLE: bool>(&self, sum: [__m256i; 2], residual: *const f32) -> [__m256; 2] {
+    unsafe fn free<const ADDS: bool, const WHOLE: bool>(&self, sum: [__m256i; 2], residual: *const f32) -> [__m256; 2] {
         let sum = self.sum(sum);
         let mut all: [__m256; 2] = std::array::from_fn(|i| {
             _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(sum[i]), self.scale[i]), self.bias[i])
@@ -107,6 +116,12 @@ impl Column {
             };
             all = std::array::from_fn(|i| _mm256_add_ps(all[i], residual[i]));
         }
+        all
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn limited(&self, all: [__m256; 2]) -> [__m256; 2] {
         // The value is the second operand, so that a NaN stays one.
         all.map(|v| _mm256_min_ps(self.high, _mm256_max_ps(self.low, v)))
     }
@@ -124,6 +139,18 @@ impl Column {
         let words = _mm256_and_si256(words, _mm256_set1_epi16(0xff));
         let bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
         // Packing took four lanes of each vector in turn.
+        _mm_shuffle_epi32(bytes, 0b11_01_10_00)
+    }
+
+    /// [`Column::bytes`] of floats without limits where the column is `packed`.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn packed(&self, v: [__m256; 2]) -> __m128i {
+        // The value is the second operand: a NaN stays one and becomes the least of integers, as what is
+        // too low for them does. Packing keeps it the least.
+        let q = v.map(|v| _mm256_cvtps_epi32(_mm256_min_ps(self.most, _mm256_mul_ps(v, self.inverse))));
+        let words = _mm256_add_epi16(_mm256_packs_epi32(q[0], q[1]), self.zero);
+        let bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
         _mm_shuffle_epi32(bytes, 0b11_01_10_00)
     }
 
@@ -150,8 +177,7 @@ impl Column {
     /// `out` has room for as many bytes as the column has channels.
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn put_bytes<const WHOLE: bool>(&self, v: [__m256; 2], out: *mut u8) {
-        let bytes = self.bytes(v);
+    unsafe fn put_bytes<const WHOLE: bool>(&self, bytes: __m128i, out: *mut u8) {
         // SAFETY: the caller says so.
         unsafe {
             if WHOLE {
@@ -198,9 +224,10 @@ impl Column {
     ) {
         // SAFETY: the caller says so.
         unsafe {
-            let real = |place: usize| {
-                self.real::<ADDS, WHOLE>(whole(from.add(place * target.width)), residual.wrapping_add(place * target.of))
+            let free = |place: usize| {
+                self.free::<ADDS, WHOLE>(whole(from.add(place * target.width)), residual.wrapping_add(place * target.of))
             };
+            let real = |place: usize| self.limited(free(place));
             match sink {
                 Sink::Sums(out) => {
                     for place in 0..target.places {
@@ -213,16 +240,22 @@ impl Column {
                         self.put_floats::<WHOLE>(real(place), out.as_mut_ptr().add(start + place * target.of));
                     }
                 }
+                Sink::Bytes(out) if self.packed => {
+                    for place in 0..target.places {
+                        let bytes = self.packed(free(place));
+                        self.put_bytes::<WHOLE>(bytes, out.as_mut_ptr().add(start + place * target.of));
+                    }
+                }
                 Sink::Bytes(out) => {
                     for place in 0..target.places {
-                        self.put_bytes::<WHOLE>(real(place), out.as_mut_ptr().add(start + place * target.of));
+                        self.put_bytes::<WHOLE>(self.bytes(real(place)), out.as_mut_ptr().add(start + place * target.of));
                     }
                 }
                 Sink::Both(floats, bytes) => {
                     for place in 0..target.places {
                         let (v, at) = (real(place), start + place * target.of);
                         self.put_floats::<WHOLE>(v, floats.as_mut_ptr().add(at));
-                        self.put_bytes::<WHOLE>(v, bytes.as_mut_ptr().add(at));
+                        self.put_bytes::<WHOLE>(self.bytes(v), bytes.as_mut_ptr().add(at));
                     }
                 }
             }

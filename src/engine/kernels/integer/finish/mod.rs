@@ -250,4 +250,35 @@ mod tests {
             assert!(whole[..of + channel].iter().all(|v| *v == 0) && bytes[of + channel + channels] == 0);
         }
     }
+
+    #[test]
+    fn bytes_alone_are_the_bytes_beside_floats() {
+        let (of, places) = (24, 7);
+        let mut random = Random::new(9);
+        let mut sums: Vec<i32> = (0..places * 2 * LANES).map(|_| random.range(-40_000.0, 40_000.0) as i32).collect();
+        sums[..4].copy_from_slice(&[i32::MIN, i32::MAX, 0, 1]);
+        let [mut scale, mut bias] = [(0.001, 0.02), (-9.0, 9.0)].map(|(a, b)| (0..of).map(|_| random.range(a, b)).collect::<Vec<f32>>());
+        (scale[5], bias[6], bias[7]) = (1e30, f32::NAN, f32::NEG_INFINITY);
+        let offset = vec![0; of];
+        let target = Target { channel: 0, channels: of, width: 2 * LANES, of, places, at: 0, before: 0 };
+        let none = (f32::NEG_INFINITY, f32::INFINITY);
+        for (zero, range, (low, high)) in [
+            (0, (0, 255), (0.0, f32::INFINITY)),
+            (0, (0, 255), (0.0, 6.0)),
+            (117, (0, 255), none),
+            (117, (0, 255), (-2.0, 3.0)),
+            (255, (0, 255), none),
+            (-5, (-128, 127), none),
+        ] {
+            let rounding = Rounding { inverse: 255.0 / 6.0, zero, range };
+            let how = Finish { low, high, rounding, ..Finish::scaled(&offset, &scale, &bias) };
+            let (mut floats, mut expected) = (vec![0.0; places * of], vec![0; places * of]);
+            finish(Isa::Plain, &sums, target, &how, &mut Sink::Both(&mut floats, &mut expected));
+            for isa in Isa::all() {
+                let mut alone = vec![0; places * of];
+                finish(isa, &sums, target, &how, &mut Sink::Bytes(&mut alone));
+                assert_eq!(alone, expected, "{isa:?} {zero} {low} {high}");
+            }
+        }
+    }
 }

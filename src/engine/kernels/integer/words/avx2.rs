@@ -4,7 +4,7 @@
 
 use super::{Apart, LANES, Line, PAIR, Sums};
 use std::arch::x86_64::{
-    __m256i, _mm256_add_epi32, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_permute2x128_si256, _mm256_set1_epi32,
+    _mm256_add_epi32, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_permute2x128_si256, _mm256_set1_epi32,
     _mm256_setzero_si256, _mm256_storeu_si256, _mm256_unpackhi_epi16, _mm256_unpacklo_epi16,
 };
 
@@ -19,22 +19,39 @@ const APART: usize = 4;
 #[target_feature(enable = "avx2")]
 unsafe fn tile<const N: usize>(line: &Line<'_>, first: usize, out: &mut Sums) {
     let mut sums = [[_mm256_setzero_si256(); 2]; N];
+    // Places are reached from the first and from the fourth: with more pointers, moving them costs more
+    // than the products leave time for.
+    let (stride, unit) = (line.stride, line.stride * 3);
     // SAFETY: `super::run` asserted that every place's runs lie inside `data`, that `weights` holds them all,
     // and that `first + N` places fit `out`.
     unsafe {
-        let mut weights = line.weights.as_ptr();
+        let mut weights = line.weights.as_ptr().cast::<i16>();
         for &run in line.runs {
-            let mut data = line.data.as_ptr().add(line.base + first * line.stride + run);
-            for _ in 0..line.pairs {
-                let w = [_mm256_loadu_si256(weights.cast()), _mm256_loadu_si256(weights.add(LANES).cast())];
-                for place in 0..N {
-                    let x = _mm256_set1_epi32(data.add(place * line.stride).cast::<i32>().read_unaligned());
-                    for half in 0..2 {
-                        sums[place][half] = _mm256_add_epi32(sums[place][half], _mm256_madd_epi16(x, w[half]));
+            let near = line.data.as_ptr().add(line.base + first * stride + run);
+            let far = near.wrapping_add(unit);
+            let (mut pair, odd) = (0, line.pairs % 2);
+            macro_rules! product {
+                ($i:literal) => {
+                    let w = weights.add($i * LANES * PAIR);
+                    let w = [_mm256_loadu_si256(w.cast()), _mm256_loadu_si256(w.add(LANES).cast())];
+                    for place in 0..N {
+                        let x = if place < 3 { near.add(place * stride) } else { far.add((place - 3) * stride) };
+                        let x = _mm256_set1_epi32(x.add(pair + $i * PAIR).cast::<i32>().read_unaligned());
+                        for half in 0..2 {
+                            sums[place][half] = _mm256_add_epi32(sums[place][half], _mm256_madd_epi16(x, w[half]));
+                        }
                     }
-                }
+                };
+            }
+            for _ in 0..line.pairs / 2 {
+                product!(0);
+                product!(1);
+                pair += 2 * PAIR;
+                weights = weights.add(2 * LANES * PAIR);
+            }
+            if odd == 1 {
+                product!(0);
                 weights = weights.add(LANES * PAIR);
-                data = data.add(PAIR);
             }
         }
         for place in 0..N {
@@ -54,7 +71,7 @@ unsafe fn apart<const N: usize>(line: &Apart<'_>, first: usize, out: &mut Sums) 
     // SAFETY: `super::run_apart` asserted that 16 words at every tap of every place and 32 weights of every
     // pair of taps are there, and that `first + N` places fit `out`.
     unsafe {
-        let mut weights = line.weights.as_ptr();
+        let mut weights = line.weights.as_ptr().cast::<i16>();
         let data = line.data.as_ptr().add(line.base + first * line.stride);
         for taps in line.taps.chunks_exact(PAIR) {
             let w = [_mm256_loadu_si256(weights.cast()), _mm256_loadu_si256(weights.add(LANES).cast())];
@@ -127,4 +144,13 @@ pub(super) fn run(line: &Line<'_>, places: usize, sums: &mut Sums) {
 pub(super) fn run_apart(line: &Apart<'_>, places: usize, sums: &mut Sums) {
     // SAFETY: as above, for `super::run_apart`.
     unsafe { tiles_apart(line, places, sums) }
+}
+
+pub(super) fn widen(bytes: &[u8], words: &mut [i16]) {
+    #[target_feature(enable = "avx2")]
+    fn inner(bytes: &[u8], words: &mut [i16]) {
+        super::each_byte(bytes, words);
+    }
+    // SAFETY: chosen where the processor has the feature.
+    unsafe { inner(bytes, words) }
 }

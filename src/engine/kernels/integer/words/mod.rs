@@ -12,14 +12,19 @@ pub(super) const PAIR: usize = 2;
 /// Places whose sums are held together.
 pub(super) const PLACES: usize = 48;
 
+/// The weights of one step, `[lane][2]`; a line of the cache, so that no load crosses two.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+pub(super) struct Step(pub [i16; LANES * PAIR]);
+
 /// Sums of some places and 16 channels, `[place][lane]`.
 pub(super) type Sums = [i32; PLACES * LANES];
 
 /// Some places of one row and a block of 16 output channels.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Line<'a> {
-    /// `[run][pair][lane][2]`
-    pub weights: &'a [i16],
+    /// `[run][pair]`
+    pub weights: &'a [Step],
     /// Pairs per run.
     pub pairs: usize,
     pub data: &'a [i16],
@@ -34,8 +39,8 @@ pub(super) struct Line<'a> {
 /// Some places of one row and 16 channels, each with its own kernel.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Apart<'a> {
-    /// `[pair of taps][half][lane][2]`: vectors of eight channels; see [`lane_of`].
-    pub weights: &'a [i16],
+    /// One per pair of taps, two vectors of eight channels; see [`lane_of`].
+    pub weights: &'a [Step],
     pub data: &'a [i16],
     /// The first channel of the first place's first tap.
     pub base: usize,
@@ -59,7 +64,7 @@ pub(super) fn run(isa: Isa, line: &Line<'_>, places: usize, sums: &mut Sums) {
     let length = line.pairs * PAIR;
     let reach = line.runs.iter().copied().max().unwrap_or(0);
     assert!((1..=PLACES).contains(&places), "too many places");
-    assert!(line.weights.len() >= line.runs.len() * length * LANES, "weights are missing");
+    assert!(line.weights.len() >= line.runs.len() * line.pairs, "weights are missing");
     assert!(line.base + (places - 1) * line.stride + reach + length <= line.data.len(), "a line reaches beyond its data");
     match isa {
         #[cfg(target_arch = "x86_64")]
@@ -75,7 +80,7 @@ pub(super) fn run(isa: Isa, line: &Line<'_>, places: usize, sums: &mut Sums) {
 pub(super) fn run_apart(isa: Isa, line: &Apart<'_>, places: usize, sums: &mut Sums) {
     let reach = line.taps.iter().copied().max().unwrap_or(0);
     assert!((1..=PLACES).contains(&places), "too many places");
-    assert!(line.taps.len().is_multiple_of(PAIR) && line.weights.len() >= line.taps.len() * LANES, "weights are missing");
+    assert!(line.taps.len().is_multiple_of(PAIR) && line.weights.len() >= line.taps.len() / PAIR, "weights are missing");
     assert!(line.base + (places - 1) * line.stride + reach + LANES <= line.data.len(), "a line reaches beyond its data");
     match isa {
         #[cfg(target_arch = "x86_64")]
@@ -88,11 +93,11 @@ pub(super) fn run_apart(isa: Isa, line: &Apart<'_>, places: usize, sums: &mut Su
 fn plain(line: &Line<'_>, places: usize, sums: &mut Sums) {
     for (place, own) in sums.chunks_exact_mut(LANES).take(places).enumerate() {
         own.fill(0);
-        let mut weights = line.weights.chunks_exact(LANES * PAIR);
+        let mut weights = line.weights.iter();
         for run in line.runs {
             let x = &line.data[line.base + place * line.stride + run..][..line.pairs * PAIR];
             for (x, w) in x.chunks_exact(PAIR).zip(&mut weights) {
-                for (sum, w) in own.iter_mut().zip(w.chunks_exact(PAIR)) {
+                for (sum, w) in own.iter_mut().zip(w.0.chunks_exact(PAIR)) {
                     let dot: i32 = x.iter().zip(w).map(|(x, w)| i32::from(*x) * i32::from(*w)).sum();
                     *sum = sum.wrapping_add(dot);
                 }
@@ -105,11 +110,13 @@ fn plain(line: &Line<'_>, places: usize, sums: &mut Sums) {
 fn plain_apart(line: &Apart<'_>, places: usize, sums: &mut Sums) {
     for (place, own) in sums.chunks_exact_mut(LANES).take(places).enumerate() {
         own.fill(0);
-        for (i, w) in line.weights.chunks_exact(PAIR).take(line.taps.len() / PAIR * LANES).enumerate() {
-            let channel = lane_of(i / 8 % 2, i % 8);
-            for (tap, w) in line.taps[i / LANES * PAIR..].iter().zip(w) {
-                let x = line.data[line.base + place * line.stride + tap + channel];
-                own[channel] = own[channel].wrapping_add(i32::from(x) * i32::from(*w));
+        for (taps, weights) in line.taps.chunks_exact(PAIR).zip(line.weights) {
+            for (i, w) in weights.0.chunks_exact(PAIR).enumerate() {
+                let channel = lane_of(i / 8, i % 8);
+                for (tap, w) in taps.iter().zip(w) {
+                    let x = line.data[line.base + place * line.stride + tap + channel];
+                    own[channel] = own[channel].wrapping_add(i32::from(x) * i32::from(*w));
+                }
             }
         }
     }
@@ -117,6 +124,16 @@ fn plain_apart(line: &Apart<'_>, places: usize, sums: &mut Sums) {
 
 /// Bytes as words.
 pub(super) fn widen(bytes: &[u8], words: &mut [i16]) {
+    match Isa::best() {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => avx2::widen(bytes, words),
+        _ => each_byte(bytes, words),
+    }
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "compiled anew for wider vectors")]
+fn each_byte(bytes: &[u8], words: &mut [i16]) {
     for (word, byte) in words.iter_mut().zip(bytes) {
         *word = i16::from(*byte);
     }
@@ -128,16 +145,18 @@ mod tests {
     use crate::engine::random::Random;
 
     /// Data and weights with the ends of both ranges among them, where sums that saturate would show.
-    fn noise(count: usize, of: usize) -> (Vec<i16>, Vec<i16>) {
+    fn noise(count: usize, steps: usize) -> (Vec<i16>, Vec<Step>) {
         let mut random = Random::new(3);
         let mut byte = |i: usize| if i.is_multiple_of(3) { [0, 255, 128][i / 3 % 3] } else { random.range(0.0, 255.9) as i16 };
-        ((0..count).map(&mut byte).collect(), (0..of).map(|i| i16::from(byte(i) as u8 as i8)).collect())
+        let data = (0..count).map(&mut byte).collect();
+        let mut step = |s: usize| Step(std::array::from_fn(|i| i16::from(byte(s * LANES * PAIR + i) as u8 as i8)));
+        (data, (0..steps).map(&mut step).collect())
     }
 
     #[test]
     fn every_kernel_is_exact() {
         let (pairs, runs) = (5, [0, 17, 40]);
-        let (data, weights) = noise(700, 3 * pairs * LANES * PAIR);
+        let (data, weights) = noise(700, 3 * pairs);
         let line = Line { weights: &weights, pairs, data: &data, base: 5, stride: 12, runs: &runs };
         let apart = Apart { weights: &weights, data: &data, base: 3, stride: 12, taps: &[0, 9, 30, 12, 7, 7] };
         for isa in Isa::all() {
