@@ -259,6 +259,13 @@ mod tests {
             case([1, 5, 5], [1, 1, 1], [2, 1, 0], 1, [8, 48]),
             case([1, 6, 6], [1, 3, 3], [1, 1, 1], 2, [6, 36]),
             case([1, 8, 9], [1, 3, 3], [1, 1, 1], 19, [19, 19]),
+            case([1, 7, 12], [1, 3, 3], [1, 1, 1], 8, [8, 8]),
+            case([1, 9, 12], [1, 3, 3], [2, 1, 1], 8, [8, 8]),
+            case([1, 8, 9], [1, 3, 3], [1, 1, 1], 8, [8, 8]),
+            case([1, 7, 12], [1, 3, 3], [1, 1, 1], 1, [3, 8]),
+            case([1, 7, 25], [1, 1, 1], [1, 1, 0], 1, [9, 8]),
+            case([1, 7, 24], [1, 1, 1], [1, 1, 0], 1, [9, 8]),
+            case([1, 3, 220], [1, 3, 3], [1, 1, 1], 1, [3, 8]),
             case([1, 8, 9], [1, 3, 3], [2, 1, 1], 32, [32, 32]),
             case([3, 4, 5], [2, 3, 2], [1, 1, 1], 1, [4, 16]),
             case([1, 1, 40], [1, 1, 5], [3, 1, 2], 1, [6, 9]),
@@ -285,15 +292,21 @@ mod tests {
 
     #[test]
     fn what_is_added_is_found_in_every_share() {
+        adds([16, 24], 35);
+        adds([16, 8], 36);
+    }
+
+    fn adds([ci, co]: [usize; 2], width: usize) {
         let mut random = Random::new(5);
-        let c = case([1, 33, 35], [1, 3, 3], [1, 1, 1], 1, [16, 24]);
-        let x: Vec<u8> = (0..2 * c.g.in_places() * 16).map(|_| random.range(0.0, 255.9) as u8).collect();
-        let w: Vec<i8> = (0..24 * 16 * 9).map(|_| random.range(-128.9, 127.9) as i8).collect();
+        let c = case([1, 33, width], [1, 3, 3], [1, 1, 1], 1, [ci, co]);
+        let x: Vec<u8> = (0..2 * c.g.in_places() * ci).map(|_| random.range(0.0, 255.9) as u8).collect();
+        let w: Vec<i8> = (0..co * ci * 9).map(|_| random.range(-128.9, 127.9) as i8).collect();
         let sums = reference(&c, &w, 2, &x, 0);
         let residual: Vec<f32> = sums.iter().map(|_| random.normal()).collect();
-        let how = Finish { residual: Some(&residual), ..Finish::scaled(&[0; 24], &[0.01; 24], &[1.0; 24]) };
+        let (offset, scale, bias) = (vec![0; co], vec![0.01; co], vec![1.0; co]);
+        let how = Finish { residual: Some(&residual), ..Finish::scaled(&offset, &scale, &bias) };
         let mut found = vec![0.0; sums.len()];
-        let weights = Weights::pack(&w, 1, 24, c.g.kernel, false);
+        let weights = Weights::pack(&w, 1, co, c.g.kernel, false);
         convolve(&c.g, &weights, 2, &x, 0, &how, Sink::Floats(&mut found));
         for ((found, sum), r) in found.iter().zip(&sums).zip(&residual) {
             assert_eq!(*found, *sum as f32 * 0.01 + 1.0 + r);

@@ -126,13 +126,15 @@ fn depthwise(weights: &[i8], channels: usize, taps: usize) -> Vec<i8> {
     data
 }
 
-/// `[block][pair of taps][half][lane][2]`: the last of an odd number of taps stands beside zeros.
+/// `[block][pair of taps][half][lane][2]`: the last of an odd number of taps stands beside zeros. Eight
+/// channels are there twice, for two places at once.
 fn in_pairs(weights: &[i8], channels: usize, taps: usize) -> Vec<i8> {
     let size = taps.next_multiple_of(words::PAIR) * LANES;
     let mut data = vec![0; channels.div_ceil(LANES) * size];
     for (i, codes) in data.chunks_exact_mut(words::PAIR).enumerate() {
         let (block, pair) = (i * words::PAIR / size, i * words::PAIR % size / (LANES * words::PAIR));
-        let channel = block * LANES + words::lane_of(i / 8 % 2, i % 8);
+        let lane = words::lane_of(i / 8 % 2, i % 8);
+        let channel = if channels == LANES / 2 { lane % channels } else { block * LANES + lane };
         for (j, code) in codes.iter_mut().enumerate() {
             let tap = pair * words::PAIR + j;
             if channel < channels && tap < taps {
@@ -147,13 +149,7 @@ fn in_steps(codes: &[i8]) -> Vec<words::Step> {
     codes.chunks_exact(LANES * words::PAIR).map(|c| words::Step(std::array::from_fn(|i| i16::from(c[i])))).collect()
 }
 
-fn in_runs(
-    weights: &[i8],
-    [groups, out_group, in_group, taps]: [usize; 4],
-    runs: usize,
-    length: usize,
-    step: usize,
-) -> Vec<i8> {
+fn in_runs(weights: &[i8], [groups, out_group, in_group, taps]: [usize; 4], runs: usize, length: usize, step: usize) -> Vec<i8> {
     let (blocks, steps) = (out_group.div_ceil(LANES), length.div_ceil(step));
     let mut data = vec![0; groups * blocks * runs * steps * LANES * step];
     let per_run = taps / runs.max(1);

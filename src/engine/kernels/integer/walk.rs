@@ -149,19 +149,20 @@ impl Walk {
         let block_size = self.runs.len() * pairs;
         let per_group = w.out_group.div_ceil(LANES);
         let mut sums: words::Sums = [0; words::PLACES * LANES];
+        let halves = self.halves(job);
+        let fold = if halves.is_some() { 2 } else { 1 };
         for (index, weights) in codes.chunks_exact(block_size).enumerate() {
             let (group, within) = (index / per_group, index % per_group * LANES);
             let (channel, channels) = (group * w.out_group + within, LANES.min(w.out_group - within));
             for line in lines.clone() {
                 let base = self.base(line) - from + group * w.in_group;
-                for (place, places) in stretches(self.length(line)) {
-                    let base = base + place * self.stride;
-                    let own = words::Line { weights, pairs, data, base, stride: self.stride, runs: &self.runs };
-                    words::run(w.isa, &own, places, &mut sums);
-                    let at = (line - job.first) * self.line + place;
-                    let of = w.out_channels();
-                    let target = Target { channel, channels, width: LANES, of, places, at, before: job.before };
-                    finish(w.isa, &sums, target, job.how, sink);
+                for (place, places) in stretches(self.length(line) / fold) {
+                    let base = base + place * fold * self.stride;
+                    let (stride, runs) = (self.stride, self.runs.as_slice());
+                    let own = words::Line { weights, lanes: LANES / fold, pairs, data, base, stride, runs };
+                    words::run(w.isa, &own, places * fold, &mut sums);
+                    let at = (line - job.first) * self.line / fold + place;
+                    Self::finish_words(job, halves.as_ref(), &sums, [channel, channels], [at, places], sink);
                 }
             }
         }
@@ -170,22 +171,54 @@ impl Walk {
     /// Lines of words whose channels stay apart.
     fn run_apart(&self, job: &Job<'_>, codes: &[words::Step], data: &[i16], sink: &mut Sink<'_>) {
         let w = job.weights;
-        let of = w.groups;
         let mut sums: words::Sums = [0; words::PLACES * LANES];
+        // Places beside each other read beside each other.
+        let halves = self.halves(job).filter(|_| self.stride == w.groups);
+        let fold = if halves.is_some() { 2 } else { 1 };
         for line in job.first..job.last {
             for (block, weights) in codes.chunks_exact(self.runs.len() / words::PAIR).enumerate() {
                 let channel = block * LANES;
-                for (place, places) in stretches(self.length(line)) {
-                    let base = self.base(line) + place * self.stride + channel;
-                    let own = words::Apart { weights, data, base, stride: self.stride, taps: &self.runs };
+                for (place, places) in stretches(self.length(line) / fold) {
+                    let stride = self.stride * fold;
+                    let base = self.base(line) + place * stride + channel;
+                    let own = words::Apart { weights, data, base, stride, taps: &self.runs };
                     words::run_apart(w.isa, &own, places, &mut sums);
-                    let at = (line - job.first) * self.line + place;
-                    let channels = LANES.min(of - channel);
-                    let target = Target { channel, channels, width: LANES, of, places, at, before: job.before };
-                    finish(w.isa, &sums, target, job.how, sink);
+                    let at = (line - job.first) * self.line / fold + place;
+                    let channels = LANES.min(w.groups - channel);
+                    Self::finish_words(job, halves.as_ref(), &sums, [channel, channels], [at, places], sink);
                 }
             }
         }
+    }
+
+    /// Where there are eight output channels, two places fill the lanes: one place of 16 channels then,
+    /// which lies in memory as the two do.
+    fn halves(&self, job: &Job<'_>) -> Option<Halves> {
+        let even = [self.line, self.places, job.before].iter().all(|n| n.is_multiple_of(2));
+        (even && job.weights.out_channels() == LANES / 2).then(|| Halves::new(job.how))
+    }
+
+    /// `places` are pairs of places where there are `halves`.
+    fn finish_words(
+        job: &Job<'_>,
+        halves: Option<&Halves>,
+        sums: &words::Sums,
+        [channel, channels]: [usize; 2],
+        [at, places]: [usize; 2],
+        sink: &mut Sink<'_>,
+    ) {
+        let isa = job.weights.isa;
+        let Some(halves) = halves else {
+            let of = job.weights.out_channels();
+            let target = Target { channel, channels, width: LANES, of, places, at, before: job.before };
+            return finish(isa, sums, target, job.how, sink);
+        };
+        let before = job.before / 2;
+        let target = Target { channel: 0, channels: LANES, width: LANES, of: LANES, places, at, before };
+        let scaled = if job.how.scale.is_empty() { 0 } else { LANES };
+        let (scale, bias) = (&halves.scale[..scaled], &halves.bias[..scaled]);
+        let how = Finish { offset: &halves.offset, scale, bias, ..*job.how };
+        finish(isa, sums, target, &how, sink);
     }
 
     fn run_blocks(&self, job: &Job<'_>, codes: &[i8], data: &[u8], quads: usize, sink: &mut Sink<'_>) {
@@ -236,14 +269,8 @@ impl Walk {
                     let places = depthwise::PLACES.min(length - place);
                     let base = base + place * self.stride + channel;
                     let wide = of.next_multiple_of(LANES);
-                    let tile = depthwise::Tile {
-                        weights: &codes[channel..],
-                        wide,
-                        data,
-                        base,
-                        stride: self.stride,
-                        taps: &self.runs,
-                    };
+                    let tile =
+                        depthwise::Tile { weights: &codes[channel..], wide, data, base, stride: self.stride, taps: &self.runs };
                     depthwise::run(w.isa, &tile, places, &mut sums);
                     let at = (line - job.first) * self.line + place;
                     let target = Target { channel, channels, width: LANES, of, places, at, before: job.before };
@@ -251,6 +278,22 @@ impl Walk {
                 }
             }
         }
+    }
+}
+
+/// What eight channels are finished with, twice.
+struct Halves {
+    offset: [i32; LANES],
+    scale: [f32; LANES],
+    bias: [f32; LANES],
+}
+
+impl Halves {
+    fn new(how: &Finish<'_>) -> Self {
+        fn twice<T: Copy + Default>(values: &[T]) -> [T; LANES] {
+            std::array::from_fn(|i| values.get(i % (LANES / 2)).copied().unwrap_or_default())
+        }
+        Self { offset: twice(how.offset), scale: twice(how.scale), bias: twice(how.bias) }
     }
 }
 

@@ -102,17 +102,12 @@ impl Column {
     #[target_feature(enable = "avx2")]
     unsafe fn free<const ADDS: bool, const WHOLE: bool>(&self, sum: [__m256i; 2], residual: *const f32) -> [__m256; 2] {
         let sum = self.sum(sum);
-        let mut all: [__m256; 2] = std::array::from_fn(|i| {
-            _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(sum[i]), self.scale[i]), self.bias[i])
-        });
+        let mut all: [__m256; 2] =
+            std::array::from_fn(|i| _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(sum[i]), self.scale[i]), self.bias[i]));
         if ADDS {
             // SAFETY: the caller says so; where there are fewer than 16, only those are read.
             let residual = unsafe {
-                if WHOLE {
-                    floats(residual)
-                } else {
-                    floats(filled(std::slice::from_raw_parts(residual, self.count)).as_ptr())
-                }
+                if WHOLE { floats(residual) } else { floats(filled(std::slice::from_raw_parts(residual, self.count)).as_ptr()) }
             };
             all = std::array::from_fn(|i| _mm256_add_ps(all[i], residual[i]));
         }

@@ -257,7 +257,8 @@ mod tests {
         let mut random = Random::new(9);
         let mut sums: Vec<i32> = (0..places * 2 * LANES).map(|_| random.range(-40_000.0, 40_000.0) as i32).collect();
         sums[..4].copy_from_slice(&[i32::MIN, i32::MAX, 0, 1]);
-        let [mut scale, mut bias] = [(0.001, 0.02), (-9.0, 9.0)].map(|(a, b)| (0..of).map(|_| random.range(a, b)).collect::<Vec<f32>>());
+        let [mut scale, mut bias] =
+            [(0.001, 0.02), (-9.0, 9.0)].map(|(a, b)| (0..of).map(|_| random.range(a, b)).collect::<Vec<f32>>());
         (scale[5], bias[6], bias[7]) = (1e30, f32::NAN, f32::NEG_INFINITY);
         let offset = vec![0; of];
         let target = Target { channel: 0, channels: of, width: 2 * LANES, of, places, at: 0, before: 0 };

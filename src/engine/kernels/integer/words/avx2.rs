@@ -4,8 +4,8 @@
 
 use super::{Apart, LANES, Line, PAIR, Sums};
 use std::arch::x86_64::{
-    _mm256_add_epi32, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_permute2x128_si256, _mm256_set1_epi32,
-    _mm256_setzero_si256, _mm256_storeu_si256, _mm256_unpackhi_epi16, _mm256_unpacklo_epi16,
+    _mm256_add_epi32, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_permute2x128_si256, _mm256_set1_epi32, _mm256_setzero_si256,
+    _mm256_storeu_si256, _mm256_unpackhi_epi16, _mm256_unpacklo_epi16,
 };
 
 /// Places of one tile: 12 of 16 registers hold its sums.
@@ -13,12 +13,14 @@ const TILE: usize = 6;
 /// Places of one tile where channels stay apart.
 const APART: usize = 4;
 
+/// `V`: vectors of eight lanes.
+///
 /// # Safety
 /// The processor has the feature, and `super::run` has checked every reach.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn tile<const N: usize>(line: &Line<'_>, first: usize, out: &mut Sums) {
-    let mut sums = [[_mm256_setzero_si256(); 2]; N];
+unsafe fn tile<const N: usize, const V: usize>(line: &Line<'_>, first: usize, out: &mut Sums) {
+    let mut sums = [[_mm256_setzero_si256(); V]; N];
     // Places are reached from the first and from the fourth: with more pointers, moving them costs more
     // than the products leave time for.
     let (stride, unit) = (line.stride, line.stride * 3);
@@ -33,12 +35,15 @@ unsafe fn tile<const N: usize>(line: &Line<'_>, first: usize, out: &mut Sums) {
             macro_rules! product {
                 ($i:literal) => {
                     let w = weights.add($i * LANES * PAIR);
-                    let w = [_mm256_loadu_si256(w.cast()), _mm256_loadu_si256(w.add(LANES).cast())];
+                    let mut own = [_mm256_setzero_si256(); V];
+                    for half in 0..V {
+                        own[half] = _mm256_loadu_si256(w.add(half * LANES).cast());
+                    }
                     for place in 0..N {
                         let x = if place < 3 { near.add(place * stride) } else { far.add((place - 3) * stride) };
                         let x = _mm256_set1_epi32(x.add(pair + $i * PAIR).cast::<i32>().read_unaligned());
-                        for half in 0..2 {
-                            sums[place][half] = _mm256_add_epi32(sums[place][half], _mm256_madd_epi16(x, w[half]));
+                        for half in 0..V {
+                            sums[place][half] = _mm256_add_epi32(sums[place][half], _mm256_madd_epi16(x, own[half]));
                         }
                     }
                 };
@@ -55,9 +60,10 @@ unsafe fn tile<const N: usize>(line: &Line<'_>, first: usize, out: &mut Sums) {
             }
         }
         for place in 0..N {
-            let to = out.as_mut_ptr().add((first + place) * LANES);
-            _mm256_storeu_si256(to.cast(), sums[place][0]);
-            _mm256_storeu_si256(to.add(LANES / 2).cast(), sums[place][1]);
+            for half in 0..V {
+                let to = out.as_mut_ptr().add(((first + place) * V + half) * LANES / 2);
+                _mm256_storeu_si256(to.cast(), sums[place][half]);
+            }
         }
     }
 }
@@ -99,7 +105,7 @@ unsafe fn apart<const N: usize>(line: &Apart<'_>, first: usize, out: &mut Sums) 
 /// # Safety
 /// As [`tile`].
 #[target_feature(enable = "avx2")]
-unsafe fn tiles(line: &Line<'_>, places: usize, sums: &mut Sums) {
+unsafe fn tiles<const V: usize>(line: &Line<'_>, places: usize, sums: &mut Sums) {
     let count = places.div_ceil(TILE);
     let mut first = 0;
     for left in (1..=count).rev() {
@@ -107,12 +113,12 @@ unsafe fn tiles(line: &Line<'_>, places: usize, sums: &mut Sums) {
         // SAFETY: as this function's.
         unsafe {
             match places {
-                1 => tile::<1>(line, first, sums),
-                2 => tile::<2>(line, first, sums),
-                3 => tile::<3>(line, first, sums),
-                4 => tile::<4>(line, first, sums),
-                5 => tile::<5>(line, first, sums),
-                _ => tile::<TILE>(line, first, sums),
+                1 => tile::<1, V>(line, first, sums),
+                2 => tile::<2, V>(line, first, sums),
+                3 => tile::<3, V>(line, first, sums),
+                4 => tile::<4, V>(line, first, sums),
+                5 => tile::<5, V>(line, first, sums),
+                _ => tile::<TILE, V>(line, first, sums),
             }
         }
         first += places;
@@ -138,7 +144,7 @@ unsafe fn tiles_apart(line: &Apart<'_>, places: usize, sums: &mut Sums) {
 
 pub(super) fn run(line: &Line<'_>, places: usize, sums: &mut Sums) {
     // SAFETY: the caller chose this by what the processor has; `super::run` checked every reach.
-    unsafe { tiles(line, places, sums) }
+    unsafe { if line.lanes == LANES { tiles::<2>(line, places, sums) } else { tiles::<1>(line, places, sums) } }
 }
 
 pub(super) fn run_apart(line: &Apart<'_>, places: usize, sums: &mut Sums) {

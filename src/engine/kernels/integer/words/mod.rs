@@ -17,7 +17,7 @@ pub(super) const PLACES: usize = 48;
 #[repr(align(64))]
 pub(super) struct Step(pub [i16; LANES * PAIR]);
 
-/// Sums of some places and 16 channels, `[place][lane]`.
+/// Sums of some places and the lanes of a block, `[place][lane]`.
 pub(super) type Sums = [i32; PLACES * LANES];
 
 /// Some places of one row and a block of 16 output channels.
@@ -25,6 +25,8 @@ pub(super) type Sums = [i32; PLACES * LANES];
 pub(super) struct Line<'a> {
     /// `[run][pair]`
     pub weights: &'a [Step],
+    /// Lanes that have a sum: 16, or 8 where no more are channels.
+    pub lanes: usize,
     /// Pairs per run.
     pub pairs: usize,
     pub data: &'a [i16],
@@ -56,14 +58,15 @@ pub(super) fn lane_of(half: usize, lane: usize) -> usize {
     lane / 4 * 8 + half * 4 + lane % 4
 }
 
-/// Sums of up to [`PLACES`] places.
+/// Sums of up to [`PLACES`] places, twice as many of eight lanes.
 ///
 /// # Panics
 /// When the line reaches beyond its weights or data.
 pub(super) fn run(isa: Isa, line: &Line<'_>, places: usize, sums: &mut Sums) {
     let length = line.pairs * PAIR;
     let reach = line.runs.iter().copied().max().unwrap_or(0);
-    assert!((1..=PLACES).contains(&places), "too many places");
+    assert!(line.lanes == LANES || line.lanes == LANES / 2, "no such tile");
+    assert!((1..=PLACES * LANES / line.lanes).contains(&places), "too many places");
     assert!(line.weights.len() >= line.runs.len() * line.pairs, "weights are missing");
     assert!(line.base + (places - 1) * line.stride + reach + length <= line.data.len(), "a line reaches beyond its data");
     match isa {
@@ -91,7 +94,7 @@ pub(super) fn run_apart(isa: Isa, line: &Apart<'_>, places: usize, sums: &mut Su
 
 /// The twin of the vector kernel.
 fn plain(line: &Line<'_>, places: usize, sums: &mut Sums) {
-    for (place, own) in sums.chunks_exact_mut(LANES).take(places).enumerate() {
+    for (place, own) in sums.chunks_exact_mut(line.lanes).take(places).enumerate() {
         own.fill(0);
         let mut weights = line.weights.iter();
         for run in line.runs {
@@ -157,7 +160,8 @@ mod tests {
     fn every_kernel_is_exact() {
         let (pairs, runs) = (5, [0, 17, 40]);
         let (data, weights) = noise(700, 3 * pairs);
-        let line = Line { weights: &weights, pairs, data: &data, base: 5, stride: 12, runs: &runs };
+        let line = Line { weights: &weights, lanes: LANES, pairs, data: &data, base: 5, stride: 12, runs: &runs };
+        let half = Line { lanes: LANES / 2, ..line };
         let apart = Apart { weights: &weights, data: &data, base: 3, stride: 12, taps: &[0, 9, 30, 12, 7, 7] };
         for isa in Isa::all() {
             for places in 1..=PLACES {
@@ -165,6 +169,9 @@ mod tests {
                 plain(&line, places, &mut expected);
                 run(isa, &line, places, &mut found);
                 assert!(found == expected, "{isa:?} {places}");
+                plain(&half, places, &mut expected);
+                run(isa, &half, places, &mut found);
+                assert!(found == expected, "{isa:?} {places}, eight lanes");
                 plain_apart(&apart, places, &mut expected);
                 run_apart(isa, &apart, places, &mut found);
                 assert!(found == expected, "{isa:?} {places}, channels apart");
