@@ -22,8 +22,20 @@ pub fn quantize_planes(x: &[f32], [channels, places]: [usize; 2], scale: f32, ro
         // A stretch of every plane at a time, so that what is turned is still near.
         const STRETCH: usize = 256;
         let mut line = [0_u8; STRETCH];
+        let mut colors = [[0_u8; STRETCH]; 3];
         for from in (0..places).step_by(STRETCH) {
             let count = STRETCH.min(places - from);
+            // Three planes are common, and turned at once far quicker.
+            if channels == 3 {
+                for (plane, line) in x.chunks_exact(places).zip(&mut colors) {
+                    quantize(&plane[from..from + count], scale, rounding, &mut line[..count]);
+                }
+                let [r, g, b] = &colors;
+                for (((out, r), g), b) in out[from * 3..][..count * 3].chunks_exact_mut(3).zip(r).zip(g).zip(b) {
+                    out.copy_from_slice(&[*r, *g, *b]);
+                }
+                continue;
+            }
             for (channel, plane) in x.chunks_exact(places).enumerate() {
                 quantize(&plane[from..from + count], scale, rounding, &mut line[..count]);
                 for (out, v) in out[from * channels + channel..].iter_mut().step_by(channels).zip(&line[..count]) {

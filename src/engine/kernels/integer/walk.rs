@@ -115,17 +115,23 @@ impl Walk {
         match (&job.weights.codes, job.weights.form, job.data) {
             (Codes::Bytes(w), Form::Depthwise, Data::Bytes(x)) => self.run_depthwise(job, w, x, &mut sink),
             (Codes::Bytes(w), Form::Runs { steps, .. }, Data::Bytes(x)) => self.run_blocks(job, w, x, steps, &mut sink),
-            (Codes::Words(w), Form::Depthwise, Data::Words(x)) => self.run_apart(job, w, x, &mut sink),
-            (Codes::Words(w), Form::Runs { steps, .. }, Data::Words(x)) => {
-                self.run_words(job, w, [steps, 0], x, job.first..job.last, &mut sink);
+            (Codes::Words(w), Form::Depthwise, Data::Words(data)) => {
+                let lines = Lines { data, from: 0, lines: job.first..job.last, sums: &mut [0; words::PLACES * LANES] };
+                self.run_apart(job, w, lines, &mut sink);
+            }
+            (Codes::Words(w), Form::Runs { steps, .. }, Data::Words(data)) => {
+                let lines = Lines { data, from: 0, lines: job.first..job.last, sums: &mut [0; words::PLACES * LANES] };
+                self.run_words(job, w, steps, lines, &mut sink);
             }
             (Codes::Words(w), Form::Runs { steps, .. }, Data::Bytes(x)) => {
                 let channels = job.weights.in_channels();
+                let sums: &mut words::Sums = &mut [0; words::PLACES * LANES];
                 for line in job.first..job.last {
-                    let (base, size) = (self.base(line), self.length(line) * channels);
-                    with_scratch(size, |words| {
-                        i16::copy(&x[base..base + size], words);
-                        self.run_words(job, w, [steps, base], words, line..line + 1, &mut sink);
+                    let (from, size) = (self.base(line), self.length(line) * channels);
+                    with_scratch(size, |data| {
+                        i16::copy(&x[from..from + size], data);
+                        let lines = Lines { data, from, lines: line..line + 1, sums };
+                        self.run_words(job, w, steps, lines, &mut sink);
                     });
                 }
             }
@@ -135,60 +141,69 @@ impl Walk {
         }
     }
 
-    /// Lines of words, which begin at `from` of the image, times blocks of 16 output channels.
-    fn run_words(
-        &self,
-        job: &Job<'_>,
-        codes: &[words::Step],
-        [pairs, from]: [usize; 2],
-        data: &[i16],
-        lines: Range<usize>,
-        sink: &mut Sink<'_>,
-    ) {
+    /// Lines of words times blocks of 16 output channels.
+    fn run_words(&self, job: &Job<'_>, codes: &[words::Step], pairs: usize, own: Lines<'_>, sink: &mut Sink<'_>) {
         let w = job.weights;
         let block_size = self.runs.len() * pairs;
         let per_group = w.out_group.div_ceil(LANES);
-        let mut sums: words::Sums = [0; words::PLACES * LANES];
         let halves = self.halves(job);
         let fold = if halves.is_some() { 2 } else { 1 };
+        let stretches = self.stretches(own.lines, fold);
         for (index, weights) in codes.chunks_exact(block_size).enumerate() {
             let (group, within) = (index / per_group, index % per_group * LANES);
             let (channel, channels) = (group * w.out_group + within, LANES.min(w.out_group - within));
-            for line in lines.clone() {
-                let base = self.base(line) - from + group * w.in_group;
-                for (place, places) in stretches(self.length(line) / fold) {
-                    let base = base + place * fold * self.stride;
-                    let (stride, runs) = (self.stride, self.runs.as_slice());
-                    let own = words::Line { weights, lanes: LANES / fold, pairs, data, base, stride, runs };
-                    words::run(w.isa, &own, places * fold, &mut sums);
-                    let at = (line - job.first) * self.line / fold + place;
-                    Self::finish_words(job, halves.as_ref(), &sums, [channel, channels], [at, places], sink);
+            for s in &stretches {
+                for (row, sums) in own.sums.chunks_mut(s.places * LANES).take(s.rows).enumerate() {
+                    let base = self.base(s.line + row) - own.from + group * w.in_group + s.place * fold * self.stride;
+                    let (data, stride, runs) = (own.data, self.stride, self.runs.as_slice());
+                    let line = words::Line { weights, lanes: LANES / fold, pairs, data, base, stride, runs };
+                    words::run(w.isa, &line, s.places * fold, sums);
                 }
+                let at = (s.line - job.first) * self.line / fold + s.place;
+                Self::finish_words(job, halves.as_ref(), own.sums, [channel, channels], [at, s.places * s.rows], sink);
             }
         }
     }
 
     /// Lines of words whose channels stay apart.
-    fn run_apart(&self, job: &Job<'_>, codes: &[words::Step], data: &[i16], sink: &mut Sink<'_>) {
+    fn run_apart(&self, job: &Job<'_>, codes: &[words::Step], own: Lines<'_>, sink: &mut Sink<'_>) {
         let w = job.weights;
-        let mut sums: words::Sums = [0; words::PLACES * LANES];
         // Places beside each other read beside each other.
         let halves = self.halves(job).filter(|_| self.stride == w.groups);
         let fold = if halves.is_some() { 2 } else { 1 };
-        for line in job.first..job.last {
+        for s in self.stretches(own.lines, fold) {
             for (block, weights) in codes.chunks_exact(self.runs.len() / words::PAIR).enumerate() {
                 let channel = block * LANES;
-                for (place, places) in stretches(self.length(line) / fold) {
+                for (row, sums) in own.sums.chunks_mut(s.places * LANES).take(s.rows).enumerate() {
                     let stride = self.stride * fold;
-                    let base = self.base(line) + place * stride + channel;
-                    let own = words::Apart { weights, data, base, stride, taps: &self.runs };
-                    words::run_apart(w.isa, &own, places, &mut sums);
-                    let at = (line - job.first) * self.line / fold + place;
-                    let channels = LANES.min(w.groups - channel);
-                    Self::finish_words(job, halves.as_ref(), &sums, [channel, channels], [at, places], sink);
+                    let base = self.base(s.line + row) - own.from + s.place * stride + channel;
+                    let line = words::Apart { weights, data: own.data, base, stride, taps: &self.runs };
+                    words::run_apart(w.isa, &line, s.places, sums);
                 }
+                let at = (s.line - job.first) * self.line / fold + s.place;
+                let channels = LANES.min(w.groups - channel);
+                Self::finish_words(job, halves.as_ref(), own.sums, [channel, channels], [at, s.places * s.rows], sink);
             }
         }
+    }
+
+    /// Pieces of lines whose sums are held together: several short lines, or a part of a long one. A
+    /// place stands for `fold` places.
+    fn stretches(&self, lines: Range<usize>, fold: usize) -> Vec<Stretch> {
+        let alike = self.lines * self.line == self.places;
+        let together = if alike { (words::PLACES * fold / self.line.max(1)).max(1) } else { 1 };
+        let mut all = Vec::new();
+        for line in lines.clone().step_by(together) {
+            let length = self.length(line) / fold;
+            let (rows, count) = (together.min(lines.end - line), length.div_ceil(words::PLACES));
+            let mut place = 0;
+            for left in (1..=count).rev() {
+                let places = (length - place).div_ceil(left);
+                all.push(Stretch { line, rows, place, places });
+                place += places;
+            }
+        }
+        all
     }
 
     /// Where there are eight output channels, two places fill the lanes: one place of 16 channels then,
@@ -281,6 +296,23 @@ impl Walk {
     }
 }
 
+/// Lines of words that go together, and room for their sums.
+struct Lines<'a> {
+    data: &'a [i16],
+    /// Where in the image `data` begin.
+    from: usize,
+    lines: Range<usize>,
+    sums: &'a mut words::Sums,
+}
+
+/// `places` from `place` on of `rows` lines from `line` on.
+struct Stretch {
+    line: usize,
+    rows: usize,
+    place: usize,
+    places: usize,
+}
+
 /// What eight channels are finished with, twice.
 struct Halves {
     offset: [i32; LANES],
@@ -295,15 +327,4 @@ impl Halves {
         }
         Self { offset: twice(how.offset), scale: twice(how.scale), bias: twice(how.bias) }
     }
-}
-
-/// First place and number of places of pieces that are as equal as can be.
-fn stretches(length: usize) -> impl Iterator<Item = (usize, usize)> {
-    let count = length.div_ceil(words::PLACES);
-    let mut first = 0;
-    (1..=count).rev().map(move |left| {
-        let places = (length - first).div_ceil(left);
-        first += places;
-        (first - places, places)
-    })
 }

@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "vector instructions and unchecked loads of the inner loop")]
 #![expect(clippy::needless_range_loop, reason = "an index names a register here")]
 
-use super::{Apart, LANES, Line, PAIR, Sums};
+use super::{Apart, LANES, Line, PAIR};
 use std::arch::x86_64::{
     _mm256_add_epi32, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_permute2x128_si256, _mm256_set1_epi32, _mm256_setzero_si256,
     _mm256_storeu_si256, _mm256_unpackhi_epi16, _mm256_unpacklo_epi16,
@@ -19,7 +19,7 @@ const APART: usize = 4;
 /// The processor has the feature, and `super::run` has checked every reach.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn tile<const N: usize, const V: usize>(line: &Line<'_>, first: usize, out: &mut Sums) {
+unsafe fn tile<const N: usize, const V: usize>(line: &Line<'_>, first: usize, out: &mut [i32]) {
     let mut sums = [[_mm256_setzero_si256(); V]; N];
     // Places are reached from the first and from the fourth: with more pointers, moving them costs more
     // than the products leave time for.
@@ -72,7 +72,7 @@ unsafe fn tile<const N: usize, const V: usize>(line: &Line<'_>, first: usize, ou
 /// As [`tile`], for `super::run_apart`.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn apart<const N: usize>(line: &Apart<'_>, first: usize, out: &mut Sums) {
+unsafe fn apart<const N: usize>(line: &Apart<'_>, first: usize, out: &mut [i32]) {
     let mut sums = [[_mm256_setzero_si256(); 2]; N];
     // SAFETY: `super::run_apart` asserted that 16 words at every tap of every place and 32 weights of every
     // pair of taps are there, and that `first + N` places fit `out`.
@@ -105,7 +105,7 @@ unsafe fn apart<const N: usize>(line: &Apart<'_>, first: usize, out: &mut Sums) 
 /// # Safety
 /// As [`tile`].
 #[target_feature(enable = "avx2")]
-unsafe fn tiles<const V: usize>(line: &Line<'_>, places: usize, sums: &mut Sums) {
+unsafe fn tiles<const V: usize>(line: &Line<'_>, places: usize, sums: &mut [i32]) {
     let count = places.div_ceil(TILE);
     let mut first = 0;
     for left in (1..=count).rev() {
@@ -128,7 +128,7 @@ unsafe fn tiles<const V: usize>(line: &Line<'_>, places: usize, sums: &mut Sums)
 /// # Safety
 /// As [`apart`].
 #[target_feature(enable = "avx2")]
-unsafe fn tiles_apart(line: &Apart<'_>, places: usize, sums: &mut Sums) {
+unsafe fn tiles_apart(line: &Apart<'_>, places: usize, sums: &mut [i32]) {
     for first in (0..places).step_by(APART) {
         // SAFETY: as this function's.
         unsafe {
@@ -142,12 +142,12 @@ unsafe fn tiles_apart(line: &Apart<'_>, places: usize, sums: &mut Sums) {
     }
 }
 
-pub(super) fn run(line: &Line<'_>, places: usize, sums: &mut Sums) {
+pub(super) fn run(line: &Line<'_>, places: usize, sums: &mut [i32]) {
     // SAFETY: the caller chose this by what the processor has; `super::run` checked every reach.
     unsafe { if line.lanes == LANES { tiles::<2>(line, places, sums) } else { tiles::<1>(line, places, sums) } }
 }
 
-pub(super) fn run_apart(line: &Apart<'_>, places: usize, sums: &mut Sums) {
+pub(super) fn run_apart(line: &Apart<'_>, places: usize, sums: &mut [i32]) {
     // SAFETY: as above, for `super::run_apart`.
     unsafe { tiles_apart(line, places, sums) }
 }

@@ -58,15 +58,15 @@ pub(super) fn lane_of(half: usize, lane: usize) -> usize {
     lane / 4 * 8 + half * 4 + lane % 4
 }
 
-/// Sums of up to [`PLACES`] places, twice as many of eight lanes.
+/// Sums of as many places as `sums` has room for.
 ///
 /// # Panics
 /// When the line reaches beyond its weights or data.
-pub(super) fn run(isa: Isa, line: &Line<'_>, places: usize, sums: &mut Sums) {
+pub(super) fn run(isa: Isa, line: &Line<'_>, places: usize, sums: &mut [i32]) {
     let length = line.pairs * PAIR;
     let reach = line.runs.iter().copied().max().unwrap_or(0);
     assert!(line.lanes == LANES || line.lanes == LANES / 2, "no such tile");
-    assert!((1..=PLACES * LANES / line.lanes).contains(&places), "too many places");
+    assert!(places >= 1 && places * line.lanes <= sums.len(), "too many places");
     assert!(line.weights.len() >= line.runs.len() * line.pairs, "weights are missing");
     assert!(line.base + (places - 1) * line.stride + reach + length <= line.data.len(), "a line reaches beyond its data");
     match isa {
@@ -80,9 +80,9 @@ pub(super) fn run(isa: Isa, line: &Line<'_>, places: usize, sums: &mut Sums) {
 ///
 /// # Panics
 /// When the line reaches beyond its weights or data.
-pub(super) fn run_apart(isa: Isa, line: &Apart<'_>, places: usize, sums: &mut Sums) {
+pub(super) fn run_apart(isa: Isa, line: &Apart<'_>, places: usize, sums: &mut [i32]) {
     let reach = line.taps.iter().copied().max().unwrap_or(0);
-    assert!((1..=PLACES).contains(&places), "too many places");
+    assert!(places >= 1 && places * LANES <= sums.len(), "too many places");
     assert!(line.taps.len().is_multiple_of(PAIR) && line.weights.len() >= line.taps.len() / PAIR, "weights are missing");
     assert!(line.base + (places - 1) * line.stride + reach + LANES <= line.data.len(), "a line reaches beyond its data");
     match isa {
@@ -93,7 +93,7 @@ pub(super) fn run_apart(isa: Isa, line: &Apart<'_>, places: usize, sums: &mut Su
 }
 
 /// The twin of the vector kernel.
-fn plain(line: &Line<'_>, places: usize, sums: &mut Sums) {
+fn plain(line: &Line<'_>, places: usize, sums: &mut [i32]) {
     for (place, own) in sums.chunks_exact_mut(line.lanes).take(places).enumerate() {
         own.fill(0);
         let mut weights = line.weights.iter();
@@ -110,7 +110,7 @@ fn plain(line: &Line<'_>, places: usize, sums: &mut Sums) {
 }
 
 /// The twin of the vector kernel where channels stay apart.
-fn plain_apart(line: &Apart<'_>, places: usize, sums: &mut Sums) {
+fn plain_apart(line: &Apart<'_>, places: usize, sums: &mut [i32]) {
     for (place, own) in sums.chunks_exact_mut(LANES).take(places).enumerate() {
         own.fill(0);
         for (taps, weights) in line.taps.chunks_exact(PAIR).zip(line.weights) {
