@@ -3,7 +3,8 @@
 //! Everything is laid out channels last. An output place reads its channels four at a time: one
 //! 32-bit word, given to all lanes of a vector, meets four weights in each lane, one lane per output
 //! channel (Rodriguez et al., "Lower Numerical Precision Deep Learning Inference and Training", 2018,
-//! describe the instruction). Sums of integers are exact, so that all kernels agree to the bit.
+//! describe the instruction). Where the processor has no such instruction, channels go by twos, as words
+//! of 16 bits: see `words`. Sums of integers are exact, so that all kernels agree to the bit.
 
 mod bytes;
 mod convolve;

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 /// Output places per line where all places are alike: a multiple of every tile's.
 const LINE: usize = 168;
+
 /// The same where a line becomes words first: as many as a first-level cache holds, but not so few that
 /// the weights are read for nothing.
 fn line_of_words(channels: usize) -> usize {
@@ -29,7 +30,7 @@ pub(super) struct Walk {
     stride: usize,
     /// From a place to its runs.
     runs: Vec<usize>,
-    /// The input must be copied into a border first.
+    /// The input must be copied into a border first, or made words of.
     pub copies: bool,
 }
 
@@ -56,8 +57,8 @@ impl Walk {
         let channels = weights.in_channels();
         let words = matches!(weights.codes, Codes::Words(_));
         let one_row = g.is_pointwise() && g.output[0] == 1 && g.output[1] == 1;
-        let overreads = match weights.form {
-            // Words are made of a whole image at once where places share what they read.
+        let unfit = match weights.form {
+            // Words are made of a whole image at once, or of one line where no place reads another's.
             Form::Runs { .. } if words => !one_row,
             Form::Depthwise => words || !channels.is_multiple_of(LANES),
             Form::Runs { steps, rows, .. } => {
@@ -65,7 +66,7 @@ impl Walk {
                 steps * QUAD > length
             }
         };
-        let copies = overreads || !g.stays_inside();
+        let copies = unfit || !g.stays_inside();
         let [_, height, width] = if copies { g.covered() } else { g.input };
         let (row, plane) = (width * channels, height * width * channels);
         let whole_rows = matches!(weights.form, Form::Runs { rows: true, .. });

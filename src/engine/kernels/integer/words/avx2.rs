@@ -4,8 +4,8 @@
 
 use super::{Apart, LANES, Line, PAIR};
 use std::arch::x86_64::{
-    _mm256_add_epi32, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_permute2x128_si256, _mm256_set1_epi32, _mm256_setzero_si256,
-    _mm256_storeu_si256, _mm256_unpackhi_epi16, _mm256_unpacklo_epi16,
+    __m256i, _mm256_add_epi32, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_permute2x128_si256, _mm256_set1_epi32,
+    _mm256_setzero_si256, _mm256_storeu_si256, _mm256_unpackhi_epi16, _mm256_unpacklo_epi16,
 };
 
 /// Places of one tile: 12 of 16 registers hold its sums.
@@ -13,7 +13,34 @@ const TILE: usize = 6;
 /// Places of one tile where channels stay apart.
 const APART: usize = 4;
 
-/// `V`: vectors of eight lanes.
+/// One pair of words of each place times the weights of one step. `V`: vectors of eight lanes.
+///
+/// # Safety
+/// The processor has the feature; `weights` are of one step, and the words are there.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn product<const N: usize, const V: usize>(
+    sums: &mut [[__m256i; V]; N],
+    weights: *const i16,
+    data: *const i16,
+    stride: usize,
+) {
+    // SAFETY: the caller says so.
+    unsafe {
+        let mut w = [_mm256_setzero_si256(); V];
+        for half in 0..V {
+            w[half] = _mm256_loadu_si256(weights.add(half * LANES).cast());
+        }
+        for place in 0..N {
+            let x = _mm256_set1_epi32(data.add(place * stride).cast::<i32>().read_unaligned());
+            for half in 0..V {
+                sums[place][half] = _mm256_add_epi32(sums[place][half], _mm256_madd_epi16(x, w[half]));
+            }
+        }
+    }
+}
+
+/// Sums of `N` places.
 ///
 /// # Safety
 /// The processor has the feature, and `super::run` has checked every reach.
@@ -21,41 +48,21 @@ const APART: usize = 4;
 #[target_feature(enable = "avx2")]
 unsafe fn tile<const N: usize, const V: usize>(line: &Line<'_>, first: usize, out: &mut [i32]) {
     let mut sums = [[_mm256_setzero_si256(); V]; N];
-    // Places are reached from the first and from the fourth: with more pointers, moving them costs more
-    // than the products leave time for.
-    let (stride, unit) = (line.stride, line.stride * 3);
     // SAFETY: `super::run` asserted that every place's runs lie inside `data`, that `weights` holds them all,
     // and that `first + N` places fit `out`.
     unsafe {
         let mut weights = line.weights.as_ptr().cast::<i16>();
         for &run in line.runs {
-            let near = line.data.as_ptr().add(line.base + first * stride + run);
-            let far = near.wrapping_add(unit);
-            let (mut pair, odd) = (0, line.pairs % 2);
-            macro_rules! product {
-                ($i:literal) => {
-                    let w = weights.add($i * LANES * PAIR);
-                    let mut own = [_mm256_setzero_si256(); V];
-                    for half in 0..V {
-                        own[half] = _mm256_loadu_si256(w.add(half * LANES).cast());
-                    }
-                    for place in 0..N {
-                        let x = if place < 3 { near.add(place * stride) } else { far.add((place - 3) * stride) };
-                        let x = _mm256_set1_epi32(x.add(pair + $i * PAIR).cast::<i32>().read_unaligned());
-                        for half in 0..V {
-                            sums[place][half] = _mm256_add_epi32(sums[place][half], _mm256_madd_epi16(x, own[half]));
-                        }
-                    }
-                };
-            }
+            let mut data = line.data.as_ptr().add(line.base + first * line.stride + run);
+            // Two at a time: moving the pointers takes from what the products leave.
             for _ in 0..line.pairs / 2 {
-                product!(0);
-                product!(1);
-                pair += 2 * PAIR;
+                product(&mut sums, weights, data, line.stride);
+                product(&mut sums, weights.add(LANES * PAIR), data.add(PAIR), line.stride);
                 weights = weights.add(2 * LANES * PAIR);
+                data = data.add(2 * PAIR);
             }
-            if odd == 1 {
-                product!(0);
+            if line.pairs % 2 == 1 {
+                product(&mut sums, weights, data, line.stride);
                 weights = weights.add(LANES * PAIR);
             }
         }
