@@ -117,11 +117,11 @@ impl Walk {
             (Codes::Bytes(w), Form::Depthwise, Data::Bytes(x)) => self.run_depthwise(job, w, x, &mut sink),
             (Codes::Bytes(w), Form::Runs { steps, .. }, Data::Bytes(x)) => self.run_blocks(job, w, x, steps, &mut sink),
             (Codes::Words(w), Form::Depthwise, Data::Words(data)) => {
-                let lines = Lines { data, from: 0, lines: job.first..job.last, sums: &mut [0; words::PLACES * LANES] };
+                let lines = Lines { data, from: 0, range: job.first..job.last, sums: &mut [0; words::PLACES * LANES] };
                 self.run_apart(job, w, lines, &mut sink);
             }
             (Codes::Words(w), Form::Runs { steps, .. }, Data::Words(data)) => {
-                let lines = Lines { data, from: 0, lines: job.first..job.last, sums: &mut [0; words::PLACES * LANES] };
+                let lines = Lines { data, from: 0, range: job.first..job.last, sums: &mut [0; words::PLACES * LANES] };
                 self.run_words(job, w, steps, lines, &mut sink);
             }
             (Codes::Words(w), Form::Runs { steps, .. }, Data::Bytes(x)) => {
@@ -131,7 +131,7 @@ impl Walk {
                     let (from, size) = (self.base(line), self.length(line) * channels);
                     with_scratch(size, |data| {
                         i16::copy(&x[from..from + size], data);
-                        let lines = Lines { data, from, lines: line..line + 1, sums };
+                        let lines = Lines { data, from, range: line..line + 1, sums };
                         self.run_words(job, w, steps, lines, &mut sink);
                     });
                 }
@@ -149,7 +149,7 @@ impl Walk {
         let per_group = w.out_group.div_ceil(LANES);
         let halves = self.halves(job);
         let fold = if halves.is_some() { 2 } else { 1 };
-        let stretches = self.stretches(own.lines, fold);
+        let stretches = self.stretches(own.range, fold);
         for (index, weights) in codes.chunks_exact(block_size).enumerate() {
             let (group, within) = (index / per_group, index % per_group * LANES);
             let (channel, channels) = (group * w.out_group + within, LANES.min(w.out_group - within));
@@ -172,7 +172,7 @@ impl Walk {
         // Places beside each other read beside each other.
         let halves = self.halves(job).filter(|_| self.stride == w.groups);
         let fold = if halves.is_some() { 2 } else { 1 };
-        for s in self.stretches(own.lines, fold) {
+        for s in self.stretches(own.range, fold) {
             for (block, weights) in codes.chunks_exact(self.runs.len() / words::PAIR).enumerate() {
                 let channel = block * LANES;
                 for (row, sums) in own.sums.chunks_mut(s.places * LANES).take(s.rows).enumerate() {
@@ -302,7 +302,7 @@ struct Lines<'a> {
     data: &'a [i16],
     /// Where in the image `data` begin.
     from: usize,
-    lines: Range<usize>,
+    range: Range<usize>,
     sums: &'a mut words::Sums,
 }
 
