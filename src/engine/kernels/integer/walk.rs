@@ -147,10 +147,11 @@ impl Walk {
         let w = job.weights;
         let block_size = self.runs.len() * pairs;
         let per_group = w.out_group.div_ceil(LANES);
-        let halves = self.halves(job);
+        let halves = self.halves(job).filter(|_| w.groups == 1);
         let fold = if halves.is_some() { 2 } else { 1 };
         let stretches = self.stretches(own.range, fold);
-        for (index, weights) in codes.chunks_exact(block_size).enumerate() {
+        for index in 0..w.groups * per_group {
+            let weights = &codes[index * block_size..][..block_size];
             let (group, within) = (index / per_group, index % per_group * LANES);
             let (channel, channels) = (group * w.out_group + within, LANES.min(w.out_group - within));
             for s in &stretches {
