@@ -27,7 +27,7 @@ pub(super) struct Common {
     #[arg(long, global = true)]
     pub(super) quiet: bool,
     /// Threads for the heavy work; 0: one per core
-    #[arg(long, global = true, default_value_t = 0)]
+    #[arg(long, global = true, default_value_t = 0, value_parser = up_to_1024)]
     pub(super) threads: usize,
     /// Where randomness starts [default: 0]
     #[arg(long, global = true)]
@@ -282,9 +282,9 @@ pub(super) enum Bench {
     /// Speed of the forward pass on random input
     Forward {
         file: PathBuf,
-        #[arg(long, default_value_t = 32)]
+        #[arg(long, default_value_t = 32, value_parser = at_least_1)]
         batch: usize,
-        #[arg(long, default_value_t = 5.0)]
+        #[arg(long, default_value_t = 5.0, value_parser = a_while)]
         seconds: f64,
         /// How quantized layers compute
         #[arg(long, default_value = "simulated")]
@@ -295,4 +295,23 @@ pub(super) enum Bench {
         /// A folder, searched recursively, or a .tar or .tar.gz
         path: PathBuf,
     },
+}
+
+fn up_to_1024(text: &str) -> Result<usize, String> {
+    number(text).and_then(|n| if n <= 1024 { Ok(n) } else { Err("no more than 1024 threads are started".to_owned()) })
+}
+
+fn at_least_1(text: &str) -> Result<usize, String> {
+    number(text).and_then(|n| if n >= 1 { Ok(n) } else { Err("it is 1 or more".to_owned()) })
+}
+
+fn number(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|e: std::num::ParseIntError| e.to_string())
+}
+
+fn a_while(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= 86_400.0 => Ok(seconds),
+        _ => Err("a number of seconds above 0, up to a day".to_owned()),
+    }
 }

@@ -19,6 +19,9 @@ pub struct ForwardSpeed {
     pub integer_layers: usize,
 }
 
+/// Values of the largest input that is made up: 16 GiB of f32.
+const MOST_VALUES: usize = 1 << 32;
+
 /// Runs the model, batch norm folded, on the same random batch for `seconds`, after three runs that
 /// do not count. Free dimensions other than the batch count as one.
 ///
@@ -59,7 +62,12 @@ fn feeds(model: &Model, batch: usize, seed: u64) -> Result<Vec<(Wire, Value)>, E
         let dims = port.fact.shape.clone().unwrap_or_default();
         let shape: Vec<usize> =
             dims.iter().enumerate().map(|(i, d)| d.known().unwrap_or(if i == 0 { batch } else { 1 })).collect();
-        let count = shape.iter().product();
+        let count = shape.iter().try_fold(1_usize, |n, d| n.checked_mul(*d)).filter(|n| (1..=MOST_VALUES).contains(n));
+        let Some(count) = count else {
+            let reason =
+                format!("an input of shape {shape:?} cannot be made up: it is empty, or larger than {MOST_VALUES} values");
+            return Err(ExecError::Feed { wire: port.wire.clone(), reason });
+        };
         let value = match port.fact.dtype {
             Some(dtype) if !dtype.is_float() => Value { dtype, ..Value::from_i64(vec![0; count], &shape)? },
             dtype => Value {

@@ -3,7 +3,7 @@
 use super::{Grid, InputGrid, IntegerStep, Layer, Order, Shape, Wanted};
 use crate::engine::exec::data::{floats, int_scalar, ints, scalar, with};
 use crate::engine::exec::plan::{Constants, Draft, Work};
-use crate::engine::graph::{Model, Node, Wire, producers};
+use crate::engine::graph::{Dim, Model, Node, Wire, producers};
 use crate::engine::kernels::integer::Weights;
 use crate::engine::tensor::{DType, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -358,7 +358,8 @@ impl Steps<'_> {
         let other = node.inputs.iter().flatten().find(|w| *w != wire).cloned();
         let Some(other) = other.filter(|w| !self.constants.contains_key(w)) else { return false };
         let shape = |w: &Wire| self.model.facts.get(w).and_then(|f| f.shape.clone());
-        if shape(wire).is_none() || shape(wire) != shape(&other) {
+        let is_known = |s: &Vec<Dim>| !s.contains(&Dim::Unknown);
+        if shape(wire).is_none_or(|s| !is_known(&s)) || shape(wire) != shape(&other) {
             return false;
         }
         let Some(layer) = self.layer(at).filter(|l| l.is_bare()) else { return false };

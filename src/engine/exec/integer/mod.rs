@@ -8,6 +8,7 @@ mod tests;
 pub(super) use lower::lower;
 
 use super::data::{OpError, OpResult, fail, int_scalar, make, make_channels_last, scalar, with, with_channels_last};
+use super::memory::room;
 use super::ops::{install, spatial3};
 use crate::engine::graph::{Auto, Node, window_axes};
 use crate::engine::kernels::integer::{
@@ -98,7 +99,7 @@ fn range_of(x: &[f32]) -> Grid {
 
 fn quantize(x: &Value, grid: Grid, order: Order, pool: Option<&ThreadPool>) -> OpResult<Value> {
     let shape = x.shape();
-    let mut out = vec![0_u8; shape.iter().product()];
+    let mut out = vec![0_u8; room::<u8>(shape)?];
     let turns = order == Order::ChannelsLast && shape.len() >= 3 && x.data.is_contiguous();
     if turns {
         let planes = [shape[1], shape[2..].iter().product()];
@@ -130,7 +131,8 @@ fn largest(node: &Node, x: &Value, pool: Option<&ThreadPool>) -> OpResult<Value>
     let ceil = node.int("ceil_mode").unwrap_or(0) != 0;
     let (g, output) = geometry(node, spatial, &kernel, Auto::Window { ceil })?;
     let shape: Vec<usize> = [*batch, *channels].iter().chain(&output).copied().collect();
-    let mut out = vec![0_u8; shape.iter().product()];
+    let mut out = vec![0_u8; room::<u8>(&shape)?];
+    room::<u8>(&g.scratch(*channels))?;
     with_channels_last::<u8, _>(x, |x| install(pool, || max_pool(&g, *channels, *batch, x, &mut out)))?;
     make_channels_last(DType::U8, out, &shape)
 }
@@ -224,7 +226,8 @@ impl Layer {
         let zero = i32::from(grid.zero);
         let offset: Vec<i32> = self.weights.sums().iter().map(|s| zero.wrapping_mul(*s).wrapping_neg()).collect();
         let mut how = Finish { low: self.low, high: self.high, ..Finish::scaled(&offset, &scale, &self.bias) };
-        let count: usize = shape.iter().product();
+        let count = room::<f32>(&shape)?;
+        room::<i16>(&g.scratch(self.weights.in_channels()))?;
         let (mut floats, mut bytes) = match self.wanted {
             Wanted::Floats => (vec![0.0; count], Vec::new()),
             Wanted::Bytes(_) => (Vec::new(), vec![0; count]),

@@ -12,6 +12,12 @@ pub fn quantize_bytes(x: &[f32], scale: f32, rounding: Rounding, out: &mut [u8])
     parts(out, TILE, &|i, out| quantize(&x[i * TILE..][..out.len()], scale, rounding, out));
 }
 
+/// Elements of a plane that are turned together.
+const STRETCH: usize = 256;
+
+/// A stretch of three planes.
+type Colors = [[u8; STRETCH]; 3];
+
 /// [`quantize_bytes`] of images `[batch, channels, places]` to `[batch, places, channels]`.
 pub fn quantize_planes(x: &[f32], [channels, places]: [usize; 2], scale: f32, rounding: Rounding, out: &mut [u8]) {
     let image = channels * places;
@@ -20,10 +26,18 @@ pub fn quantize_planes(x: &[f32], [channels, places]: [usize; 2], scale: f32, ro
     }
     let work = |out: &mut [u8], x: &[f32]| {
         // A stretch of every plane at a time, so that what is turned is still near.
-        const STRETCH: usize = 256;
         let mut line = [0_u8; STRETCH];
+        let mut colors: Colors = [[0; STRETCH]; 3];
         for from in (0..places).step_by(STRETCH) {
             let count = STRETCH.min(places - from);
+            // Three planes are common, and turned at once far quicker.
+            if channels == 3 {
+                for (plane, line) in x.chunks_exact(places).zip(&mut colors) {
+                    quantize(&plane[from..from + count], scale, rounding, &mut line[..count]);
+                }
+                weave(&colors, &mut out[from * 3..][..count * 3]);
+                continue;
+            }
             for (channel, plane) in x.chunks_exact(places).enumerate() {
                 quantize(&plane[from..from + count], scale, rounding, &mut line[..count]);
                 for (out, v) in out[from * channels + channel..].iter_mut().step_by(channels).zip(&line[..count]) {
@@ -52,6 +66,22 @@ fn quantize(x: &[f32], scale: f32, rounding: Rounding, out: &mut [u8]) {
     }
 }
 
+/// Three planes, place by place.
+fn weave(colors: &Colors, out: &mut [u8]) {
+    match Isa::best() {
+        Isa::Plain => weave_from(0, colors, out),
+        #[cfg(target_arch = "x86_64")]
+        _ => x86::weave(colors, out),
+    }
+}
+
+/// The places from `first` on.
+fn weave_from(first: usize, [r, g, b]: &Colors, out: &mut [u8]) {
+    for (i, out) in out.chunks_exact_mut(3).enumerate().skip(first) {
+        out.copy_from_slice(&[r[i], g[i], b[i]]);
+    }
+}
+
 #[inline(always)]
 fn each(x: &[f32], scale: f32, r: Rounding, out: &mut [u8]) {
     use super::finish::MAGIC;
@@ -67,9 +97,15 @@ fn each(x: &[f32], scale: f32, r: Rounding, out: &mut [u8]) {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[expect(unsafe_code, reason = "the same loops, compiled for wider vectors")]
+#[expect(unsafe_code, reason = "vector instructions, and the same loops compiled for wider vectors")]
 mod x86 {
-    use super::{Rounding, each};
+    use super::{Colors, Rounding, STRETCH, each};
+    use std::arch::x86_64::{
+        _mm_loadu_si128, _mm_or_si128, _mm_setzero_si128, _mm_shuffle_epi8, _mm_storeu_si128, _mm256_add_epi16, _mm256_and_si256,
+        _mm256_cvtps_epi32, _mm256_div_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_min_ps, _mm256_packs_epi32,
+        _mm256_packus_epi16, _mm256_permutevar8x32_epi32, _mm256_set1_epi16, _mm256_set1_ps, _mm256_setr_epi32,
+        _mm256_storeu_si256,
+    };
 
     pub(super) fn quantize_avx512(x: &[f32], scale: f32, rounding: Rounding, out: &mut [u8]) {
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
@@ -80,13 +116,72 @@ mod x86 {
         unsafe { inner(x, scale, rounding, out) }
     }
 
-    pub(super) fn quantize_avx2(x: &[f32], scale: f32, rounding: Rounding, out: &mut [u8]) {
-        #[target_feature(enable = "avx2")]
-        fn inner(x: &[f32], scale: f32, rounding: Rounding, out: &mut [u8]) {
-            each(x, scale, rounding, out);
+    /// Elements that are packed together.
+    const PACKED: usize = 32;
+
+    #[target_feature(enable = "avx2")]
+    fn packed(x: &[f32], scale: f32, r: Rounding, out: &mut [u8]) {
+        let (low, high) = (_mm256_set1_ps((r.range.0 - r.zero) as f32), _mm256_set1_ps((r.range.1 - r.zero) as f32));
+        let (zero, byte, scale_of) = (_mm256_set1_epi16(r.zero as i16), _mm256_set1_epi16(0xff), _mm256_set1_ps(scale));
+        let (mut xs, mut outs) = (x.chunks_exact(PACKED), out.chunks_exact_mut(PACKED));
+        for (x, out) in (&mut xs).zip(&mut outs) {
+            let words = |pair: usize| {
+                let [a, b] = [0, 8].map(|i| {
+                    // SAFETY: 8 of 32 values.
+                    let q = _mm256_div_ps(unsafe { _mm256_loadu_ps(x.as_ptr().add(16 * pair + i)) }, scale_of);
+                    // The value is the first operand, so that a NaN goes to the lower end.
+                    _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(q, low), high))
+                });
+                _mm256_and_si256(_mm256_add_epi16(_mm256_packs_epi32(a, b), zero), byte)
+            };
+            let bytes = _mm256_packus_epi16(words(0), words(1));
+            // Packing took four of each vector in turn.
+            let bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+            // SAFETY: 32 bytes.
+            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), bytes) }
         }
+        each(xs.remainder(), scale, r, outs.into_remainder());
+    }
+
+    pub(super) fn quantize_avx2(x: &[f32], scale: f32, rounding: Rounding, out: &mut [u8]) {
         // SAFETY: this kernel is chosen where the processor has this feature.
-        unsafe { inner(x, scale, rounding, out) }
+        unsafe { packed(x, scale, rounding, out) }
+    }
+
+    /// Where the bytes of 16 places come from, for each third of them and each plane; above 127: from none.
+    const WOVEN: [[[u8; 16]; 3]; 3] = {
+        let mut masks = [[[0x80; 16]; 3]; 3];
+        let mut i = 0;
+        while i < 48 {
+            masks[i / 16][i % 3][i % 16] = (i / 3) as u8;
+            i += 1;
+        }
+        masks
+    };
+
+    #[target_feature(enable = "avx2")]
+    fn woven(colors: &Colors, out: &mut [u8]) {
+        let whole = out.len() / 48;
+        for (block, out) in out.chunks_exact_mut(48).take(STRETCH / 16).enumerate() {
+            for (masks, out) in WOVEN.iter().zip(out.chunks_exact_mut(16)) {
+                let mut all = _mm_setzero_si128();
+                for (mask, plane) in masks.iter().zip(colors) {
+                    // SAFETY: a mask has 16 bytes; the block lies inside the stretch.
+                    let (v, mask) = unsafe {
+                        (_mm_loadu_si128(plane.as_ptr().add(block * 16).cast()), _mm_loadu_si128(mask.as_ptr().cast()))
+                    };
+                    all = _mm_or_si128(all, _mm_shuffle_epi8(v, mask));
+                }
+                // SAFETY: 16 bytes.
+                unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), all) }
+            }
+        }
+        super::weave_from(whole * 16, colors, out);
+    }
+
+    pub(super) fn weave(colors: &Colors, out: &mut [u8]) {
+        // SAFETY: every kernel beside the plain one is chosen where the processor has this feature.
+        unsafe { woven(colors, out) }
     }
 }
 

@@ -4,12 +4,12 @@
 //! one row of the kernel lie in one run of memory, whatever the kernel's width, and a place differs
 //! from its neighbour by a constant.
 
-use super::finish::{Target, finish};
-use super::pack::Form;
-use super::tile::{Sums, Tile, blocks_with, places_with, run};
-use super::{Finish, LANES, QUAD, Sink, Weights, depthwise};
+use super::pack::{Codes, Form};
+use super::walk::{Data, Job, Walk};
+use super::{Finish, Sink, Weights, words};
 use crate::engine::kernels::{tasks, threads};
 use std::cell::RefCell;
+use std::thread::LocalKey;
 
 /// What slides over what: axes are depth, height, width; unused ones are 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,11 +35,11 @@ impl Geometry {
         self.input.iter().product()
     }
 
-    fn out_places(&self) -> usize {
+    pub(super) fn out_places(&self) -> usize {
         self.output.iter().product()
     }
 
-    fn is_pointwise(&self) -> bool {
+    pub(super) fn is_pointwise(&self) -> bool {
         self.kernel == [1; 3] && self.stride == [1; 3] && self.pad == [0; 3] && self.input == self.output
     }
 
@@ -52,7 +52,7 @@ impl Geometry {
     }
 
     /// What the windows cover along each axis.
-    fn covered(&self) -> [usize; 3] {
+    pub(super) fn covered(&self) -> [usize; 3] {
         std::array::from_fn(|a| {
             let strides = self.output[a].saturating_sub(1).saturating_mul(self.stride[a]);
             strides.saturating_add(self.kernel[a].saturating_sub(1).saturating_mul(self.dilation[a])).saturating_add(1)
@@ -60,19 +60,62 @@ impl Geometry {
     }
 
     /// Whether no window reaches beyond the input.
-    fn stays_inside(&self) -> bool {
+    pub(super) fn stays_inside(&self) -> bool {
         self.pad == [0; 3] && self.covered().iter().zip(&self.input).all(|(c, i)| c <= i)
     }
 }
 
-/// Output places per line where all places are alike: a multiple of every tile's.
-const LINE: usize = 168;
-/// Bytes that vectors may read beyond the last one that counts.
-const SLACK: usize = 64;
+/// Elements that vectors may read beyond the last one that counts.
+pub(super) const SLACK: usize = 64;
+
+/// Bytes of a line of the cache, where what is read begins.
+const ALIGNED: usize = 64;
 
 thread_local! {
     /// Padded input; kept, because fresh pages cost more than the work.
-    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static BYTES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// The same in words.
+    static WORDS: RefCell<Vec<i16>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What the inner loops read.
+pub(super) trait Element: Copy + Default + From<u8> + 'static {
+    fn scratch() -> &'static LocalKey<RefCell<Vec<Self>>>;
+
+    fn copy(bytes: &[u8], to: &mut [Self]);
+}
+
+impl Element for u8 {
+    fn scratch() -> &'static LocalKey<RefCell<Vec<Self>>> {
+        &BYTES
+    }
+
+    fn copy(bytes: &[u8], to: &mut [Self]) {
+        to.copy_from_slice(bytes);
+    }
+}
+
+impl Element for i16 {
+    fn scratch() -> &'static LocalKey<RefCell<Vec<Self>>> {
+        &WORDS
+    }
+
+    fn copy(bytes: &[u8], to: &mut [Self]) {
+        words::widen(bytes, to);
+    }
+}
+
+/// Calls `use_it` with `size` elements and [`SLACK`] of this thread's own, whatever they hold.
+pub(super) fn with_scratch<T: Element>(size: usize, use_it: impl FnOnce(&mut [T])) {
+    // Taken and given back, so that a task that this thread steals meanwhile finds a place of its own.
+    let mut held = T::scratch().take();
+    let enough = size + SLACK + ALIGNED;
+    if held.len() < enough {
+        held.resize(enough, T::default());
+    }
+    let from = held.as_ptr().align_offset(ALIGNED).min(ALIGNED);
+    use_it(&mut held[from..from + size + SLACK]);
+    T::scratch().set(held);
 }
 
 /// Convolves `batch` images `[batch, D, H, W, in]` to `[batch, …, out]`. `zero` fills the padding.
@@ -106,7 +149,7 @@ pub fn convolve(g: &Geometry, weights: &Weights, batch: usize, input: &[u8], zer
     let images = sink.split(per_image * of);
     let image = |index: usize, sink: Sink<'_>| {
         let own = &input[index * image_size..][..image_size];
-        let parts = |data: &[u8]| {
+        let parts = |data: Data<'_>| {
             let task = |part: usize, sink: Sink<'_>| {
                 let first = part * lines_per_task;
                 let last = (first + lines_per_task).min(walk.lines);
@@ -115,7 +158,11 @@ pub fn convolve(g: &Geometry, weights: &Weights, batch: usize, input: &[u8], zer
             };
             tasks(sink.split(lines_per_task * walk.line * of).into_iter(), &task);
         };
-        if walk.copies { with_padded(g, own, channels, zero, parts) } else { parts(own) }
+        match &weights.codes {
+            _ if !walk.copies => parts(Data::Bytes(own)),
+            Codes::Bytes(_) => with_padded(g, own, channels, zero, |data| parts(Data::Bytes(data))),
+            Codes::Words(_) => with_padded(g, own, channels, zero, |data| parts(Data::Words(data))),
+        }
     };
     if images.len() < 4 {
         images.into_iter().enumerate().for_each(|(i, s)| image(i, s));
@@ -126,7 +173,7 @@ pub fn convolve(g: &Geometry, weights: &Weights, batch: usize, input: &[u8], zer
 
 /// Whole images where there are several; else a share of the lines.
 fn lines_per_task(walk: &Walk, g: &Geometry, weights: &Weights, batch: usize) -> usize {
-    let work = g.out_places() * weights.data.len();
+    let work = g.out_places() * weights.size();
     if batch >= 4 || work < 1 << 18 || threads() == 1 {
         return walk.lines;
     }
@@ -134,187 +181,29 @@ fn lines_per_task(walk: &Walk, g: &Geometry, weights: &Weights, batch: usize) ->
 }
 
 /// Calls `use_it` with the image inside a border of `zero`, of the size that the windows cover.
-fn with_padded(g: &Geometry, image: &[u8], channels: usize, zero: u8, use_it: impl FnOnce(&[u8])) {
-    // Taken and given back, so that a task that this thread steals meanwhile finds a place of its own.
-    let mut padded = SCRATCH.take();
-    let covered = g.covered();
-    let size = covered.iter().product::<usize>() * channels + SLACK;
-    if padded.len() < size {
-        padded.resize(size, 0);
-    }
-    let row = covered[2] * channels;
-    // Columns of the padded row that the input has.
-    let from = g.pad[2].max(0).cast_unsigned().min(covered[2]);
-    let skipped = (-g.pad[2]).max(0).cast_unsigned().min(g.input[2]);
-    let count = (g.input[2] - skipped).min(covered[2] - from);
-    for (index, to) in padded[..size - SLACK].chunks_exact_mut(row).enumerate() {
-        let at = [index / covered[1], index % covered[1]];
-        let source: [isize; 2] = std::array::from_fn(|a| at[a].cast_signed() - g.pad[a]);
-        if (0..2).any(|a| source[a] < 0 || source[a].cast_unsigned() >= g.input[a]) {
-            to.fill(zero);
-            continue;
-        }
-        let line = (source[0].cast_unsigned() * g.input[1] + source[1].cast_unsigned()) * g.input[2] + skipped;
-        to[..from * channels].fill(zero);
-        to[from * channels..][..count * channels].copy_from_slice(&image[line * channels..][..count * channels]);
-        to[(from + count) * channels..].fill(zero);
-    }
-    use_it(&padded[..size]);
-    SCRATCH.set(padded);
-}
-
-/// How the input is walked: lines of output places that lie a constant apart.
-struct Walk {
-    /// Lines, and places of each (the last may have fewer).
-    lines: usize,
-    line: usize,
-    places: usize,
-    /// Output rows per depth, and where lines begin: `base(line) = line / rows · deep + line % rows · down`.
-    rows: usize,
-    deep: usize,
-    down: usize,
-    /// From one place to the next.
-    stride: usize,
-    /// From a place to its runs.
-    runs: Vec<usize>,
-    /// The input must be copied into a border first.
-    copies: bool,
-}
-
-/// One share of an image.
-struct Job<'a> {
-    weights: &'a Weights,
-    data: &'a [u8],
-    how: &'a Finish<'a>,
-    first: usize,
-    last: usize,
-    /// Places before the share's first, over all images.
-    before: usize,
-}
-
-impl Walk {
-    fn new(g: &Geometry, weights: &Weights) -> Self {
-        let channels = weights.in_channels();
-        let overreads = match weights.form {
-            Form::Depthwise => !channels.is_multiple_of(LANES),
-            Form::Runs { quads, rows, .. } => {
-                let length = if rows { g.kernel[2] * channels } else { weights.in_group };
-                quads * QUAD > length
+fn with_padded<T: Element>(g: &Geometry, image: &[u8], channels: usize, zero: u8, use_it: impl FnOnce(&[T])) {
+    let (covered, zero) = (g.covered(), T::from(zero));
+    let size = covered.iter().product::<usize>() * channels;
+    with_scratch(size, |padded| {
+        let row = covered[2] * channels;
+        // Columns of the padded row that the input has.
+        let from = g.pad[2].max(0).cast_unsigned().min(covered[2]);
+        let skipped = (-g.pad[2]).max(0).cast_unsigned().min(g.input[2]);
+        let count = (g.input[2] - skipped).min(covered[2] - from);
+        for (index, to) in padded[..size].chunks_exact_mut(row).enumerate() {
+            let at = [index / covered[1], index % covered[1]];
+            let source: [isize; 2] = std::array::from_fn(|a| at[a].cast_signed() - g.pad[a]);
+            if (0..2).any(|a| source[a] < 0 || source[a].cast_unsigned() >= g.input[a]) {
+                to.fill(zero);
+                continue;
             }
-        };
-        let copies = overreads || !g.stays_inside();
-        let [_, height, width] = if copies { g.covered() } else { g.input };
-        let (row, plane) = (width * channels, height * width * channels);
-        let whole_rows = matches!(weights.form, Form::Runs { rows: true, .. });
-        let across = if whole_rows { 1 } else { g.kernel[2] };
-        let mut runs = Vec::new();
-        for d in 0..g.kernel[0] {
-            for h in 0..g.kernel[1] {
-                for w in 0..across {
-                    runs.push(d * g.dilation[0] * plane + h * g.dilation[1] * row + w * g.dilation[2] * channels);
-                }
-            }
+            let line = (source[0].cast_unsigned() * g.input[1] + source[1].cast_unsigned()) * g.input[2] + skipped;
+            to[..from * channels].fill(zero);
+            T::copy(&image[line * channels..][..count * channels], &mut to[from * channels..][..count * channels]);
+            to[(from + count) * channels..].fill(zero);
         }
-        let places = g.out_places();
-        if g.is_pointwise() && g.output[0] == 1 && g.output[1] == 1 {
-            let line = LINE.min(places);
-            let down = line * channels;
-            let lines = places.div_ceil(line.max(1));
-            return Self { lines, line, places, rows: lines.max(1), deep: 0, down, stride: channels, runs, copies };
-        }
-        Self {
-            lines: g.output[0] * g.output[1],
-            line: g.output[2],
-            places,
-            rows: g.output[1],
-            deep: g.stride[0] * plane,
-            down: g.stride[1] * row,
-            stride: g.stride[2] * channels,
-            runs,
-            copies,
-        }
-    }
-
-    fn base(&self, line: usize) -> usize {
-        line / self.rows * self.deep + line % self.rows * self.down
-    }
-
-    /// Places of a line.
-    fn length(&self, line: usize) -> usize {
-        self.line.min(self.places - line * self.line)
-    }
-
-    fn run(&self, job: &Job<'_>, mut sink: Sink<'_>) {
-        match job.weights.form {
-            Form::Depthwise => self.run_depthwise(job, &mut sink),
-            Form::Runs { quads, .. } => self.run_blocks(job, quads, &mut sink),
-        }
-    }
-
-    fn run_blocks(&self, job: &Job<'_>, quads: usize, sink: &mut Sink<'_>) {
-        let w = job.weights;
-        let block_size = self.runs.len() * quads * QUAD * LANES;
-        let of = w.out_channels();
-        let per_group = w.out_group.div_ceil(LANES);
-        let reach = self.runs.iter().copied().max().unwrap_or(0);
-        let mut sums: Sums = [0; 24 * LANES];
-        for group in 0..w.groups {
-            let mut block = 0;
-            while block < per_group {
-                let blocks = blocks_with(per_group - block);
-                let weights = &w.data[(group * per_group + block) * block_size..][..blocks * block_size];
-                let within = block * LANES;
-                let channel = group * w.out_group + within;
-                let (channels, width) = ((w.out_group - within).min(blocks * LANES), blocks * LANES);
-                for line in job.first..job.last {
-                    let (base, length) = (self.base(line) + group * w.in_group, self.length(line));
-                    let tiles = length.div_ceil(places_with(blocks));
-                    let mut place = 0;
-                    for tile in 0..tiles {
-                        // Tiles of one line are as equal as can be: small ones leave the registers idle.
-                        let places = (length - place).div_ceil(tiles - tile);
-                        let base = base + place * self.stride;
-                        let tile = Tile { weights, quads, data: job.data, base, stride: self.stride, runs: &self.runs, reach };
-                        run(w.isa, &tile, places, blocks, &mut sums);
-                        let at = (line - job.first) * self.line + place;
-                        let target = Target { channel, channels, width, of, places, at, before: job.before };
-                        finish(w.isa, &sums, target, job.how, sink);
-                        place += places;
-                    }
-                }
-                block += blocks;
-            }
-        }
-    }
-
-    fn run_depthwise(&self, job: &Job<'_>, sink: &mut Sink<'_>) {
-        let w = job.weights;
-        let of = w.groups;
-        let mut sums: Sums = [0; 24 * LANES];
-        for line in job.first..job.last {
-            let (base, length) = (self.base(line), self.length(line));
-            for channel in (0..of).step_by(LANES) {
-                let channels = LANES.min(of - channel);
-                for place in (0..length).step_by(depthwise::PLACES) {
-                    let places = depthwise::PLACES.min(length - place);
-                    let base = base + place * self.stride + channel;
-                    let wide = of.next_multiple_of(LANES);
-                    let tile = depthwise::Tile {
-                        weights: &w.data[channel..],
-                        wide,
-                        data: job.data,
-                        base,
-                        stride: self.stride,
-                        taps: &self.runs,
-                    };
-                    depthwise::run(w.isa, &tile, places, &mut sums);
-                    let at = (line - job.first) * self.line + place;
-                    let target = Target { channel, channels, width: LANES, of, places, at, before: job.before };
-                    finish(w.isa, &sums, target, job.how, sink);
-                }
-            }
-        }
-    }
+        use_it(padded);
+    });
 }
 
 #[cfg(test)]
@@ -381,6 +270,17 @@ mod tests {
             case([1, 5, 5], [1, 1, 1], [2, 1, 0], 1, [8, 48]),
             case([1, 6, 6], [1, 3, 3], [1, 1, 1], 2, [6, 36]),
             case([1, 8, 9], [1, 3, 3], [1, 1, 1], 19, [19, 19]),
+            case([1, 7, 12], [1, 3, 3], [1, 1, 1], 8, [8, 8]),
+            case([1, 9, 12], [1, 3, 3], [2, 1, 1], 8, [8, 8]),
+            case([1, 5, 6], [1, 3, 3], [1, 1, 1], 2, [4, 8]),
+            case([1, 1, 6], [1, 1, 1], [1, 1, 0], 4, [8, 8]),
+            case([1, 1, 401], [1, 1, 1], [1, 1, 0], 20, [20, 20]),
+            case([1, 13, 5], [1, 3, 3], [1, 1, 1], 1, [4, 17]),
+            case([1, 8, 9], [1, 3, 3], [1, 1, 1], 8, [8, 8]),
+            case([1, 7, 12], [1, 3, 3], [1, 1, 1], 1, [3, 8]),
+            case([1, 7, 25], [1, 1, 1], [1, 1, 0], 1, [9, 8]),
+            case([1, 7, 24], [1, 1, 1], [1, 1, 0], 1, [9, 8]),
+            case([1, 3, 220], [1, 3, 3], [1, 1, 1], 1, [3, 8]),
             case([1, 8, 9], [1, 3, 3], [2, 1, 1], 32, [32, 32]),
             case([3, 4, 5], [2, 3, 2], [1, 1, 1], 1, [4, 16]),
             case([1, 1, 40], [1, 1, 5], [3, 1, 2], 1, [6, 9]),
@@ -407,15 +307,21 @@ mod tests {
 
     #[test]
     fn what_is_added_is_found_in_every_share() {
+        adds([16, 24], 35);
+        adds([16, 8], 36);
+    }
+
+    fn adds([ci, co]: [usize; 2], width: usize) {
         let mut random = Random::new(5);
-        let c = case([1, 33, 35], [1, 3, 3], [1, 1, 1], 1, [16, 24]);
-        let x: Vec<u8> = (0..2 * c.g.in_places() * 16).map(|_| random.range(0.0, 255.9) as u8).collect();
-        let w: Vec<i8> = (0..24 * 16 * 9).map(|_| random.range(-128.9, 127.9) as i8).collect();
+        let c = case([1, 33, width], [1, 3, 3], [1, 1, 1], 1, [ci, co]);
+        let x: Vec<u8> = (0..2 * c.g.in_places() * ci).map(|_| random.range(0.0, 255.9) as u8).collect();
+        let w: Vec<i8> = (0..co * ci * 9).map(|_| random.range(-128.9, 127.9) as i8).collect();
         let sums = reference(&c, &w, 2, &x, 0);
         let residual: Vec<f32> = sums.iter().map(|_| random.normal()).collect();
-        let how = Finish { residual: Some(&residual), ..Finish::scaled(&[0; 24], &[0.01; 24], &[1.0; 24]) };
+        let (offset, scale, bias) = (vec![0; co], vec![0.01; co], vec![1.0; co]);
+        let how = Finish { residual: Some(&residual), ..Finish::scaled(&offset, &scale, &bias) };
         let mut found = vec![0.0; sums.len()];
-        let weights = Weights::pack(&w, 1, 24, c.g.kernel, false);
+        let weights = Weights::pack(&w, 1, co, c.g.kernel, false);
         convolve(&c.g, &weights, 2, &x, 0, &how, Sink::Floats(&mut found));
         for ((found, sum), r) in found.iter().zip(&sums).zip(&residual) {
             assert_eq!(*found, *sum as f32 * 0.01 + 1.0 + r);

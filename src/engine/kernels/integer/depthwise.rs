@@ -30,15 +30,11 @@ pub(super) fn run(isa: Isa, tile: &Tile<'_>, places: usize, sums: &mut Sums) {
     match isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Vnni => x86::run_vnni(tile, places, sums),
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => x86::run_avx2(tile, places, sums),
-        Isa::Plain => each_place(tile, places, sums),
+        _ => each_place(tile, places, sums),
     }
 }
 
-/// The twin of the vector kernels, and what runs where there are none.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "compiled anew for each kind of vector")]
+/// The twin of the vector kernel, and what runs where there are none.
 fn each_place(tile: &Tile<'_>, places: usize, sums: &mut Sums) {
     for (place, out) in sums.chunks_exact_mut(LANES).take(places).enumerate() {
         let mut own = [0_i32; LANES];
@@ -59,7 +55,7 @@ fn each_place(tile: &Tile<'_>, places: usize, sums: &mut Sums) {
 mod x86 {
     use super::super::LANES;
     use super::super::tile::Sums;
-    use super::{PLACES, Tile, each_place};
+    use super::{PLACES, Tile};
     use std::arch::x86_64::{
         __m512i, _mm_loadu_si128, _mm512_cvtepi8_epi32, _mm512_cvtepu8_epi32, _mm512_dpwssd_epi32, _mm512_setzero_si512,
         _mm512_storeu_si512,
@@ -106,14 +102,5 @@ mod x86 {
                 _ => vnni::<8>(tile, sums),
             }
         }
-    }
-
-    pub(super) fn run_avx2(tile: &Tile<'_>, places: usize, sums: &mut Sums) {
-        #[target_feature(enable = "avx2")]
-        fn inner(tile: &Tile<'_>, places: usize, sums: &mut Sums) {
-            each_place(tile, places, sums);
-        }
-        // SAFETY: this kernel is chosen where the processor has this feature.
-        unsafe { inner(tile, places, sums) }
     }
 }

@@ -3,7 +3,8 @@
 //! Everything is laid out channels last. An output place reads its channels four at a time: one
 //! 32-bit word, given to all lanes of a vector, meets four weights in each lane, one lane per output
 //! channel (Rodriguez et al., "Lower Numerical Precision Deep Learning Inference and Training", 2018,
-//! describe the instruction). Sums of integers are exact, so that all kernels agree to the bit.
+//! describe the instruction). Where the processor has no such instruction, channels go by twos, as words
+//! of 16 bits: see `words`. Sums of integers are exact, so that all kernels agree to the bit.
 
 mod bytes;
 mod convolve;
@@ -11,6 +12,8 @@ mod depthwise;
 mod finish;
 mod pack;
 mod tile;
+mod walk;
+mod words;
 
 pub use bytes::{dequantize_bytes, max_pool, quantize_bytes, quantize_planes};
 pub use convolve::{Geometry, convolve};
@@ -25,7 +28,7 @@ pub enum Isa {
     /// Four products and their sum in one instruction, 16 lanes wide (AVX-512 VNNI).
     #[cfg(target_arch = "x86_64")]
     Vnni,
-    /// Widened to 16 bits first: the 8-bit product of AVX2 saturates and would be wrong.
+    /// On words of 16 bits: the 8-bit product of AVX2 saturates and would be wrong.
     #[cfg(target_arch = "x86_64")]
     Avx2,
     Plain,
@@ -48,6 +51,15 @@ impl Isa {
             }
             Self::Plain
         })
+    }
+
+    /// Whether weights and data are multiplied as words of 16 bits.
+    fn reads_words(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => true,
+            _ => false,
+        }
     }
 
     /// All that this processor can run, for tests.

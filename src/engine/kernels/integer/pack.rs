@@ -1,6 +1,6 @@
 //! Weights as the inner loops read them.
 
-use super::{Isa, LANES, QUAD};
+use super::{Isa, LANES, QUAD, words};
 
 /// Signed 8-bit weights of a convolution or, with one tap, of a matrix product.
 #[derive(Debug, Clone)]
@@ -11,21 +11,32 @@ pub struct Weights {
     pub(super) out_group: usize,
     pub(super) kernel: [usize; 3],
     pub(super) form: Form,
-    pub(super) data: Vec<i8>,
+    pub(super) codes: Codes,
     sums: Vec<i32>,
+}
+
+/// The weights as the inner loop multiplies them. A step is what one product takes of a run.
+#[derive(Debug, Clone)]
+pub(super) enum Codes {
+    /// Steps of four.
+    Bytes(Vec<i8>),
+    /// Steps of two: see [`words`].
+    Words(Vec<words::Step>),
 }
 
 /// How weights lie, and with it how the input is walked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// One input and one output channel per group: `[tap][channel rounded up to lanes]`.
+    /// One input and one output channel per group: bytes `[tap][channel rounded up to lanes]`, words
+    /// `[block][pair of taps][half][lane][2]`.
     Depthwise,
-    /// Pieces of input that lie in one run of memory: `[group][block][run][quad][lane][4]`, zero where
-    /// there is no channel.
+    /// Pieces of input that lie in one run of memory: `[group][block][run][step][lane][its weights]`, zero
+    /// where there is no channel.
     Runs {
         /// Per block of output channels.
         runs: usize,
-        quads: usize,
+        /// Per run.
+        steps: usize,
         /// A run covers a row of the kernel with all its channels, not one tap.
         rows: bool,
     },
@@ -55,15 +66,19 @@ impl Weights {
         let in_group = weights.len() / (out_channels * taps).max(1);
         assert_eq!(weights.len(), out_group * groups * in_group * taps, "weights do not fit their shape");
         let sums = weights.chunks((in_group * taps).max(1)).map(|w| w.iter().map(|v| i32::from(*v)).sum()).collect();
-        let (form, data) = if in_group == 1 && out_group == 1 && groups > 1 {
-            (Form::Depthwise, depthwise(weights, groups, taps))
-        } else {
-            let rows = groups == 1 && !dilated;
-            let (runs, length) = if rows { (taps / kernel[2], kernel[2] * in_group) } else { (taps, in_group) };
-            let form = Form::Runs { runs, quads: length.div_ceil(QUAD), rows };
-            (form, in_runs(weights, [groups, out_group, in_group, taps], runs, length))
+        let apart = in_group == 1 && out_group == 1 && groups > 1;
+        let rows = groups == 1 && !dilated;
+        let (runs, length) = if rows { (taps / kernel[2], kernel[2] * in_group) } else { (taps, in_group) };
+        let shape = [groups, out_group, in_group, taps];
+        let step = if isa.reads_words() { words::PAIR } else { QUAD };
+        let codes = match (isa.reads_words(), apart) {
+            (false, true) => Codes::Bytes(depthwise(weights, groups, taps)),
+            (false, false) => Codes::Bytes(in_runs(weights, shape, runs, length, step)),
+            (true, true) => Codes::Words(in_steps(&in_pairs(weights, groups, taps))),
+            (true, false) => Codes::Words(in_steps(&in_runs(weights, shape, runs, length, step))),
         };
-        Self { isa, groups, in_group, out_group, kernel, form, data, sums }
+        let form = if apart { Form::Depthwise } else { Form::Runs { runs, steps: length.div_ceil(step), rows } };
+        Self { isa, groups, in_group, out_group, kernel, form, codes, sums }
     }
 
     /// Packs the right matrix `[k, n]` of a product: a convolution with one tap.
@@ -77,6 +92,14 @@ impl Weights {
     #[must_use]
     pub fn sums(&self) -> &[i32] {
         &self.sums
+    }
+
+    /// Number of weights held, with those that fill up steps and lanes.
+    pub(super) fn size(&self) -> usize {
+        match &self.codes {
+            Codes::Bytes(codes) => codes.len(),
+            Codes::Words(codes) => codes.len() * LANES * words::PAIR,
+        }
     }
 
     /// Number of output channels.
@@ -103,9 +126,32 @@ fn depthwise(weights: &[i8], channels: usize, taps: usize) -> Vec<i8> {
     data
 }
 
-fn in_runs(weights: &[i8], [groups, out_group, in_group, taps]: [usize; 4], runs: usize, length: usize) -> Vec<i8> {
-    let (blocks, quads) = (out_group.div_ceil(LANES), length.div_ceil(QUAD));
-    let mut data = vec![0; groups * blocks * runs * quads * LANES * QUAD];
+/// `[block][pair of taps][half][lane][2]`: the last of an odd number of taps stands beside zeros. Eight
+/// channels are there twice, for two places at once.
+fn in_pairs(weights: &[i8], channels: usize, taps: usize) -> Vec<i8> {
+    let size = taps.next_multiple_of(words::PAIR) * LANES;
+    let mut data = vec![0; channels.div_ceil(LANES) * size];
+    for (i, codes) in data.chunks_exact_mut(words::PAIR).enumerate() {
+        let (block, pair) = (i * words::PAIR / size, i * words::PAIR % size / (LANES * words::PAIR));
+        let lane = words::lane_of(i / 8 % 2, i % 8);
+        let channel = if channels == LANES / 2 { lane % channels } else { block * LANES + lane };
+        for (j, code) in codes.iter_mut().enumerate() {
+            let tap = pair * words::PAIR + j;
+            if channel < channels && tap < taps {
+                *code = weights[channel * taps + tap];
+            }
+        }
+    }
+    data
+}
+
+fn in_steps(codes: &[i8]) -> Vec<words::Step> {
+    codes.chunks_exact(LANES * words::PAIR).map(|c| words::Step(std::array::from_fn(|i| i16::from(c[i])))).collect()
+}
+
+fn in_runs(weights: &[i8], [groups, out_group, in_group, taps]: [usize; 4], runs: usize, length: usize, step: usize) -> Vec<i8> {
+    let (blocks, steps) = (out_group.div_ceil(LANES), length.div_ceil(step));
+    let mut data = vec![0; groups * blocks * runs * steps * LANES * step];
     let per_run = taps / runs.max(1);
     for (channel, own) in weights.chunks((in_group * taps).max(1)).enumerate() {
         let (group, within) = (channel / out_group, channel % out_group);
@@ -113,8 +159,8 @@ fn in_runs(weights: &[i8], [groups, out_group, in_group, taps]: [usize; 4], runs
         for input in 0..in_group {
             for tap in 0..taps {
                 let (run, place) = (tap / per_run, tap % per_run * in_group + input);
-                let at = ((block * runs + run) * quads + place / QUAD) * LANES + within % LANES;
-                data[at * QUAD + place % QUAD] = own[input * taps + tap];
+                let at = ((block * runs + run) * steps + place / step) * LANES + within % LANES;
+                data[at * step + place % step] = own[input * taps + tap];
             }
         }
     }

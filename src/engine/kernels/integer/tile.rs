@@ -48,13 +48,11 @@ pub(super) fn run(isa: Isa, tile: &Tile<'_>, places: usize, blocks: usize, sums:
     match isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Vnni => x86::run_vnni(tile, places, blocks, sums),
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => x86::run_avx2(tile, places, blocks, sums),
-        Isa::Plain => plain(tile, places, blocks, sums),
+        _ => plain(tile, places, blocks, sums),
     }
 }
 
-/// The twin of the vector kernels, and what runs where there are none.
+/// The twin of the vector kernel, and what runs where there are none.
 fn plain(tile: &Tile<'_>, places: usize, blocks: usize, sums: &mut Sums) {
     let block_size = tile.runs.len() * tile.quads * LANES * QUAD;
     for place in 0..places {
@@ -82,10 +80,7 @@ fn plain(tile: &Tile<'_>, places: usize, blocks: usize, sums: &mut Sums) {
 mod x86 {
     use super::{LANES, QUAD, Sums, Tile};
     use std::arch::x86_64::{
-        __m256i, __m512i, _mm_cvtepu8_epi16, _mm_loadu_si32, _mm_loadu_si128, _mm256_add_epi32, _mm256_broadcastq_epi64,
-        _mm256_cvtepi8_epi16, _mm256_hadd_epi32, _mm256_madd_epi16, _mm256_permute4x64_epi64, _mm256_setzero_si256,
-        _mm256_storeu_si256, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_setzero_si512,
-        _mm512_storeu_si512,
+        __m512i, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_si512,
     };
 
     /// # Safety
@@ -124,46 +119,6 @@ mod x86 {
         }
     }
 
-    /// Two places of one block: each vector of sums holds four channels, two halves of a sum each.
-    ///
-    /// # Safety
-    /// The processor has the feature, and `super::run` has checked every reach.
-    #[target_feature(enable = "avx2")]
-    unsafe fn avx2<const PLACES: usize>(tile: &Tile<'_>, first: usize, block: usize, blocks: usize, out: &mut Sums) {
-        let mut sums: [[__m256i; 4]; PLACES] = [[_mm256_setzero_si256(); 4]; PLACES];
-        let block_size = tile.runs.len() * tile.quads * LANES * QUAD;
-        // SAFETY: as in `vnni`; `first + PLACES` places and `blocks` blocks were checked.
-        unsafe {
-            let mut weights = tile.weights.as_ptr().add(block * block_size);
-            for &run in tile.runs {
-                let mut data = tile.data.as_ptr().add(tile.base + first * tile.stride + run);
-                for _ in 0..tile.quads {
-                    let mut w: [__m256i; 4] = [_mm256_setzero_si256(); 4];
-                    for part in 0..4 {
-                        w[part] = _mm256_cvtepi8_epi16(_mm_loadu_si128(weights.add(part * 16).cast()));
-                    }
-                    for place in 0..PLACES {
-                        let quad = _mm_loadu_si32(data.add(place * tile.stride).cast());
-                        let x = _mm256_broadcastq_epi64(_mm_cvtepu8_epi16(quad));
-                        for part in 0..4 {
-                            sums[place][part] = _mm256_add_epi32(sums[place][part], _mm256_madd_epi16(x, w[part]));
-                        }
-                    }
-                    weights = weights.add(LANES * QUAD);
-                    data = data.add(QUAD);
-                }
-            }
-            for place in 0..PLACES {
-                let to = out.as_mut_ptr().add(((first + place) * blocks + block) * LANES);
-                for half in 0..2 {
-                    // Pairs of the lower lanes of both, then of the upper lanes of both.
-                    let pairs = _mm256_hadd_epi32(sums[place][2 * half], sums[place][2 * half + 1]);
-                    _mm256_storeu_si256(to.add(8 * half).cast(), _mm256_permute4x64_epi64(pairs, 0b11_01_10_00));
-                }
-            }
-        }
-    }
-
     macro_rules! choose {
         ($tile:expr, $places:expr, $blocks:expr, $sums:expr, $(($p:literal, $b:literal)),*) => {
             match ($places, $blocks) {
@@ -183,21 +138,6 @@ mod x86 {
             (1, 3), (2, 3), (3, 3), (4, 3), (5, 3), (6, 3), (7, 3), (8, 3),
             (1, 4), (2, 4), (3, 4), (4, 4), (5, 4), (6, 4)
         );
-    }
-
-    pub(super) fn run_avx2(tile: &Tile<'_>, places: usize, blocks: usize, sums: &mut Sums) {
-        for block in 0..blocks {
-            for first in (0..places).step_by(2) {
-                // SAFETY: the caller chose this by what the processor has; `super::run` checked every reach.
-                unsafe {
-                    if first + 2 <= places {
-                        avx2::<2>(tile, first, block, blocks, sums);
-                    } else {
-                        avx2::<1>(tile, first, block, blocks, sums);
-                    }
-                }
-            }
-        }
     }
 }
 

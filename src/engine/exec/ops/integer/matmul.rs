@@ -188,6 +188,6 @@ impl Product {
             None => vec![0.0; self.n],
         };
         let place = factors.iter().zip(&bias).cycle();
-        Ok(self.sums(c).iter().zip(place).map(|(sum, (f, b))| *sum as f32 * f + b).collect())
+        Ok(self.sums(c)?.iter().zip(place).map(|(sum, (f, b))| *sum as f32 * f + b).collect())
     }
 }

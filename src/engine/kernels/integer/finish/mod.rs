@@ -1,5 +1,10 @@
 //! What becomes of a tile's sums: integers, floats, bytes of the next layer, or the last two at once.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+
 use super::{Isa, LANES};
 
 /// Real numbers to bytes: `saturate(round(v · inverse) + zero)`, half to even.
@@ -104,148 +109,16 @@ pub(super) fn finish(isa: Isa, sums: &[i32], target: Target, finish: &Finish<'_>
     assert!(finish.residual.is_none_or(|r| end + target.before * target.of <= r.len()), "what is added is missing");
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Vnni => x86::finish_avx512(sums, target, finish, sink),
+        Isa::Vnni => avx512::finish(sums, target, finish, sink),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => x86::finish_avx2(sums, target, finish, sink),
+        Isa::Avx2 => avx2::finish(sums, target, finish, sink),
         Isa::Plain => each_place(sums, target, finish, sink),
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[expect(unsafe_code, reason = "vector instructions, and the same loops compiled for wider vectors")]
-mod x86 {
-    use super::{Finish, LANES, Sink, Target, each_place};
-    use std::arch::x86_64::{
-        __m512, __m512i, _mm512_add_epi32, _mm512_add_ps, _mm512_cvtepi32_ps, _mm512_cvtps_epi32, _mm512_loadu_si512,
-        _mm512_mask_cvtepi32_storeu_epi8, _mm512_mask_storeu_epi32, _mm512_mask_storeu_ps, _mm512_maskz_loadu_epi32,
-        _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps,
-    };
-
-    /// Up to 16 channels of a tile, and what is the same for all its places.
-    struct Column {
-        mask: u16,
-        offset: __m512i,
-        scale: __m512,
-        bias: __m512,
-        low: __m512,
-        high: __m512,
-        inverse: __m512,
-        least: __m512,
-        most: __m512,
-        zero: __m512i,
-    }
-
-    impl Column {
-        /// # Safety
-        /// The processor has AVX-512, and `finish` has values for `count` channels from `first`.
-        #[target_feature(enable = "avx512f")]
-        unsafe fn new(finish: &Finish<'_>, first: usize, count: usize) -> Self {
-            let mask = (0xffff_u32 >> (LANES - count)) as u16;
-            let r = finish.rounding;
-            // Sums have no scale: nothing is read then.
-            let scaled = if finish.scale.is_empty() { 0 } else { mask };
-            // SAFETY: `finish()` checked that the channels lie inside what is given; masked lanes are not read.
-            unsafe {
-                Self {
-                    mask,
-                    offset: _mm512_maskz_loadu_epi32(mask, finish.offset.as_ptr().wrapping_add(first)),
-                    scale: _mm512_maskz_loadu_ps(scaled, finish.scale.as_ptr().wrapping_add(first)),
-                    bias: _mm512_maskz_loadu_ps(scaled, finish.bias.as_ptr().wrapping_add(first)),
-                    low: _mm512_set1_ps(finish.low),
-                    high: _mm512_set1_ps(finish.high),
-                    inverse: _mm512_set1_ps(r.inverse),
-                    least: _mm512_set1_ps((r.range.0 - r.zero) as f32),
-                    most: _mm512_set1_ps((r.range.1 - r.zero) as f32),
-                    zero: _mm512_set1_epi32(r.zero),
-                }
-            }
-        }
-
-        /// # Safety
-        /// `residual`, if given, has as many elements as the mask has lanes.
-        #[target_feature(enable = "avx512f")]
-        #[inline]
-        unsafe fn real(&self, sum: __m512i, residual: Option<*const f32>) -> __m512 {
-            let v = _mm512_cvtepi32_ps(_mm512_add_epi32(sum, self.offset));
-            let mut v = _mm512_add_ps(_mm512_mul_ps(v, self.scale), self.bias);
-            if let Some(residual) = residual {
-                // SAFETY: the caller says so.
-                v = _mm512_add_ps(v, unsafe { _mm512_maskz_loadu_ps(self.mask, residual) });
-            }
-            // The value is the second operand, so that a NaN stays one.
-            _mm512_min_ps(self.high, _mm512_max_ps(self.low, v))
-        }
-
-        /// # Safety
-        /// `out` has room for as many bytes as the mask has lanes.
-        #[target_feature(enable = "avx512f,avx512bw")]
-        #[inline]
-        unsafe fn put_bytes(&self, v: __m512, out: *mut u8) {
-            let q = _mm512_mul_ps(v, self.inverse);
-            // The value is the first operand, so that a NaN goes to the lower end.
-            let q = _mm512_min_ps(_mm512_max_ps(q, self.least), self.most);
-            let q = _mm512_add_epi32(_mm512_cvtps_epi32(q), self.zero);
-            // SAFETY: the caller says so.
-            unsafe { _mm512_mask_cvtepi32_storeu_epi8(out.cast(), self.mask, q) }
-        }
-    }
-
-    /// # Safety
-    /// The processor has the features, and `super::finish` has checked every reach.
-    #[target_feature(enable = "avx512f,avx512bw")]
-    unsafe fn avx512(sums: &[i32], target: Target, finish: &Finish<'_>, sink: &mut Sink<'_>) {
-        for lane in (0..target.channels).step_by(LANES) {
-            let first = target.channel + lane;
-            // SAFETY: `super::finish` asserted that the sums of all places are there, that the channels lie
-            // inside offset, scale and bias, and that the last place lies inside the sink and the residual.
-            unsafe {
-                let column = Column::new(finish, first, LANES.min(target.channels - lane));
-                let start = target.at * target.of + first;
-                let residual = finish.residual.map(|r| r.as_ptr().add(target.before * target.of + start));
-                for place in 0..target.places {
-                    let sum = _mm512_loadu_si512(sums.as_ptr().add(place * target.width + lane).cast());
-                    let (step, at) = (place * target.of, start + place * target.of);
-                    let residual = residual.map(|r| r.add(step));
-                    match sink {
-                        Sink::Sums(out) => {
-                            let sum = _mm512_add_epi32(sum, column.offset);
-                            _mm512_mask_storeu_epi32(out.as_mut_ptr().add(at), column.mask, sum);
-                        }
-                        Sink::Floats(out) => {
-                            _mm512_mask_storeu_ps(out.as_mut_ptr().add(at), column.mask, column.real(sum, residual));
-                        }
-                        Sink::Bytes(out) => column.put_bytes(column.real(sum, residual), out.as_mut_ptr().add(at)),
-                        Sink::Both(floats, bytes) => {
-                            let v = column.real(sum, residual);
-                            _mm512_mask_storeu_ps(floats.as_mut_ptr().add(at), column.mask, v);
-                            column.put_bytes(v, bytes.as_mut_ptr().add(at));
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    pub(super) fn finish_avx512(sums: &[i32], target: Target, finish: &Finish<'_>, sink: &mut Sink<'_>) {
-        // SAFETY: this kernel is chosen where the processor has the features; `super::finish` checked every reach.
-        unsafe { avx512(sums, target, finish, sink) }
-    }
-
-    pub(super) fn finish_avx2(sums: &[i32], target: Target, finish: &Finish<'_>, sink: &mut Sink<'_>) {
-        #[target_feature(enable = "avx2")]
-        fn inner(sums: &[i32], target: Target, finish: &Finish<'_>, sink: &mut Sink<'_>) {
-            each_place(sums, target, finish, sink);
-        }
-        // SAFETY: this kernel is chosen where the processor has this feature.
-        unsafe { inner(sums, target, finish, sink) }
     }
 }
 
 /// 1.5·2²³: adding it rounds a small number to a whole one, which then stands in the low bits.
 pub(super) const MAGIC: f32 = 12_582_912.0;
 
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "compiled anew for each kind of vector")]
 fn each_place(sums: &[i32], target: Target, finish: &Finish<'_>, sink: &mut Sink<'_>) {
     for lane in (0..target.channels).step_by(LANES) {
         let count = LANES.min(target.channels - lane);
@@ -267,8 +140,6 @@ fn each_place(sums: &[i32], target: Target, finish: &Finish<'_>, sink: &mut Sink
 }
 
 /// Up to 16 values as 16.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "compiled anew for each kind of vector")]
 fn lanes<T: Copy + Default>(values: &[T]) -> [T; LANES] {
     if let Ok(whole) = values.try_into() {
         return whole;
@@ -279,8 +150,6 @@ fn lanes<T: Copy + Default>(values: &[T]) -> [T; LANES] {
 }
 
 /// The first `count` of a vector to `out[at..]`.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "compiled anew for each kind of vector")]
 fn put<T: Copy>(out: &mut [T], at: usize, count: usize, row: &[T; LANES]) {
     // Of a length known beforehand where it can be: one store.
     if count == LANES {
@@ -300,8 +169,6 @@ struct Column {
 }
 
 impl Column {
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "compiled anew for each kind of vector")]
     fn sums(&self, sums: &[i32], offset: [i32; LANES], out: &mut [i32]) {
         for place in 0..self.target.places {
             let sums = lanes(&sums[place * self.target.width + self.lane..][..LANES]);
@@ -310,8 +177,6 @@ impl Column {
         }
     }
 
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "compiled anew for each kind of vector")]
     fn real(&self, sums: &[i32], offset: [i32; LANES], finish: &Finish<'_>, mut put: impl FnMut(usize, [f32; LANES])) {
         let channels = self.first..self.first + self.count;
         let (scale, bias) = (lanes(&finish.scale[channels.clone()]), lanes(&finish.bias[channels]));
@@ -338,8 +203,6 @@ impl Column {
     }
 }
 
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "compiled anew for each kind of vector")]
 fn round(row: &[f32; LANES], r: Rounding) -> [u8; LANES] {
     // The limits are whole numbers: limiting first and rounding then is the same.
     let (low, high) = ((r.range.0 - r.zero) as f32, (r.range.1 - r.zero) as f32);
@@ -385,6 +248,38 @@ mod tests {
                 }
             }
             assert!(whole[..of + channel].iter().all(|v| *v == 0) && bytes[of + channel + channels] == 0);
+        }
+    }
+
+    #[test]
+    fn bytes_alone_are_the_bytes_beside_floats() {
+        let (of, places) = (24, 7);
+        let mut random = Random::new(9);
+        let mut sums: Vec<i32> = (0..places * 2 * LANES).map(|_| random.range(-40_000.0, 40_000.0) as i32).collect();
+        sums[..4].copy_from_slice(&[i32::MIN, i32::MAX, 0, 1]);
+        let [mut scale, mut bias] =
+            [(0.001, 0.02), (-9.0, 9.0)].map(|(a, b)| (0..of).map(|_| random.range(a, b)).collect::<Vec<f32>>());
+        (scale[5], bias[6], bias[7]) = (1e30, f32::NAN, f32::NEG_INFINITY);
+        let offset = vec![0; of];
+        let target = Target { channel: 0, channels: of, width: 2 * LANES, of, places, at: 0, before: 0 };
+        let none = (f32::NEG_INFINITY, f32::INFINITY);
+        for (zero, range, (low, high)) in [
+            (0, (0, 255), (0.0, f32::INFINITY)),
+            (0, (0, 255), (0.0, 6.0)),
+            (117, (0, 255), none),
+            (117, (0, 255), (-2.0, 3.0)),
+            (255, (0, 255), none),
+            (-5, (-128, 127), none),
+        ] {
+            let rounding = Rounding { inverse: 255.0 / 6.0, zero, range };
+            let how = Finish { low, high, rounding, ..Finish::scaled(&offset, &scale, &bias) };
+            let (mut floats, mut expected) = (vec![0.0; places * of], vec![0; places * of]);
+            finish(Isa::Plain, &sums, target, &how, &mut Sink::Both(&mut floats, &mut expected));
+            for isa in Isa::all() {
+                let mut alone = vec![0; places * of];
+                finish(isa, &sums, target, &how, &mut Sink::Bytes(&mut alone));
+                assert_eq!(alone, expected, "{isa:?} {zero} {low} {high}");
+            }
         }
     }
 }
