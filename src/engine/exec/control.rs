@@ -191,7 +191,8 @@ impl Nest {
         Self
     }
 
-    fn count(&self) -> i64 {
+    /// Counts one more.
+    fn count() -> i64 {
         let (depth, spent) = NEST.get();
         NEST.set((depth, spent + 1));
         spent + 1
@@ -222,10 +223,10 @@ fn run_loop(body: &Body, inputs: &[Option<Value>], (ctx, limits): (&Ctx, Limits)
     // Some exporters write the number of the iteration as a vector of one element.
     let shape: &[usize] = if body.inputs[0].shape.as_ref().is_some_and(|s| s.len() == 1) { &[1] } else { &[] };
     let mut iteration = 0_i64;
-    let nest = Nest::enter();
+    let _nest = Nest::enter();
     while trips.is_none_or(|n| iteration < n) && (!conditional || int_scalar(&condition)? != 0) {
         ctx.check()?;
-        let spent = nest.count();
+        let spent = Nest::count();
         if spent > limits.iterations {
             return fail(format!("the loop has not ended after {} iterations; check its condition", spent - 1));
         }
@@ -416,7 +417,6 @@ mod tests {
     use super::*;
     use crate::engine::graph::NodeId;
     use crate::engine::tensor::Tensor as Stored;
-    use std::cell::Cell;
     use std::sync::Arc;
 
     fn node(op: &str, inputs: &[&str], outputs: &[&str]) -> Node {
