@@ -156,9 +156,10 @@ impl View<'_> {
         match shape {
             [0, ..] => node.int("allowzero").unwrap_or(0) == 0,
             [-1, rest @ ..] => {
+                let product = |all: &mut dyn Iterator<Item = Option<usize>>| all.try_fold(1_usize, |n, d| n.checked_mul(d?));
                 let fact = node.input(0).and_then(|w| self.model.facts.get(w));
-                let sample = fact.and_then(|f| f.shape.as_ref()?.get(1..)?.iter().map(Dim::known).product::<Option<usize>>());
-                let given = rest.iter().map(|d| usize::try_from(*d).ok()).product::<Option<usize>>();
+                let sample = fact.and_then(|f| product(&mut f.shape.as_ref()?.get(1..)?.iter().map(Dim::known)));
+                let given = product(&mut rest.iter().map(|d| usize::try_from(*d).ok()));
                 sample.is_some() && sample == given
             }
             _ => false,
