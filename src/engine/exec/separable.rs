@@ -156,10 +156,9 @@ impl View<'_> {
         match shape {
             [0, ..] => node.int("allowzero").unwrap_or(0) == 0,
             [-1, rest @ ..] => {
-                let product = |all: &mut dyn Iterator<Item = Option<usize>>| all.try_fold(1_usize, |n, d| n.checked_mul(d?));
                 let fact = node.input(0).and_then(|w| self.model.facts.get(w));
-                let sample = fact.and_then(|f| product(&mut f.shape.as_ref()?.get(1..)?.iter().map(Dim::known)));
-                let given = product(&mut rest.iter().map(|d| usize::try_from(*d).ok()));
+                let sample = fact.and_then(|f| product(f.shape.as_ref()?.get(1..)?.iter().map(Dim::known)));
+                let given = product(rest.iter().map(|d| usize::try_from(*d).ok()));
                 sample.is_some() && sample == given
             }
             _ => false,
@@ -178,6 +177,10 @@ impl View<'_> {
         let first = scales.and_then(|s| floats(s).ok()?.first().copied());
         first == Some(1.0) && node.input(3).is_none() && !node.attributes.contains_key("axes")
     }
+}
+
+fn product(mut dims: impl Iterator<Item = Option<usize>>) -> Option<usize> {
+    dims.try_fold(1_usize, |n, d| n.checked_mul(d?))
 }
 
 /// Further operators that never mix samples, with their other inputs constant.
