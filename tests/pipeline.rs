@@ -22,7 +22,8 @@ fn every_preset_keeps_its_promises() {
     let (_, opened) = sample_in(folder.path(), &ctx);
     for name in presets::names() {
         let recipe = presets::preset(name).unwrap();
-        let out = folder.path().join("exports").join(format!("{name}.onnx"));
+        let suffix = opened.plan(&recipe).unwrap().file.suffix();
+        let out = folder.path().join("exports").join(format!("{name}{suffix}"));
         let exported = opened.export(&recipe, &out, &ctx).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(exported.checks.iter().all(|c| c.passed), "{name}: {:?}", exported.checks);
         let plan = opened.plan(&recipe).unwrap();
