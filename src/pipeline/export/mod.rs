@@ -12,7 +12,7 @@ use crate::engine::context::Cancelled;
 use crate::engine::exec::ExecError;
 use crate::engine::{Ctx, hash};
 use crate::pipeline::compress::Variant;
-use crate::pipeline::configure::{Plan, Scheme};
+use crate::pipeline::configure::{Activations, Plan, Scheme};
 use crate::pipeline::load::{self, LoadError, LoadedModel, Subject};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,10 @@ pub enum ExportError {
         "layer \"{layer}\" is stored as {scheme}, blocks that ONNX cannot hold; export it with `--format gguf`, or give the layer another scheme"
     )]
     Blocks { layer: String, scheme: String },
+    #[error(
+        "layer \"{layer}\" rounds its inputs, and GGUF holds weights alone; export as ONNX, or set its activations to None"
+    )]
+    Inputs { layer: String },
     #[error(transparent)]
     Gguf(#[from] gguf::GgufError),
     #[error("{path} is a folder; name a file in it", path = path.display())]
@@ -116,6 +120,9 @@ fn bytes(format: Format, variant: &Variant, plan: &Plan, subject: &Subject) -> R
             }
         }
         Format::Gguf => {
+            if let Some(l) = plan.layers.iter().find(|l| l.treatment.activations != Activations::None) {
+                return Err(ExportError::Inputs { layer: l.layer.name.clone() });
+            }
             let (metadata, tensors) = gguf::contents(&subject.folded, &variant.whole_weights(subject));
             let mut bytes = Vec::new();
             gguf::write(&metadata, &tensors, &mut bytes)?;
