@@ -120,9 +120,7 @@ impl Store<'_> {
         let (layout, shape, repeat) = match granularity {
             Granularity::Tensor => (ScaleLayout::Tensor, Vec::new(), None),
             Granularity::Channel => (ScaleLayout::Axis(self.layer.out_axis), vec![self.rows], None),
-            Granularity::Group(size) => {
-                (ScaleLayout::Blocked { size }, vec![self.rows, self.cols.div_ceil(size.max(1))], None)
-            }
+            Granularity::Group(size) => (ScaleLayout::Blocked { size }, vec![self.rows, self.cols.div_ceil(size.max(1))], None),
             // ONNX has blocks along one axis: what rows share is written for each of them.
             Granularity::Block { rows, cols } => {
                 let across = self.cols.div_ceil(cols.max(1));

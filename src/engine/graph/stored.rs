@@ -124,7 +124,13 @@ impl StoredWeight {
     pub(super) fn opset(&self) -> i64 {
         match self {
             Self::Float32(_) => 1,
-            Self::Half(t) => if t.dtype() == DType::BF16 { 13 } else { 9 },
+            Self::Half(t) => {
+                if t.dtype() == DType::BF16 {
+                    13
+                } else {
+                    9
+                }
+            }
             Self::Scaled { codes, scales, layout, .. } => {
                 let linear = match (codes.dtype(), layout) {
                     (DType::I2 | DType::U2, _) => 25,

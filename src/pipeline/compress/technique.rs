@@ -30,13 +30,7 @@ pub trait Technique: Sync {
 
     /// # Errors
     /// When a statistic it asked for is missing, or the result cannot be stored.
-    fn apply(
-        &self,
-        plan: &LayerPlan,
-        work: &mut LayerWork,
-        statistics: &Statistics,
-        ctx: &Ctx,
-    ) -> Result<(), CompressError>;
+    fn apply(&self, plan: &LayerPlan, work: &mut LayerWork, statistics: &Statistics, ctx: &Ctx) -> Result<(), CompressError>;
 }
 
 /// Every technique, in the order in which they are applied.

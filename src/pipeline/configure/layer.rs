@@ -102,16 +102,7 @@ pub(super) fn layer_plan(layer: &Layer, wanted: Treatment, model: &Model) -> Lay
     if inputs > 0 && treatment.activations != Activations::None {
         note = Some(format!("{inputs} more nodes share its weight; the data that they read stays float"));
     }
-    LayerPlan {
-        layer: layer.clone(),
-        wanted,
-        treatment,
-        storage: None,
-        bytes: original_bytes,
-        original_bytes,
-        refusal,
-        note,
-    }
+    LayerPlan { layer: layer.clone(), wanted, treatment, storage: None, bytes: original_bytes, original_bytes, refusal, note }
 }
 
 impl LayerPlan {

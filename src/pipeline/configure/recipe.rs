@@ -29,12 +29,8 @@ fn is_default(rounding: &Rounding) -> bool {
 
 impl Treatment {
     /// Leaves a layer as it is.
-    pub const UNCHANGED: Self = Self {
-        weights: Scheme::F32,
-        sparsity: Sparsity::Dense,
-        activations: Activations::None,
-        rounding: Rounding::NearestEven,
-    };
+    pub const UNCHANGED: Self =
+        Self { weights: Scheme::F32, sparsity: Sparsity::Dense, activations: Activations::None, rounding: Rounding::NearestEven };
 
     #[must_use]
     pub fn is_unchanged(&self) -> bool {

@@ -1,10 +1,10 @@
 //! How one layer's numbers are stored: sum types, so that what makes no sense cannot be written.
 
 use crate::engine::formats::blocks::BlockFormat;
-pub use crate::engine::formats::{Fp8, Fp8Scale, Granularity, Rounding};
 use crate::engine::formats::{
     Codebook, Entries, Float, Format, Integer, Micro, NormalScales, ScaleType, Scope, Sharing, Symmetry,
 };
+pub use crate::engine::formats::{Fp8, Fp8Scale, Granularity, Rounding};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

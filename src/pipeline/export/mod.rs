@@ -29,9 +29,7 @@ pub enum ExportError {
         "layer \"{layer}\" is stored as {scheme}, blocks that ONNX cannot hold; export it with `--format gguf`, or give the layer another scheme"
     )]
     Blocks { layer: String, scheme: String },
-    #[error(
-        "layer \"{layer}\" rounds its inputs, and GGUF holds weights alone; export as ONNX, or set its activations to None"
-    )]
+    #[error("layer \"{layer}\" rounds its inputs, and GGUF holds weights alone; export as ONNX, or set its activations to None")]
     Inputs { layer: String },
     #[error(transparent)]
     Gguf(#[from] gguf::GgufError),

@@ -5,12 +5,7 @@ use crate::engine::graph::stored::{Book, ScaleLayout, Scales, StoredWeight};
 use crate::engine::graph::{Attribute, GraphError, Patch, Wire};
 use crate::engine::tensor::{DType, Tensor, TensorError};
 
-pub(super) fn store(
-    patch: &mut Patch,
-    names: &mut Names,
-    layer: &LoweredLayer,
-    stored: &StoredWeight,
-) -> Result<(), GraphError> {
+pub(super) fn store(patch: &mut Patch, names: &mut Names, layer: &LoweredLayer, stored: &StoredWeight) -> Result<(), GraphError> {
     let name = &layer.weight;
     let fail = |e: TensorError| GraphError::Patch { label: format!("store \"{name}\""), reason: e.to_string() };
     let mut to = Writer { patch, names, layer };

@@ -20,13 +20,7 @@ impl Technique for ActivationRange {
         if plan.treatment.activations == Activations::Static { vec![plan.layer.input.clone()] } else { Vec::new() }
     }
 
-    fn apply(
-        &self,
-        plan: &LayerPlan,
-        work: &mut LayerWork,
-        statistics: &Statistics,
-        _ctx: &Ctx,
-    ) -> Result<(), CompressError> {
+    fn apply(&self, plan: &LayerPlan, work: &mut LayerWork, statistics: &Statistics, _ctx: &Ctx) -> Result<(), CompressError> {
         work.rounded = match plan.treatment.activations {
             Activations::None => None,
             Activations::Dynamic => Some(RoundedInput::Dynamic),

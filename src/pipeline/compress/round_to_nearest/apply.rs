@@ -21,13 +21,7 @@ impl Technique for RoundToNearest {
         Vec::new()
     }
 
-    fn apply(
-        &self,
-        plan: &LayerPlan,
-        work: &mut LayerWork,
-        _statistics: &Statistics,
-        ctx: &Ctx,
-    ) -> Result<(), CompressError> {
+    fn apply(&self, plan: &LayerPlan, work: &mut LayerWork, _statistics: &Statistics, ctx: &Ctx) -> Result<(), CompressError> {
         let name = || plan.layer.name.clone();
         let Some(format) = plan.treatment.weights.format() else { return Ok(()) };
         let encoded = encode(&work.weights, &plan.layer, format, &how(&plan.treatment), ctx)

@@ -21,7 +21,6 @@ fn layer(shape: Vec<usize>, out_axis: usize) -> Layer {
     }
 }
 
-
 fn integer(bits: u8, symmetric: bool, granularity: Granularity) -> Format {
     let symmetry = if symmetric { Symmetry::Restricted } else { Symmetry::Asymmetric };
     Format::Integer(Integer { bits, symmetry, granularity, scales: ScaleType::F32 })

@@ -215,14 +215,7 @@ fn bytes_at(plan: &LayerPlan, treatment: &Treatment) -> u64 {
 }
 
 /// Error and bytes over the width: a chart and its table in one.
-fn what_if_ui(
-    ui: &mut Ui,
-    view: &View<'_>,
-    bench: &Bench,
-    index: usize,
-    plan: &LayerPlan,
-    acts: &mut Vec<Act>,
-) {
+fn what_if_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: &LayerPlan, acts: &mut Vec<Act>) {
     let t = view.tokens;
     section(ui, t, "What if");
     let third = (ui.available_width() - 60.0) * 0.5 - 8.0;
