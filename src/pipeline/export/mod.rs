@@ -26,7 +26,7 @@ pub enum ExportError {
     #[error("{path} belongs to the model that is being compressed; choose another file", path = path.display())]
     OverSource { path: PathBuf },
     #[error(
-        "layer \"{layer}\" is stored as {scheme}, blocks that ONNX cannot hold; export it with `--format gguf`, or give the layer another scheme"
+        "layer \"{layer}\" is stored as {scheme}, blocks that ONNX cannot hold; export it as GGUF (`--format gguf`, or a name that ends in .gguf), or give the layer another scheme"
     )]
     Blocks { layer: String, scheme: String },
     #[error("layer \"{layer}\" rounds its inputs, and GGUF holds weights alone; export as ONNX, or set its activations to None")]
