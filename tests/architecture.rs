@@ -26,7 +26,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "engine::context",
         ],
     ),
-    ("engine::graph", &["engine::graph", "engine::tensor"]),
+    ("engine::graph", &["engine::graph", "engine::formats", "engine::tensor"]),
     ("engine::exec", &["engine"]),
     ("pipeline::load", &["engine", "pipeline::load"]),
     ("pipeline::configure", &["engine", "pipeline::load", "pipeline::configure"]),

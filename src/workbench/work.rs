@@ -205,6 +205,14 @@ impl Opened {
         Ok(configure::plan(recipe, &self.subject)?)
     }
 
+    /// [`Opened::plan`] for a kind of file.
+    ///
+    /// # Errors
+    /// When the recipe does not fit the model.
+    pub fn plan_for(&self, recipe: &Recipe, file: Option<Format>) -> Result<Plan, WorkError> {
+        Ok(configure::plan_for(recipe, &self.subject, file)?)
+    }
+
     /// What a report of this recipe bears: it changes when what happens to a layer changes.
     #[must_use]
     pub fn recipe_key(&self, recipe: &Recipe) -> String {
@@ -295,7 +303,11 @@ impl Opened {
     /// # Errors
     /// When a layer cannot be compressed as planned.
     pub fn compress(&self, recipe: &Recipe, ctx: &Ctx) -> Result<(Plan, Variant), WorkError> {
-        let plan = self.plan(recipe)?;
+        self.compress_for(recipe, None, ctx)
+    }
+
+    fn compress_for(&self, recipe: &Recipe, file: Option<Format>, ctx: &Ctx) -> Result<(Plan, Variant), WorkError> {
+        let plan = self.plan_for(recipe, file)?;
         self.subject.loaded.check_values(ctx)?;
         for layer in &plan.layers {
             if let Some(reason) = &layer.refusal {
@@ -366,24 +378,45 @@ impl Opened {
         Ok(evaluate::run(&subjects, data, &settings, ctx)?)
     }
 
-    /// Writes the variant as ONNX, opens the file again, evaluates it, and only then gives it its name.
+    /// Writes the variant as its name says (`.gguf`, else ONNX), opens the file again, evaluates it, and only then
+    /// gives it its name.
     ///
     /// # Errors
     /// When the file cannot be written or fails one of its checks.
     pub fn export(&self, recipe: &Recipe, out: &Path, ctx: &Ctx) -> Result<Exported, WorkError> {
-        let made = self.compress(recipe, ctx)?;
-        let mut draft = export::run(Format::Onnx, &made.1, &made.0, &self.subject, out, ctx)?;
-        let unmeasured = |why: &str| Check::new("accuracy", true, format!("not measured: {why}"));
-        draft.checks.push(match self.accuracy(recipe, &made, &draft.reopened, ctx) {
-            Ok(check) => check,
-            Err(WorkError::NoData) => unmeasured("the project has no evaluation data"),
-            Err(WorkError::NoGraph { .. }) => unmeasured("weights without a graph cannot be run"),
-            Err(WorkError::Evaluate(EvaluateError::Exec { source, .. })) if source.is_unsupported() => {
-                unmeasured(&source.to_string())
-            }
-            Err(error) => return Err(error),
+        let gguf = out.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
+        self.export_as(if gguf { Format::Gguf } else { Format::Onnx }, recipe, out, ctx)
+    }
+
+    /// [`Opened::export`] in a kind of file, whatever the name says.
+    ///
+    /// # Errors
+    /// When the file cannot be written or fails one of its checks.
+    pub fn export_as(&self, file: Format, recipe: &Recipe, out: &Path, ctx: &Ctx) -> Result<Exported, WorkError> {
+        let made = self.compress_for(recipe, Some(file), ctx)?;
+        let mut draft = export::run(file, &made.1, &made.0, &self.subject, out, ctx)?;
+        draft.checks.push(match file {
+            Format::Onnx => self.measured_accuracy(recipe, &made, &draft.reopened, ctx)?,
+            Format::Gguf => unmeasured("GGUF holds weights without a graph"),
         });
         Ok(draft.publish()?)
+    }
+
+    fn measured_accuracy(
+        &self,
+        recipe: &Recipe,
+        made: &(Plan, Variant),
+        reopened: &LoadedModel,
+        ctx: &Ctx,
+    ) -> Result<Check, WorkError> {
+        match self.accuracy(recipe, made, reopened, ctx) {
+            Err(WorkError::NoData) => Ok(unmeasured("the project has no evaluation data")),
+            Err(WorkError::NoGraph { .. }) => Ok(unmeasured("weights without a graph cannot be run")),
+            Err(WorkError::Evaluate(EvaluateError::Exec { source, .. })) if source.is_unsupported() => {
+                Ok(unmeasured(&source.to_string()))
+            }
+            measured => measured,
+        }
     }
 
     /// Whether a file that was read back is as accurate as the variant that it was written from.
@@ -430,6 +463,10 @@ impl Opened {
         };
         Ok(evaluate::run(&subjects, data, &settings, ctx)?)
     }
+}
+
+fn unmeasured(why: &str) -> Check {
+    Check::new("accuracy", true, format!("not measured: {why}"))
 }
 
 fn same_accuracy(ours: &Report, file: &Report) -> Check {

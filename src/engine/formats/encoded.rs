@@ -111,12 +111,19 @@ impl Encoded {
     /// The weights that the bytes stand for, row by row.
     #[must_use]
     pub fn decode(&self, ctx: &Ctx) -> Vec<f32> {
+        ctx.pool().install(|| self.decode_here())
+    }
+
+    /// [`Encoded::decode`] on the threads of whoever calls.
+    #[must_use]
+    pub fn decode_here(&self) -> Vec<f32> {
         let mut out = vec![0.0; self.shape.len()];
-        ctx.pool().install(|| self.codec().decode(&self.parts, self.shape, &mut out));
+        self.codec().decode(&self.parts, self.shape, &mut out);
         out
     }
 
     /// Every value that the weight at this place could have been given, ascending; none outside the matrix.
+    /// Of blocks of GGUF files: those that its block does hold.
     #[must_use]
     pub fn levels(&self, row: usize, col: usize) -> Vec<f32> {
         if row >= self.shape.rows() || col >= self.shape.cols() {

@@ -13,6 +13,8 @@ pub enum FormatError {
     NotFinite { row: usize, col: usize, value: f32 },
     #[error("{format}: {reason}")]
     Impossible { format: String, reason: String },
+    #[error(transparent)]
+    Block(#[from] super::blocks::FormatError),
     #[error(
         "the scale {scale:e} of the weights from row {row}, column {col} on is too large for a 16-bit float; take scales of 32 bits"
     )]

@@ -15,7 +15,7 @@ use crate::engine::tensor::Overflow;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Float {
     F16,
     BF16,
@@ -23,14 +23,14 @@ pub enum Float {
 }
 
 /// The two split 8 bits between range and precision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Fp8 {
     E4M3,
     E5M2,
 }
 
 /// Which weights share the scale of a float8 format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Fp8Scale {
     Tensor,
     Channel,

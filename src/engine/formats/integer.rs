@@ -29,7 +29,7 @@ use rayon::slice::ParallelSliceMut;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Integer {
     /// 1 to 8, or 16.
     pub bits: u8,
@@ -38,7 +38,7 @@ pub struct Integer {
     pub scales: ScaleType,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Symmetry {
     /// As many codes below zero as above.
     Restricted,
@@ -49,7 +49,7 @@ pub enum Symmetry {
 }
 
 /// Which weights share one scale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Granularity {
     Tensor,
     /// One output channel.
@@ -63,8 +63,9 @@ pub enum Granularity {
     },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ScaleType {
+    #[default]
     F32,
     F16,
     /// The exponent in one byte, 2^(byte − 127) (E8M0 of the OCP microscaling formats).

@@ -22,7 +22,7 @@ use crate::engine::tensor::MiniFloat;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Micro {
     MxFp4,
     MxFp6E2M3,
@@ -82,6 +82,12 @@ impl Micro {
             Self::MxFp8E5M2 => Element::Float(&MiniFloat::E5M2),
             Self::MxInt8 => Element::Fixed,
         }
+    }
+
+    /// Bits of one number.
+    #[must_use]
+    pub fn bits(self) -> u8 {
+        self.element().bits()
     }
 
     /// Weights of one block.

@@ -9,6 +9,7 @@
 //! Weights that are NaN or infinite are refused. A group of zeros has scale 1; so has one so small that
 //! its scale would be no normal f32: its weights become zero.
 
+mod block;
 pub mod blocks;
 mod codebook;
 mod encoded;
@@ -33,17 +34,18 @@ pub use float::{Float, Fp8, Fp8Scale};
 pub use integer::{Granularity, Integer, ScaleType, Symmetry};
 pub use matrix::{Matrix, Shape};
 pub use micro::Micro;
-pub use normal::NormalScales;
+pub use normal::{NORMAL_BLOCK, NORMAL_LEVELS, NORMAL_SUPER, NormalScales};
 pub use rounding::Rounding;
 pub use ternary::Sharing;
 
 use crate::engine::Ctx;
+use blocks::BlockFormat;
 use observe::Observer;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// How a matrix of weights is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Format {
     /// Affine integers: `w ≈ (q − z)·s`.
     Integer(Integer),
@@ -59,6 +61,8 @@ pub enum Format {
     Ternary(Sharing),
     /// −α or α, α per output channel. Needs training.
     Binary,
+    /// Blocks of GGUF files, which lie along the rows.
+    Block(BlockFormat),
 }
 
 /// What is chosen besides the format when weights are rounded to it.
@@ -74,6 +78,11 @@ trait Codec {
     /// # Errors
     /// A sentence on what is wrong with the settings.
     fn validate(&self) -> Result<(), String>;
+    /// # Errors
+    /// When a matrix of this shape cannot be held.
+    fn fits(&self, _shape: Shape) -> Result<(), FormatError> {
+        Ok(())
+    }
     fn storage(&self, shape: Shape) -> Storage;
     fn encode(&self, matrix: &Matrix<'_>, how: &How, ctx: &Ctx) -> Result<Parts, FormatError>;
     fn decode(&self, parts: &Parts, shape: Shape, out: &mut [f32]);
@@ -103,13 +112,18 @@ impl Format {
             Self::Codebook(format) => format,
             Self::Ternary(format) => format,
             Self::Binary => &ternary::Binary,
+            Self::Block(format) => format,
         }
     }
 
     /// Whether weights that were not trained for it lose too much for the network to work.
     #[must_use]
     pub fn needs_training(&self) -> bool {
-        matches!(self, Self::Ternary(_) | Self::Binary)
+        match self {
+            Self::Ternary(_) | Self::Binary => true,
+            Self::Block(format) => format.needs_training(),
+            _ => false,
+        }
     }
 
     /// # Errors
@@ -118,8 +132,9 @@ impl Format {
         self.codec().validate().map_err(|reason| FormatError::Impossible { format: self.to_string(), reason })
     }
 
-    fn check(&self, how: &How) -> Result<(), FormatError> {
+    fn check(&self, shape: Shape, how: &How) -> Result<(), FormatError> {
         self.validate()?;
+        self.codec().fits(shape)?;
         how.range.validate().map_err(|reason| FormatError::Impossible { format: self.to_string(), reason })
     }
 
@@ -129,7 +144,9 @@ impl Format {
     /// When the settings make no sense or the matrix is too large to be counted.
     pub fn bytes(&self, rows: usize, cols: usize) -> Result<Storage, FormatError> {
         self.validate()?;
-        Ok(self.codec().storage(Shape::new(rows, cols)?))
+        let shape = Shape::new(rows, cols)?;
+        self.codec().fits(shape)?;
+        Ok(self.codec().storage(shape))
     }
 
     /// Rounds weights to the format.
@@ -137,8 +154,16 @@ impl Format {
     /// # Errors
     /// When the settings make no sense, a scale does not fit in its type, or on cancel.
     pub fn encode(&self, matrix: &Matrix<'_>, how: &How, ctx: &Ctx) -> Result<Encoded, FormatError> {
-        self.check(how)?;
-        let parts = ctx.pool().install(|| self.codec().encode(matrix, how, ctx))?;
+        ctx.pool().install(|| self.encode_here(matrix, how, ctx))
+    }
+
+    /// [`Format::encode`] on the threads of whoever calls: of `ctx` all but the threads counts.
+    ///
+    /// # Errors
+    /// As [`Format::encode`].
+    pub fn encode_here(&self, matrix: &Matrix<'_>, how: &How, ctx: &Ctx) -> Result<Encoded, FormatError> {
+        self.check(matrix.shape(), how)?;
+        let parts = self.codec().encode(matrix, how, ctx)?;
         Encoded::new(*self, matrix.shape(), parts)
     }
 
@@ -148,8 +173,8 @@ impl Format {
     /// # Errors
     /// As [`Format::encode`], and when `out` is not as long as the matrix.
     pub fn approximate(&self, matrix: &Matrix<'_>, how: &How, ctx: &Ctx, out: &mut [f32]) -> Result<(), FormatError> {
-        self.check(how)?;
         let shape = matrix.shape();
+        self.check(shape, how)?;
         if out.len() != shape.len() {
             return Err(FormatError::Shape { given: out.len(), rows: shape.rows(), cols: shape.cols() });
         }
@@ -167,6 +192,7 @@ impl fmt::Display for Format {
             Self::Codebook(format) => format.fmt(f),
             Self::Ternary(sharing) => write!(f, "ternary {sharing}"),
             Self::Binary => f.write_str("binary"),
+            Self::Block(format) => f.write_str(&format.name().to_ascii_lowercase()),
         }
     }
 }

@@ -22,15 +22,15 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// How the absmax of a block of NF4 is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum NormalScales {
     F32,
     /// In 8 bits, with a second scale per 256 blocks.
     Double,
 }
 
-/// Levels as bitsandbytes has them, in f32.
-const LEVELS: [f32; 16] = [
+/// The levels of NF4, as bitsandbytes has them in f32.
+pub const NORMAL_LEVELS: [f32; 16] = [
     -1.0,
     -0.696_192_8,
     -0.525_073_05,
@@ -50,13 +50,14 @@ const LEVELS: [f32; 16] = [
 ];
 /// The code of the level 0.
 const ZERO: u16 = 7;
-const BLOCK: usize = 64;
+/// Weights that share an absmax.
+pub const NORMAL_BLOCK: usize = 64;
 /// Blocks that share a second scale.
-const SUPER: usize = 256;
+pub const NORMAL_SUPER: usize = 256;
 
 impl NormalScales {
     fn lines(shape: Shape) -> Lines {
-        Lines { count: shape.len(), length: BLOCK, bits: 4 }
+        Lines { count: shape.len(), length: NORMAL_BLOCK, bits: 4 }
     }
 
     fn write(self, absmax: &[f32]) -> Vec<u8> {
@@ -66,7 +67,7 @@ impl NormalScales {
         let mean = absmax.iter().map(|a| f64::from(*a)).sum::<f64>() / absmax.len().max(1) as f64;
         let mean = mean as f32;
         let (mut codes, mut steps) = (Vec::with_capacity(absmax.len()), Vec::new());
-        for part in absmax.chunks(SUPER) {
+        for part in absmax.chunks(NORMAL_SUPER) {
             let step = usable(part.iter().fold(0.0_f32, |m, a| m.max((a - mean).abs())) / 127.0);
             codes.extend(part.iter().map(|a| ((a - mean) / step).round_ties_even().clamp(-127.0, 127.0) as i8 as u8));
             steps.push(step);
@@ -85,18 +86,18 @@ impl NormalScales {
         }
         let (codes, steps) = scales.split_at_checked(blocks).unwrap_or((scales, &[]));
         let code = codes.get(block).map_or(0, |c| *c as i8);
-        let (step, mean) = (f32_at(steps, block / SUPER), f32_at(steps, blocks.div_ceil(SUPER)));
+        let (step, mean) = (f32_at(steps, block / NORMAL_SUPER), f32_at(steps, blocks.div_ceil(NORMAL_SUPER)));
         (mean + f32::from(code) * step).clamp(0.0, f32::MAX)
     }
 
     fn codes<R: Rule>(self, matrix: &Matrix<'_>, scales: &[u8], rule: R, ctx: &Ctx) -> Result<Vec<u8>, FormatError> {
-        let blocks = matrix.shape().len().div_ceil(BLOCK);
+        let blocks = matrix.shape().len().div_ceil(NORMAL_BLOCK);
         Self::lines(matrix.shape()).write(ctx, |first, codes| {
-            let values = matrix.values()[first * BLOCK..].chunks(BLOCK);
-            for (block, (codes, values)) in (first..).zip(codes.chunks_mut(BLOCK).zip(values)) {
+            let values = matrix.values()[first * NORMAL_BLOCK..].chunks(NORMAL_BLOCK);
+            for (block, (codes, values)) in (first..).zip(codes.chunks_mut(NORMAL_BLOCK).zip(values)) {
                 let absmax = self.read(scales, blocks, block);
-                for ((code, x), at) in codes.iter_mut().zip(values).zip((block * BLOCK) as u64..) {
-                    *code = if absmax > 0.0 { nearest(&LEVELS, x / absmax, rule, at) as u16 } else { ZERO };
+                for ((code, x), at) in codes.iter_mut().zip(values).zip((block * NORMAL_BLOCK) as u64..) {
+                    *code = if absmax > 0.0 { nearest(&NORMAL_LEVELS, x / absmax, rule, at) as u16 } else { ZERO };
                 }
             }
             Ok(())
@@ -110,38 +111,38 @@ impl Codec for NormalScales {
     }
 
     fn storage(&self, shape: Shape) -> Storage {
-        let blocks = shape.len().div_ceil(BLOCK) as u64;
+        let blocks = shape.len().div_ceil(NORMAL_BLOCK) as u64;
         let scales = match self {
             _ if blocks == 0 => 0,
             Self::F32 => 4 * blocks,
-            Self::Double => blocks + 4 * blocks.div_ceil(SUPER as u64) + 4,
+            Self::Double => blocks + 4 * blocks.div_ceil(NORMAL_SUPER as u64) + 4,
         };
         Storage { values: Self::lines(shape).bytes(), scales, ..Storage::default() }
     }
 
     fn encode(&self, matrix: &Matrix<'_>, how: &How, ctx: &Ctx) -> Result<Parts, FormatError> {
-        let absmax: Vec<f32> = matrix.values().par_chunks(BLOCK).map(observe::absmax).collect();
+        let absmax: Vec<f32> = matrix.values().par_chunks(NORMAL_BLOCK).map(observe::absmax).collect();
         let scales = self.write(&absmax);
         let values = with_rule!(how.rounding, rule => self.codes(matrix, &scales, rule, ctx))?;
         Ok(Parts { values, scales, ..Parts::default() })
     }
 
     fn decode(&self, parts: &Parts, shape: Shape, out: &mut [f32]) {
-        let blocks = shape.len().div_ceil(BLOCK);
-        Self::lines(shape).read(&parts.values, BLOCK, out, |first, codes, out| {
-            for (block, (codes, out)) in (first..).zip(codes.chunks(BLOCK).zip(out.chunks_mut(BLOCK))) {
+        let blocks = shape.len().div_ceil(NORMAL_BLOCK);
+        Self::lines(shape).read(&parts.values, NORMAL_BLOCK, out, |first, codes, out| {
+            for (block, (codes, out)) in (first..).zip(codes.chunks(NORMAL_BLOCK).zip(out.chunks_mut(NORMAL_BLOCK))) {
                 let absmax = self.read(&parts.scales, blocks, block);
                 for (o, code) in out.iter_mut().zip(codes) {
-                    *o = LEVELS[usize::from(*code & 15)] * absmax;
+                    *o = NORMAL_LEVELS[usize::from(*code & 15)] * absmax;
                 }
             }
         });
     }
 
     fn levels(&self, parts: &Parts, shape: Shape, row: usize, col: usize) -> Vec<f32> {
-        let block = (row * shape.cols() + col) / BLOCK;
-        let absmax = self.read(&parts.scales, shape.len().div_ceil(BLOCK), block);
-        LEVELS.iter().map(|level| level * absmax).collect()
+        let block = (row * shape.cols() + col) / NORMAL_BLOCK;
+        let absmax = self.read(&parts.scales, shape.len().div_ceil(NORMAL_BLOCK), block);
+        NORMAL_LEVELS.iter().map(|level| level * absmax).collect()
     }
 }
 

@@ -77,7 +77,8 @@ pub(super) fn code_at(bytes: &[u8], bits: u8, index: usize) -> u16 {
 
 /// The low `bits` bits as a number of two's complement.
 #[inline]
-pub(super) fn signed(code: u16, bits: u8) -> i32 {
+#[must_use]
+pub fn signed(code: u16, bits: u8) -> i32 {
     let spare = 32 - u32::from(bits.clamp(1, 16));
     ((u32::from(code) << spare) as i32) >> spare
 }

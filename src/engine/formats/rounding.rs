@@ -6,7 +6,7 @@ use crate::engine::random::Random;
 use serde::{Deserialize, Serialize};
 
 /// Which of the two neighboring levels is taken.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Rounding {
     /// The nearer one; of two as near, the one with the even code.
     #[default]

@@ -1,20 +1,25 @@
 //! A network as a graph: nodes, wires, constants. Wires are named; nodes have stable ids, so that
 //! a report about a node still finds it after a patch. No I/O, no technique is known here.
 
+mod channels;
 mod layers;
 mod lower;
 mod operators;
 mod order;
 pub mod passes;
 mod patch;
+mod store;
+mod stored;
 mod window;
 
+pub use channels::Channels;
 pub use layers::{Layer, LayerKind, layers};
-pub use lower::{LoweredLayer, RoundedInput, ScaleLayout, StoredWeight, lower};
+pub use lower::{LoweredLayer, RoundedInput, lower};
 
 pub use operators::is_elementwise;
 pub use order::{captured, consumers, producers, reads, topological};
 pub use patch::Patch;
+pub use stored::{Book, ScaleLayout, Scales, StoredWeight};
 pub use window::{Auto, WindowAxes, slice_places, transposed_axes, window_axes};
 
 use crate::engine::tensor::{DType, Tensor};

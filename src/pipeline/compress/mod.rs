@@ -2,7 +2,6 @@
 //! reads files or grades itself.
 
 mod activation_range;
-mod channels;
 mod magnitude;
 mod preview;
 mod round_to_nearest;
@@ -16,6 +15,7 @@ pub use technique::{LayerWork, Technique, registry};
 pub use variant::{CompressedLayer, Variant};
 
 use crate::engine::context::Cancelled;
+use crate::engine::formats::FormatError;
 use crate::engine::graph::GraphError;
 use crate::engine::tensor::TensorError;
 use crate::pipeline::calibrate::CalibrateError;
@@ -32,6 +32,8 @@ pub enum CompressError {
     NoRange { layer: String, wire: String },
     #[error("layer \"{layer}\": {source}")]
     Tensor { layer: String, source: TensorError },
+    #[error("layer \"{layer}\": {source}")]
+    Format { layer: String, source: FormatError },
     #[error(transparent)]
     Graph(#[from] GraphError),
     #[error(transparent)]

@@ -2,10 +2,12 @@
 //! inspector and the heat map, while a person drags.
 
 use super::magnitude;
-use super::round_to_nearest;
-use crate::engine::graph::{Layer, ScaleLayout};
+use super::round_to_nearest::{decode, encode, how};
+use crate::engine::Ctx;
+use crate::engine::graph::Layer;
 use crate::engine::kernels::affine::ErrorSums;
-use crate::pipeline::configure::{FloatFormat, Granularity, Scheme, Treatment};
+use crate::pipeline::configure::{Treatment, fitting};
+use std::sync::LazyLock;
 
 #[derive(Debug, Clone, Default)]
 pub struct Preview {
@@ -14,32 +16,27 @@ pub struct Preview {
     pub sums: ErrorSums,
     /// Share of weights that are zero, 0 to 1.
     pub zero_fraction: f32,
-    /// One per group; empty for floats.
+    /// One per group of integers; empty for other formats.
     pub scales: Vec<f32>,
 }
 
-/// Treats `weights`, which lie in the order of `layer.shape`.
+/// Nobody waits for a preview long enough to cancel it, and it runs on the threads of whoever asks: all
+/// previews share this one. `None` where the system refuses a thread.
+static UNHURRIED: LazyLock<Option<Ctx>> = LazyLock::new(|| Ctx::new(1).ok());
+
+/// Treats `weights`, which lie in the order of `layer.shape`. What the plan would leave alone stays as it is, as
+/// do weights that a format cannot hold.
 #[must_use]
 pub fn preview(weights: &[f32], layer: &Layer, treatment: &Treatment) -> Preview {
     let mut approximate = weights.to_vec();
     magnitude::prune(&mut approximate, treatment.sparsity);
     let mut scales = Vec::new();
-    match treatment.weights {
-        Scheme::Float(FloatFormat::F32) => {}
-        Scheme::Float(FloatFormat::F16) => round_to_nearest::round_to_half(&mut approximate),
-        Scheme::Integer { bits, symmetric, granularity } => {
-            let layout = match granularity {
-                Granularity::Tensor => ScaleLayout::Tensor,
-                Granularity::Group(size) if layer.parameters() / layer.out_channels().max(1) >= size => {
-                    ScaleLayout::Blocked { size }
-                }
-                Granularity::Channel | Granularity::Group(_) => ScaleLayout::Axis(layer.out_axis),
-            };
-            let grid = round_to_nearest::Grid { bits, symmetric };
-            let quantized = round_to_nearest::quantize(&approximate, layer, layout, grid);
-            scales = quantized.groups.iter().map(|g| g.scale).collect();
-            approximate = quantized.approximate;
-        }
+    let (scheme, _) = fitting(layer, treatment.weights);
+    if let (Some(format), Some(ctx)) = (scheme.format(), UNHURRIED.as_ref())
+        && let Ok(encoded) = encode(&approximate, layer, format, &how(treatment), ctx)
+    {
+        scales = encoded.integers().map_or_else(Vec::new, |(_, grids)| grids.iter().map(|g| g.scale).collect());
+        approximate = decode(&encoded, layer);
     }
     let mut sums = ErrorSums::default();
     sums.add_slices(weights, &approximate);

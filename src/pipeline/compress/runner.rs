@@ -7,8 +7,9 @@ use super::variant::{CompressedLayer, Variant};
 use crate::engine::Ctx;
 use crate::engine::graph::{LoweredLayer, StoredWeight, Wire, lower};
 use crate::engine::kernels::affine::ErrorSums;
+use crate::engine::tensor::Tensor;
 use crate::pipeline::calibrate::{CalibrateError, Statistics};
-use crate::pipeline::configure::{LayerPlan, Plan};
+use crate::pipeline::configure::{FileFormat, LayerPlan, Plan};
 use crate::pipeline::load::Subject;
 use rayon::prelude::*;
 use std::collections::BTreeSet;
@@ -41,7 +42,7 @@ pub fn run(plan: &Plan, subject: &Subject, statistics: StatisticsSource<'_>, ctx
     };
     ctx.start(format!("Compressing with {}", plan.recipe), plan.layers.len());
     let done: Vec<(LoweredLayer, CompressedLayer)> = ctx.pool().install(|| {
-        plan.layers.par_iter().map(|layer| compress_layer(layer, subject, &statistics, ctx)).collect::<Result<_, _>>()
+        plan.layers.par_iter().map(|layer| compress_layer(layer, plan.file, subject, &statistics, ctx)).collect::<Result<_, _>>()
     })?;
     let (lowered, layers): (Vec<_>, Vec<_>) = done.into_iter().unzip();
     let model = lower(&subject.folded, &lowered)?;
@@ -55,6 +56,7 @@ fn unchanged(plan: &Plan, subject: &Subject) -> Variant {
         zero_fraction: zero_fraction(&weights_of(l, subject).unwrap_or_default()),
         bytes: l.bytes,
         stored: None,
+        dense: None,
     });
     Variant { recipe: plan.recipe.clone(), model: Arc::clone(&subject.original), layers: layers.collect(), unchanged: true }
 }
@@ -70,6 +72,7 @@ fn zero_fraction(weights: &[f32]) -> f64 {
 
 fn compress_layer(
     plan: &LayerPlan,
+    file: FileFormat,
     subject: &Subject,
     statistics: &Statistics,
     ctx: &Ctx,
@@ -82,7 +85,7 @@ fn compress_layer(
     }
     let mut work = LayerWork { weights: original.clone(), original, stored: None, rounded: None };
     for technique in registry().into_iter().filter(|t| t.concerns(plan)) {
-        technique.apply(plan, &mut work, statistics)?;
+        technique.apply(plan, &mut work, statistics, ctx)?;
     }
     let mut sums = ErrorSums::default();
     sums.add_slices(&work.original, &work.weights);
@@ -92,6 +95,13 @@ fn compress_layer(
         weight_sqnr_db: sums.sqnr_db(),
         zero_fraction: zero_fraction(&work.weights),
         bytes: work.stored.as_ref().map_or(plan.original_bytes, StoredWeight::size_bytes),
+        dense: match &work.stored {
+            Some(stored) if file == FileFormat::Gguf && stored.whole().is_none() => Some(
+                Tensor::from_f32(plan.layer.shape.clone(), &work.weights)
+                    .map_err(|source| CompressError::Tensor { layer: plan.layer.name.clone(), source })?,
+            ),
+            _ => None,
+        },
         stored: work.stored.clone(),
     };
     let lowered = LoweredLayer {

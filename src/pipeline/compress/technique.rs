@@ -2,6 +2,7 @@
 
 use super::CompressError;
 use super::{activation_range::ActivationRange, magnitude::Magnitude, round_to_nearest::RoundToNearest};
+use crate::engine::Ctx;
 use crate::engine::graph::{RoundedInput, StoredWeight, Wire};
 use crate::pipeline::calibrate::Statistics;
 use crate::pipeline::configure::LayerPlan;
@@ -29,7 +30,7 @@ pub trait Technique: Sync {
 
     /// # Errors
     /// When a statistic it asked for is missing, or the result cannot be stored.
-    fn apply(&self, plan: &LayerPlan, work: &mut LayerWork, statistics: &Statistics) -> Result<(), CompressError>;
+    fn apply(&self, plan: &LayerPlan, work: &mut LayerWork, statistics: &Statistics, ctx: &Ctx) -> Result<(), CompressError>;
 }
 
 /// Every technique, in the order in which they are applied.

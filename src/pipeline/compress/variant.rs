@@ -1,6 +1,9 @@
 //! The compressed model.
 
-use crate::engine::graph::{Model, StoredWeight};
+use crate::engine::graph::{Model, StoredWeight, Wire};
+use crate::engine::tensor::Tensor;
+use crate::pipeline::load::Subject;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What became of one layer.
@@ -14,6 +17,8 @@ pub struct CompressedLayer {
     /// Bytes of codes, scales and zero points.
     pub bytes: u64,
     pub stored: Option<StoredWeight>,
+    /// The weights as the layer computes with them, for a file that has no type for what is stored.
+    pub dense: Option<Tensor>,
 }
 
 /// A model as a recipe makes it: the graph that is evaluated is the graph that is exported.
@@ -24,4 +29,18 @@ pub struct Variant {
     pub layers: Vec<CompressedLayer>,
     /// Whether this is the original, untouched.
     pub unchanged: bool,
+}
+
+impl Variant {
+    /// The layers' weights as files without a graph hold them: one tensor for each that was changed.
+    #[must_use]
+    pub fn whole_weights(&self, subject: &Subject) -> BTreeMap<Wire, Tensor> {
+        let layers = subject.layers.iter().zip(&self.layers);
+        layers
+            .filter_map(|(layer, made)| {
+                let tensor = made.stored.as_ref()?.whole().or(made.dense.as_ref())?;
+                Some((layer.weight.clone(), tensor.clone()))
+            })
+            .collect()
+    }
 }

@@ -2,18 +2,20 @@
 //! to each layer, how many bytes come out, and which layers are left alone for which reason.
 //! Touches no weight values and runs nothing.
 
+mod layer;
 mod plan;
 pub mod presets;
 mod recipe;
 mod scheme;
 
-pub(crate) use plan::stored_shapes;
-pub use plan::{LayerPlan, Plan, plan, resolve};
+pub use layer::{LayerPlan, fitting, stored_bytes};
+pub use plan::{FileFormat, Plan, plan, plan_for, resolve};
 pub use recipe::{Override, RECIPE_FORMAT, RECIPE_VERSION, Recipe, Treatment};
-pub use scheme::{Activations, FloatFormat, Granularity, Scheme, Sparsity};
+pub use scheme::{Activations, FloatFormat, Fp8, Fp8Scale, Granularity, Rounding, Scheme, Sparsity};
 
 use crate::engine::graph::GraphError;
 use crate::pipeline::load::LoadError;
+use crate::pipeline::load::gguf::write::GgufError;
 
 /// What can be wrong with a recipe, alone or against a model.
 #[derive(Debug, thiserror::Error)]
@@ -38,4 +40,6 @@ pub enum ConfigureError {
     Graph { recipe: String, source: GraphError },
     #[error("recipe \"{recipe}\": {source}")]
     Format { recipe: String, source: LoadError },
+    #[error("recipe \"{recipe}\": {source}")]
+    Gguf { recipe: String, source: GgufError },
 }

@@ -1,30 +1,39 @@
 //! Recipe × model → plan.
 
 use super::ConfigureError;
+use super::layer::{LayerPlan, file_of, layer_plan};
 use super::recipe::{Recipe, Treatment};
-use super::scheme::{Activations, FloatFormat, Granularity, Scheme};
-use crate::engine::graph::{Layer, LoweredLayer, Model, RoundedInput, ScaleLayout, StoredWeight, lower};
-use crate::engine::tensor::{DType, Tensor, TensorError};
-use crate::pipeline::load::Subject;
+use super::scheme::Activations;
+use crate::engine::graph::{GraphError, Layer, LoweredLayer, RoundedInput, StoredWeight, Wire, lower};
+use crate::engine::tensor::{DType, Tensor};
+use crate::pipeline::load::{Subject, gguf};
 
-/// What will happen to one layer.
-#[derive(Debug, Clone)]
-pub struct LayerPlan {
-    pub layer: Layer,
-    /// What the recipe asks for.
-    pub wanted: Treatment,
-    /// What will be done: `wanted`, less what was refused.
-    pub treatment: Treatment,
-    /// How codes and scales lie, for integers.
-    pub layout: ScaleLayout,
-    /// Bytes of the weight as the exported file stores it: codes, scales, zero points.
-    pub bytes: u64,
-    /// Bytes of the weight in the original file.
-    pub original_bytes: u64,
-    /// Why something that the recipe asks for will not be done.
-    pub refusal: Option<String>,
-    /// What the person should know of how it will be done.
-    pub note: Option<String>,
+/// A kind of file that compressed models are written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileFormat {
+    /// ONNX with nodes that turn what is stored into weights.
+    Onnx,
+    /// GGUF: the weights alone. Holds blocks, which ONNX does not.
+    Gguf,
+}
+
+impl FileFormat {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Onnx => "ONNX",
+            Self::Gguf => "GGUF",
+        }
+    }
+
+    /// What names of such files end with.
+    #[must_use]
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::Onnx => ".onnx",
+            Self::Gguf => ".gguf",
+        }
+    }
 }
 
 /// What a recipe will do to a model, known before anything runs.
@@ -32,7 +41,9 @@ pub struct LayerPlan {
 pub struct Plan {
     pub recipe: String,
     pub layers: Vec<LayerPlan>,
-    /// Exact size of the exported ONNX file.
+    /// The file that is counted: ONNX, unless a layer is stored in blocks that only GGUF holds, or it was asked for.
+    pub file: FileFormat,
+    /// Exact size of the exported file.
     pub bytes: u64,
     /// Size of the file that was loaded, its external data included.
     pub original_bytes: u64,
@@ -78,9 +89,18 @@ pub fn resolve(recipe: &Recipe, subject: &Subject) -> Result<Vec<Treatment>, Con
     Ok(treatments)
 }
 
+/// Patterns of overrides for the first and the last layer, in the order of [`Subject::layers`].
+const FIRST: &str = "@first";
+const LAST: &str = "@last";
+
 fn matching(recipe: &Recipe, pattern: &str, subject: &Subject) -> Result<Vec<usize>, ConfigureError> {
     if let Some(exact) = subject.layers.iter().position(|l| l.name == pattern) {
         return Ok(vec![exact]);
+    }
+    match pattern {
+        FIRST => return Ok((0..subject.layers.len().min(1)).collect()),
+        LAST => return Ok(subject.layers.len().checked_sub(1).into_iter().collect()),
+        _ => {}
     }
     let glob = glob::Pattern::new(pattern).map_err(|e| ConfigureError::Invalid {
         recipe: recipe.name.clone(),
@@ -117,99 +137,79 @@ fn shorten<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
 /// # Errors
 /// When a pattern matches nothing, or the model cannot be written with what the recipe asks for.
 pub fn plan(recipe: &Recipe, subject: &Subject) -> Result<Plan, ConfigureError> {
+    plan_for(recipe, subject, None)
+}
+
+/// [`plan`] for a kind of file; `None` takes the one that can hold every layer.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_for(recipe: &Recipe, subject: &Subject, file: Option<FileFormat>) -> Result<Plan, ConfigureError> {
     let treatments = resolve(recipe, subject)?;
     let mut layers: Vec<LayerPlan> =
         subject.layers.iter().zip(treatments).map(|(layer, wanted)| layer_plan(layer, wanted, &subject.folded)).collect();
-    let unchanged = layers.iter().all(|l| l.treatment.is_unchanged());
-    let format = |source| ConfigureError::Format { recipe: recipe.name.clone(), source };
-    let bytes =
-        if unchanged { subject.unchanged_bytes().map_err(format)? } else { predicted_bytes(recipe, subject, &mut layers)? };
+    let file = file.unwrap_or_else(|| file_of(&layers));
+    let graph = |source| ConfigureError::Graph { recipe: recipe.name.clone(), source };
+    let lowered = layers.iter_mut().map(|layer| placeholder(layer, file)).collect::<Result<Vec<_>, _>>().map_err(graph)?;
+    let bytes = predicted_bytes(recipe, subject, &layers, &lowered, file)?;
     let weights: u64 = layers.iter().map(|l| l.layer.parameters() as u64).sum();
     let stored: u64 = layers.iter().map(|l| l.bytes).sum();
     Ok(Plan {
         recipe: recipe.name.clone(),
         bits_per_weight: if weights == 0 { 0.0 } else { stored as f64 * 8.0 / weights as f64 },
         layers,
+        file,
         bytes,
         original_bytes: subject.loaded.bytes,
     })
 }
 
-fn layer_plan(layer: &Layer, wanted: Treatment, model: &Model) -> LayerPlan {
-    let original_bytes = model.constants.get(&layer.weight).map_or(0, |t| t.size_bytes() as u64);
-    let (mut treatment, mut refusal, mut note) = (wanted, None, None);
-    if let Scheme::Integer { bits, symmetric, granularity } = wanted.weights {
-        let row = layer.parameters() / layer.out_channels().max(1);
-        if let Granularity::Group(size) = granularity {
-            if row < size {
-                treatment.weights = Scheme::Integer { bits, symmetric, granularity: Granularity::Channel };
-                refusal = Some(format!(
-                    "a channel has only {row} weights, fewer than a group of {size}: one scale per channel instead"
-                ));
-            } else if layer.shape.len() > 2 && layer.out_axis != 0 {
-                treatment.weights = Scheme::Integer { bits, symmetric, granularity: Granularity::Channel };
-                refusal = Some(
-                    "groups need output channels first, which a transposed convolution has not: one scale per channel instead"
-                        .to_owned(),
-                );
-            }
-        }
-        let held = treatment.weights.storage().bits();
-        if held > usize::from(bits) {
-            note = Some(format!("ONNX has no {bits}-bit type: each value takes {held} bits in the file"));
-        }
-    }
-    if wanted.weights == Scheme::F32 && wanted.sparsity != super::Sparsity::Dense {
-        note = Some("zeros take as many bytes in ONNX as other values".to_owned());
-    }
-    if wanted.activations != Activations::None && model.constants.contains_key(&layer.input) {
-        treatment.activations = Activations::None;
-        let reason = match layer.node {
-            Some(_) => "its input is a constant of the model: there is no data to round",
-            None => "the file holds weights without a graph: there is no data to round",
-        };
-        refusal = Some(refusal.map_or_else(|| reason.to_owned(), |r| format!("{r}; {reason}")));
-    }
-    // What reads a weight in a graph expects its type; without a graph nothing does.
-    let in_graph = model.constants.get(&layer.weight).filter(|_| layer.node.is_some());
-    let dtype = in_graph.map(Tensor::dtype).filter(|d| *d != DType::F32);
-    if let (Some(dtype), false) = (dtype, treatment.is_unchanged()) {
-        treatment = Treatment::UNCHANGED;
-        refusal =
-            Some(format!("its weights are {dtype}, and only float32 weights are compressed yet; export the model in float32"));
-    }
-    let inputs = model.nodes.iter().filter(|n| n.input(1) == Some(&layer.weight) && n.input(0) != Some(&layer.input)).count();
-    if inputs > 0 && treatment.activations != Activations::None {
-        note = Some(format!("{inputs} more nodes share its weight; the data that they read stays float"));
-    }
-    let layout = layout_of(layer, treatment.weights);
-    LayerPlan { layer: layer.clone(), wanted, treatment, layout, bytes: original_bytes, original_bytes, refusal, note }
-}
-
-fn layout_of(layer: &Layer, scheme: Scheme) -> ScaleLayout {
-    match scheme {
-        Scheme::Integer { granularity: Granularity::Channel, .. } => ScaleLayout::Axis(layer.out_axis),
-        Scheme::Integer { granularity: Granularity::Group(size), .. } => ScaleLayout::Blocked { size },
-        _ => ScaleLayout::Tensor,
-    }
-}
-
 /// The exact size of the exported file: the same rewrite that the export uses, with tensors of
 /// which only the size exists.
-fn predicted_bytes(recipe: &Recipe, subject: &Subject, layers: &mut [LayerPlan]) -> Result<u64, ConfigureError> {
-    let graph = |source| ConfigureError::Graph { recipe: recipe.name.clone(), source };
-    let lowered = layers.iter_mut().map(placeholder).collect::<Result<Vec<_>, _>>().map_err(|e| {
-        graph(crate::engine::graph::GraphError::Patch { label: "predict bytes".to_owned(), reason: e.to_string() })
-    })?;
-    let model = lower(&subject.folded, &lowered).map_err(graph)?;
-    subject.file_bytes(&model).map_err(|source| ConfigureError::Format { recipe: recipe.name.clone(), source })
+fn predicted_bytes(
+    recipe: &Recipe,
+    subject: &Subject,
+    layers: &[LayerPlan],
+    lowered: &[LoweredLayer],
+    file: FileFormat,
+) -> Result<u64, ConfigureError> {
+    let format = |source| ConfigureError::Format { recipe: recipe.name.clone(), source };
+    let unchanged = layers.iter().all(|l| l.treatment.is_unchanged());
+    // Made for either kind of file: what cannot be made is refused here, not when it is compressed.
+    let model = if unchanged {
+        None
+    } else {
+        let graph = |source| ConfigureError::Graph { recipe: recipe.name.clone(), source };
+        Some(lower(&subject.folded, lowered).map_err(graph)?)
+    };
+    match (file, model) {
+        (FileFormat::Onnx, None) => subject.unchanged_bytes().map_err(format),
+        // The blocks' own bytes count: the file that was asked for cannot be written, as the export says.
+        (FileFormat::Onnx, Some(_)) if file_of(layers) == FileFormat::Gguf => Ok(layers.iter().map(|l| l.bytes).sum()),
+        (FileFormat::Onnx, Some(model)) => subject.file_bytes(&model).map_err(format),
+        (FileFormat::Gguf, _) => {
+            let replaced = layers.iter().zip(lowered).filter_map(|(plan, lowered)| whole(plan, lowered)).collect();
+            let (metadata, tensors) = gguf::write::contents(&subject.folded, &replaced);
+            let gguf = |source| ConfigureError::Gguf { recipe: recipe.name.clone(), source };
+            gguf::write::file_len(&metadata, &tensors).map_err(gguf)
+        }
+    }
 }
 
-fn placeholder(plan: &mut LayerPlan) -> Result<LoweredLayer, TensorError> {
-    let stored = placeholder_weight(plan)?;
-    if let Some(stored) = &stored {
-        plan.bytes = stored.size_bytes();
-    }
+/// The tensor that stands for a layer's weight in a file without a graph, if it is a new one.
+fn whole(plan: &LayerPlan, lowered: &LoweredLayer) -> Option<(Wire, Tensor)> {
+    let stored = lowered.stored.as_ref()?;
+    let tensor = match stored.whole() {
+        Some(tensor) => tensor.clone(),
+        None => Tensor::zeros(DType::F32, plan.layer.shape.clone()).ok()?,
+    };
+    Some((plan.layer.weight.clone(), tensor))
+}
+
+fn placeholder(plan: &mut LayerPlan, file: FileFormat) -> Result<LoweredLayer, GraphError> {
+    let stored: Option<StoredWeight> = plan
+        .measure(file)
+        .map_err(|e| GraphError::Patch { label: format!("store \"{}\"", plan.layer.name), reason: e.to_string() })?;
     Ok(LoweredLayer {
         weight: plan.layer.weight.clone(),
         shape: plan.layer.shape.clone(),
@@ -222,37 +222,4 @@ fn placeholder(plan: &mut LayerPlan) -> Result<LoweredLayer, TensorError> {
             Activations::Static => Some(RoundedInput::Static { scale: 1.0, zero_point: 0 }),
         },
     })
-}
-
-fn placeholder_weight(plan: &LayerPlan) -> Result<Option<StoredWeight>, TensorError> {
-    let shape = plan.layer.shape.clone();
-    Ok(match plan.treatment.weights {
-        Scheme::Float(FloatFormat::F32) if plan.treatment.sparsity == super::Sparsity::Dense => None,
-        Scheme::Float(FloatFormat::F32) => Some(StoredWeight::Float32(Tensor::zeros(DType::F32, shape)?)),
-        Scheme::Float(FloatFormat::F16) => Some(StoredWeight::Float16(Tensor::zeros(DType::F16, shape)?)),
-        scheme @ Scheme::Integer { symmetric, .. } => {
-            let (code_shape, scale_shape) = stored_shapes(&plan.layer, plan.layout);
-            let zero_points = if symmetric { None } else { Some(Tensor::zeros(scheme.storage(), scale_shape.clone())?) };
-            Some(StoredWeight::Integer {
-                codes: Tensor::zeros(scheme.storage(), code_shape)?,
-                scales: Tensor::zeros(DType::F32, scale_shape)?,
-                zero_points,
-                layout: plan.layout,
-            })
-        }
-    })
-}
-
-/// Shapes of codes and scales of a layer under a layout.
-#[must_use]
-pub(crate) fn stored_shapes(layer: &Layer, layout: ScaleLayout) -> (Vec<usize>, Vec<usize>) {
-    match layout {
-        ScaleLayout::Tensor => (layer.shape.clone(), Vec::new()),
-        ScaleLayout::Axis(_) => (layer.shape.clone(), vec![layer.out_channels()]),
-        ScaleLayout::Blocked { size } => {
-            let rows = layer.out_channels();
-            let columns = layer.parameters() / rows.max(1);
-            (vec![rows, columns], vec![rows, columns.div_ceil(size)])
-        }
-    }
 }

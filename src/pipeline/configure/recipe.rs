@@ -1,7 +1,7 @@
 //! A recipe: what to do with every layer, as a person writes it down.
 
 use super::ConfigureError;
-use super::scheme::{Activations, Scheme, Sparsity};
+use super::scheme::{Activations, Rounding, Scheme, Sparsity};
 use serde::{Deserialize, Serialize};
 
 /// The tag that a recipe file starts with.
@@ -18,15 +18,35 @@ pub struct Treatment {
     pub sparsity: Sparsity,
     #[serde(default)]
     pub activations: Activations,
+    /// How weights between two levels of the scheme are rounded.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub rounding: Rounding,
+}
+
+fn is_default(rounding: &Rounding) -> bool {
+    *rounding == Rounding::default()
 }
 
 impl Treatment {
     /// Leaves a layer as it is.
-    pub const UNCHANGED: Self = Self { weights: Scheme::F32, sparsity: Sparsity::Dense, activations: Activations::None };
+    pub const UNCHANGED: Self =
+        Self { weights: Scheme::F32, sparsity: Sparsity::Dense, activations: Activations::None, rounding: Rounding::NearestEven };
 
     #[must_use]
     pub fn is_unchanged(&self) -> bool {
-        *self == Self::UNCHANGED
+        // Where nothing is rounded, it does not matter how.
+        Self { rounding: Self::UNCHANGED.rounding, ..*self } == Self::UNCHANGED
+    }
+
+    /// # Errors
+    /// A sentence on what is wrong.
+    fn validate(&self) -> Result<(), String> {
+        self.weights.validate()?;
+        self.sparsity.validate()?;
+        if self.rounding != Rounding::NearestEven && !self.weights.rounds() {
+            return Err(format!("{} has its own rule of rounding; leave `rounding` out", self.weights));
+        }
+        Ok(())
     }
 }
 
@@ -34,7 +54,7 @@ impl Treatment {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Override {
-    /// A layer's exact name, or a glob (`layer1.*`) over layer, weight and node names.
+    /// A layer's exact name, a glob (`layer1.*`) over layer, weight and node names, or `@first` or `@last`.
     pub layers: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<Scheme>,
@@ -42,17 +62,19 @@ pub struct Override {
     pub sparsity: Option<Sparsity>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activations: Option<Activations>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounding: Option<Rounding>,
 }
 
 impl Override {
     #[must_use]
     pub fn new(layers: impl Into<String>) -> Self {
-        Self { layers: layers.into(), weights: None, sparsity: None, activations: None }
+        Self { layers: layers.into(), weights: None, sparsity: None, activations: None, rounding: None }
     }
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.weights.is_none() && self.sparsity.is_none() && self.activations.is_none()
+        *self == Self::new(self.layers.clone())
     }
 }
 
@@ -129,8 +151,7 @@ impl Recipe {
         if self.name.trim().is_empty() {
             return Err(bad("the name", "a recipe needs a name".to_owned()));
         }
-        self.default.weights.validate().map_err(|r| bad("the default", r))?;
-        self.default.sparsity.validate().map_err(|r| bad("the default", r))?;
+        self.default.validate().map_err(|r| bad("the default", r))?;
         for rule in &self.overrides {
             let place = format!("the override \"{}\"", rule.layers);
             glob::Pattern::new(&rule.layers).map_err(|e| bad(&place, format!("the pattern is malformed: {}", e.msg)))?;

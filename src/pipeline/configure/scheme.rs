@@ -1,37 +1,57 @@
 //! How one layer's numbers are stored: sum types, so that what makes no sense cannot be written.
 
-use crate::engine::tensor::DType;
+use crate::engine::formats::blocks::BlockFormat;
+use crate::engine::formats::{
+    Codebook, Entries, Float, Format, Integer, Micro, NormalScales, ScaleType, Scope, Sharing, Symmetry,
+};
+pub use crate::engine::formats::{Fp8, Fp8Scale, Granularity, Rounding};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A floating-point storage format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FloatFormat {
     F32,
     F16,
+    BF16,
+    Fp8 { kind: Fp8, scale: Fp8Scale },
 }
 
-/// Which weights share one scale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Granularity {
-    /// The whole tensor.
-    Tensor,
-    /// One output channel.
-    Channel,
-    /// So many neighbours along the flattened input axis of one output channel.
-    Group(usize),
-}
-
-/// The storage of weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// The storage of weights: every format of the engine, as a recipe writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Scheme {
     Float(FloatFormat),
-    /// Affine integers of 2 to 8 bits: `w ≈ (q − z)·s`, `z = 0` where symmetric.
+    /// Affine integers of 1 to 8 or 16 bits as most runtimes have them: `w ≈ (q − z)·s`; where symmetric z = 0 and
+    /// as many codes lie below zero as above. Scales are f32.
     Integer {
         bits: u8,
         symmetric: bool,
         granularity: Granularity,
     },
+    /// The same with every choice written out.
+    Affine {
+        bits: u8,
+        symmetry: Symmetry,
+        granularity: Granularity,
+        #[serde(default)]
+        scales: ScaleType,
+    },
+    /// Narrow numbers in blocks of 16 or 32 with a scale of 8 bits: the MX formats and NVFP4.
+    Micro(Micro),
+    /// NF4.
+    Normal(NormalScales),
+    /// Few values that all weights share.
+    Codebook {
+        bits: u8,
+        #[serde(default)]
+        scope: Scope,
+        #[serde(default)]
+        entries: Entries,
+    },
+    Ternary(Sharing),
+    Binary,
+    /// Blocks of GGUF files, which ONNX cannot hold.
+    Block(BlockFormat),
 }
 
 impl Scheme {
@@ -43,41 +63,86 @@ impl Scheme {
         Self::Integer { bits, symmetric: true, granularity: Granularity::Channel }
     }
 
-    /// Nominal bits of one weight.
+    /// What the engine knows it as; `None` for 32-bit floats, which are left as they are.
+    #[must_use]
+    pub fn format(self) -> Option<Format> {
+        Some(match self {
+            Self::Float(FloatFormat::F32) => return None,
+            Self::Float(FloatFormat::F16) => Format::Float(Float::F16),
+            Self::Float(FloatFormat::BF16) => Format::Float(Float::BF16),
+            Self::Float(FloatFormat::Fp8 { kind, scale }) => Format::Float(Float::Fp8 { kind, scale }),
+            Self::Integer { bits, symmetric, granularity } => {
+                let symmetry = if symmetric { Symmetry::Restricted } else { Symmetry::Asymmetric };
+                Format::Integer(Integer { bits, symmetry, granularity, scales: ScaleType::F32 })
+            }
+            Self::Affine { bits, symmetry, granularity, scales } => {
+                Format::Integer(Integer { bits, symmetry, granularity, scales })
+            }
+            Self::Micro(micro) => Format::Micro(micro),
+            Self::Normal(scales) => Format::Normal(scales),
+            Self::Codebook { bits, scope, entries } => Format::Codebook(Codebook { bits, scope, entries }),
+            Self::Ternary(sharing) => Format::Ternary(sharing),
+            Self::Binary => Format::Binary,
+            Self::Block(block) => Format::Block(block),
+        })
+    }
+
+    /// Nominal bits of one weight: of its code, without scales; at least 1.
     #[must_use]
     pub fn bits(self) -> u8 {
         match self {
             Self::Float(FloatFormat::F32) => 32,
-            Self::Float(FloatFormat::F16) => 16,
-            Self::Integer { bits, .. } => bits,
+            Self::Float(FloatFormat::F16 | FloatFormat::BF16) => 16,
+            Self::Float(FloatFormat::Fp8 { .. }) => 8,
+            Self::Integer { bits, .. } | Self::Affine { bits, .. } => bits,
+            Self::Micro(micro) => micro.bits(),
+            Self::Normal(_) => 4,
+            Self::Codebook { bits, entries, .. } => (bits / entries.width() as u8).max(1),
+            Self::Ternary(_) => 2,
+            Self::Binary => 1,
+            Self::Block(block) => block.nominal_bits(),
         }
     }
 
-    /// The same scheme at another width; a float becomes per-channel symmetric integers.
+    /// The same scheme at another width; what has no other widths becomes per-channel symmetric integers.
     #[must_use]
     pub fn with_bits(self, bits: u8) -> Self {
         match (bits, self) {
             (32, _) => Self::F32,
             (16, _) => Self::Float(FloatFormat::F16),
             (_, Self::Integer { symmetric, granularity, .. }) => Self::Integer { bits, symmetric, granularity },
-            (_, Self::Float(_)) => Self::per_channel(bits),
+            (_, Self::Affine { symmetry, granularity, scales, .. }) => Self::Affine { bits, symmetry, granularity, scales },
+            (_, Self::Codebook { scope, entries, .. }) if entries.width() == 1 => Self::Codebook { bits, scope, entries },
+            _ => Self::per_channel(bits),
         }
     }
 
-    /// The narrowest ONNX type that holds the values: 2, 4 or 8 bits, signed where symmetric.
+    /// Which weights share a scale, of integers.
     #[must_use]
-    pub fn storage(self) -> DType {
+    pub fn granularity(self) -> Option<Granularity> {
         match self {
-            Self::Float(FloatFormat::F32) => DType::F32,
-            Self::Float(FloatFormat::F16) => DType::F16,
-            Self::Integer { bits, symmetric, .. } => match (bits, symmetric) {
-                (..=2, true) => DType::I2,
-                (..=2, false) => DType::U2,
-                (3..=4, true) => DType::I4,
-                (3..=4, false) => DType::U4,
-                (_, true) => DType::I8,
-                (_, false) => DType::U8,
-            },
+            Self::Integer { granularity, .. } | Self::Affine { granularity, .. } => Some(granularity),
+            _ => None,
+        }
+    }
+
+    /// The same integers with scales that are shared otherwise; anything else stays as it is.
+    #[must_use]
+    pub fn with_granularity(self, granularity: Granularity) -> Self {
+        match self {
+            Self::Integer { bits, symmetric, .. } => Self::Integer { bits, symmetric, granularity },
+            Self::Affine { bits, symmetry, scales, .. } => Self::Affine { bits, symmetry, granularity, scales },
+            other => other,
+        }
+    }
+
+    /// Whether a rounding mode has a say: in blocks, signs and vectors codes follow rules of their own.
+    #[must_use]
+    pub fn rounds(self) -> bool {
+        match self {
+            Self::Block(_) | Self::Ternary(_) | Self::Binary => false,
+            Self::Codebook { entries, .. } => entries.width() == 1,
+            _ => true,
         }
     }
 
@@ -85,30 +150,25 @@ impl Scheme {
     /// A sentence on what is wrong.
     pub fn validate(self) -> Result<(), String> {
         match self {
-            Self::Integer { bits, .. } if !(2..=8).contains(&bits) => {
-                Err(format!("integer weights have 2 to 8 bits, not {bits}"))
+            Self::Integer { bits, .. } | Self::Affine { bits, .. } if !((1..=8).contains(&bits) || bits == 16) => {
+                return Err(format!("integer weights have 2 to 8 bits (or 1, asymmetric, or 16), not {bits}"));
             }
-            Self::Integer { granularity: Granularity::Group(size), .. } if !(size >= 16 && size.is_multiple_of(16)) => {
-                Err(format!("a group holds a multiple of 16 weights (runtimes ask for 16, 32, 64 …), not {size}"))
-            }
-            _ => Ok(()),
+            _ => {}
         }
+        if let Some(Granularity::Group(size)) = self.granularity()
+            && !(size >= 16 && size.is_multiple_of(16))
+        {
+            return Err(format!("a group holds a multiple of 16 weights (runtimes ask for 16, 32, 64 …), not {size}"));
+        }
+        self.format().map_or(Ok(()), |format| format.validate().map_err(|e| e.to_string()))
     }
 }
 
 impl fmt::Display for Scheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Float(FloatFormat::F32) => f.write_str("fp32"),
-            Self::Float(FloatFormat::F16) => f.write_str("fp16"),
-            Self::Integer { bits, symmetric, granularity } => {
-                write!(f, "{}{bits}", if *symmetric { "int" } else { "uint" })?;
-                match granularity {
-                    Granularity::Tensor => f.write_str(" per tensor"),
-                    Granularity::Channel => f.write_str(" per channel"),
-                    Granularity::Group(size) => write!(f, " group {size}"),
-                }
-            }
+        match self.format() {
+            Some(format) => format.fmt(f),
+            None => f.write_str("fp32"),
         }
     }
 }
@@ -167,5 +227,62 @@ impl fmt::Display for Activations {
             Self::Dynamic => "uint8 dynamic",
             Self::Static => "uint8 static",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_words_mean_what_they_meant() {
+        let read = |text: &str| ron::from_str::<Scheme>(text).unwrap();
+        assert_eq!(read("Float(F16)"), Scheme::Float(FloatFormat::F16));
+        assert_eq!(read("Integer(bits: 4, symmetric: true, granularity: Channel)"), Scheme::per_channel(4));
+        let group = Scheme::Integer { bits: 3, symmetric: false, granularity: Granularity::Group(32) };
+        assert_eq!(read("Integer(bits: 3, symmetric: false, granularity: Group(32))"), group);
+        assert_eq!(group.to_string(), "uint3 group 32");
+        assert_eq!((Scheme::F32.to_string().as_str(), Scheme::per_channel(4).to_string().as_str()), ("fp32", "int4 per channel"));
+    }
+
+    #[test]
+    fn every_format_can_be_written() {
+        for (text, name, bits) in [
+            ("Float(Fp8(kind: E4M3, scale: Channel))", "fp8 e4m3 per channel", 8),
+            ("Affine(bits: 4, symmetry: Full, granularity: Group(64), scales: F16)", "int4 group 64, full range, f16 scales", 4),
+            ("Affine(bits: 8, symmetry: Asymmetric, granularity: Block(rows: 8, cols: 16))", "uint8 block 8×16", 8),
+            ("Micro(NvFp4)", "nvfp4", 4),
+            ("Normal(Double)", "nf4, double quantization", 4),
+            ("Codebook(bits: 4)", "codebook of 4 bits, exact k-means per layer", 4),
+            ("Codebook(bits: 8, entries: Pair)", "codebook of 8 bits, vectors of 2 per layer", 4),
+            ("Codebook(bits: 3, scope: Channels(1), entries: Scalar(fit: Lloyd))", "codebook of 3 bits, k-means per channel", 3),
+            ("Ternary(Filter)", "ternary per filter", 2),
+            ("Binary", "binary", 1),
+            ("Block(Q4_K)", "q4_k", 4),
+            ("Block(IQ4_NL)", "iq4_nl", 4),
+        ] {
+            let scheme: Scheme = ron::from_str(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+            scheme.validate().unwrap();
+            assert_eq!((scheme.to_string().as_str(), scheme.bits()), (name, bits), "{text}");
+            assert_eq!(ron::from_str::<Scheme>(&ron::to_string(&scheme).unwrap()).unwrap(), scheme, "{text}");
+        }
+        let names = BlockFormat::ALL.map(|block| ron::to_string(&Scheme::Block(block)).unwrap());
+        for (block, text) in BlockFormat::ALL.iter().zip(&names) {
+            assert_eq!(text, &format!("Block({})", block.name()), "a recipe names blocks as ggml does");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in [
+            "Integer(bits: 1, symmetric: true, granularity: Channel)",
+            "Integer(bits: 12, symmetric: true, granularity: Channel)",
+            "Integer(bits: 4, symmetric: true, granularity: Group(7))",
+            "Codebook(bits: 9)",
+            "Codebook(bits: 4, scope: Channels(0))",
+            "Affine(bits: 4, symmetry: Full, granularity: Block(rows: 0, cols: 4))",
+        ] {
+            assert!(ron::from_str::<Scheme>(text).unwrap().validate().is_err(), "{text}");
+        }
     }
 }

@@ -2,16 +2,17 @@
 //! the file gets its name: a file that is there is a file that was checked.
 
 mod check;
-pub mod gguf;
 mod onnx;
 
+pub use crate::pipeline::configure::FileFormat as Format;
+pub use crate::pipeline::load::gguf::write as gguf;
 pub use check::Check;
 
 use crate::engine::context::Cancelled;
 use crate::engine::exec::ExecError;
 use crate::engine::{Ctx, hash};
 use crate::pipeline::compress::Variant;
-use crate::pipeline::configure::Plan;
+use crate::pipeline::configure::{Activations, Plan, Scheme};
 use crate::pipeline::load::{self, LoadError, LoadedModel, Subject};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,14 @@ pub enum ExportError {
     Io { path: PathBuf, source: std::io::Error },
     #[error("{path} belongs to the model that is being compressed; choose another file", path = path.display())]
     OverSource { path: PathBuf },
+    #[error(
+        "layer \"{layer}\" is stored as {scheme}, blocks that ONNX cannot hold; export it as GGUF (`--format gguf`, or a name that ends in .gguf), or give the layer another scheme"
+    )]
+    Blocks { layer: String, scheme: String },
+    #[error("layer \"{layer}\" rounds its inputs, and GGUF holds weights alone; export as ONNX, or set its activations to None")]
+    Inputs { layer: String },
+    #[error(transparent)]
+    Gguf(#[from] gguf::GgufError),
     #[error("{path} is a folder; name a file in it", path = path.display())]
     Folder { path: PathBuf },
     #[error(transparent)]
@@ -36,13 +45,6 @@ pub enum ExportError {
 
 fn full_disk(error: &std::io::Error) -> &'static str {
     if error.kind() == std::io::ErrorKind::StorageFull { "; free some space: nothing was left behind" } else { "" }
-}
-
-/// A format that variants are written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// ONNX with `QuantizeLinear`/`DequantizeLinear` nodes.
-    Onnx,
 }
 
 /// A file written and checked that does not have its name yet; dropped, it is gone.
@@ -76,7 +78,6 @@ pub fn run(
     out: &Path,
     ctx: &Ctx,
 ) -> Result<Draft, ExportError> {
-    let Format::Onnx = format;
     if out.is_dir() {
         return Err(ExportError::Folder { path: out.to_path_buf() });
     }
@@ -88,22 +89,44 @@ pub fn run(
         }
     }
     ctx.start(format!("Exporting {}", variant.recipe), 3);
-    let bytes = onnx::bytes(variant, subject)?;
+    let bytes = bytes(format, variant, plan, subject)?;
     let io = |source| ExportError::Io { path: out.to_path_buf(), source };
     let folder = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(io)?;
-    let mut file = tempfile::Builder::new().prefix(".lapidary-").suffix(".onnx").tempfile_in(folder).map_err(io)?;
+    let mut file = tempfile::Builder::new().prefix(".lapidary-").suffix(format.suffix()).tempfile_in(folder).map_err(io)?;
     file.write_all(&bytes).map_err(io)?;
     file.as_file().sync_all().map_err(io)?;
     ctx.advance(1);
     ctx.check()?;
     let reopened = load::model(file.path(), &ctx.fresh())?;
     ctx.advance(1);
-    let checks = check::all(variant, plan, &reopened, bytes.len() as u64, ctx)?;
+    let checks = check::all(format, variant, plan, (subject, &reopened), bytes.len() as u64, ctx)?;
     let draft =
         Draft { file, out: out.to_path_buf(), bytes: bytes.len() as u64, sha256: hash::of_bytes(&bytes), checks, reopened };
     ctx.advance(1);
     Ok(draft)
+}
+
+/// The bytes of the file.
+fn bytes(format: Format, variant: &Variant, plan: &Plan, subject: &Subject) -> Result<Vec<u8>, ExportError> {
+    match format {
+        Format::Onnx => {
+            let blocks = plan.layers.iter().find(|l| matches!(l.treatment.weights, Scheme::Block(_)));
+            match blocks {
+                Some(l) => Err(ExportError::Blocks { layer: l.layer.name.clone(), scheme: l.treatment.weights.to_string() }),
+                None => Ok(onnx::bytes(variant, subject)?),
+            }
+        }
+        Format::Gguf => {
+            if let Some(l) = plan.layers.iter().find(|l| l.treatment.activations != Activations::None) {
+                return Err(ExportError::Inputs { layer: l.layer.name.clone() });
+            }
+            let (metadata, tensors) = gguf::contents(&subject.folded, &variant.whole_weights(subject));
+            let mut bytes = Vec::new();
+            gguf::write(&metadata, &tensors, &mut bytes)?;
+            Ok(bytes)
+        }
+    }
 }
 
 impl Draft {

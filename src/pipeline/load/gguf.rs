@@ -5,6 +5,8 @@
 //! type u32 and place u64; then, from the next multiple of `general.alignment` on, the data. All little-endian;
 //! texts are a length u64 and UTF-8 (`docs/gguf.md` of ggml).
 
+pub mod write;
+
 use super::error::LoadError;
 use crate::engine::context::Ctx;
 use crate::engine::formats::blocks::BlockFormat;

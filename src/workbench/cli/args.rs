@@ -254,14 +254,16 @@ pub(super) struct Compare {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum ExportFormat {
     Onnx,
+    Gguf,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Export {
     #[command(flatten)]
     pub(super) of: OfRecipe,
-    #[arg(long, default_value = "onnx")]
-    pub(super) format: ExportFormat,
+    /// Kind of file; without it the name decides: .gguf, else ONNX
+    #[arg(long)]
+    pub(super) format: Option<ExportFormat>,
     /// File to write
     #[arg(long)]
     pub(super) out: PathBuf,

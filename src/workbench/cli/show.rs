@@ -211,6 +211,12 @@ pub(super) fn plan(plan: &Plan) -> Document {
                 "bytes": l.bytes,
                 "bytes_original": l.original_bytes,
             });
+            if let Some(s) = l.storage {
+                layer["scheme_bytes"] = json!({
+                    "total": s.total(), "values": s.values, "scales": s.scales, "zero_points": s.zero_points,
+                    "codebook": s.codebook, "padding": s.padding,
+                });
+            }
             for (key, value) in [("refusal", &l.refusal), ("note", &l.note)] {
                 if let Some(value) = value {
                     layer[key] = json!(value);
@@ -221,6 +227,7 @@ pub(super) fn plan(plan: &Plan) -> Document {
         .collect();
     let json = json!({
         "recipe": plan.recipe,
+        "file": plan.file.name(),
         "bytes": plan.bytes,
         "bytes_original": plan.original_bytes,
         "bits_per_weight": plan.bits_per_weight,

@@ -1,12 +1,13 @@
 //! One function per verb: calls the work, shapes the answer.
 
-use super::args::{Bench, Common, Compare, Evaluate, Export, Init, OfRecipe, Samples, Verb, Verify};
+use super::args::{Bench, Common, Compare, Evaluate, Export, ExportFormat, Init, OfRecipe, Samples, Verb, Verify};
 use super::output::Document;
 use super::{CliError, bench, show};
 use crate::engine::Ctx;
 use crate::engine::exec::Arithmetic;
 use crate::pipeline::configure::Recipe;
 use crate::pipeline::evaluate::Report;
+use crate::pipeline::export::Format;
 use crate::pipeline::load;
 use crate::workbench::conformance;
 use crate::workbench::project::{Project, check_name};
@@ -179,7 +180,12 @@ fn reports(
 
 fn export_recipe(export: &Export, ctx: &Ctx) -> Answer {
     let (_, opened) = work::open(&export.of.project, ctx)?;
-    let exported = opened.export(&*recipe(&opened, &export.of.recipe)?, &export.out, ctx)?;
+    let recipe = recipe(&opened, &export.of.recipe)?;
+    let exported = match export.format {
+        None => opened.export(&recipe, &export.out, ctx)?,
+        Some(ExportFormat::Onnx) => opened.export_as(Format::Onnx, &recipe, &export.out, ctx)?,
+        Some(ExportFormat::Gguf) => opened.export_as(Format::Gguf, &recipe, &export.out, ctx)?,
+    };
     Ok(show::exported(&exported))
 }
 

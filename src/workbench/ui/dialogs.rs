@@ -86,6 +86,9 @@ impl FilePicker for SystemPicker {
         if matches!(purpose, Purpose::Model | Purpose::ExportFile) {
             dialog = dialog.add_filter("ONNX", &["onnx"]);
         }
+        if purpose == Purpose::ExportFile {
+            dialog = dialog.add_filter("GGUF", &["gguf"]);
+        }
         let asked = Instant::now();
         let answer: Answer = match purpose {
             Purpose::Model => Box::pin(dialog.pick_file()),

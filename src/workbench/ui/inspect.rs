@@ -5,7 +5,7 @@ use crate::engine::graph::{Layer, Model};
 use crate::engine::kernels::affine::{ErrorSums, min_max};
 use crate::engine::kernels::summary::{Spread, histogram, rows_along, spread};
 use crate::pipeline::compress::{Preview, preview};
-use crate::pipeline::configure::{Granularity, Scheme, Treatment};
+use crate::pipeline::configure::{Granularity, Treatment};
 use std::sync::Arc;
 
 pub const BINS: usize = 96;
@@ -107,8 +107,8 @@ pub fn score_of(weights: &[f32], layer: &Layer, treatment: &Treatment) -> Score 
 /// The one scale that all channels share, if they do.
 #[must_use]
 pub fn shared_scale(treatment: &Treatment, scales: &[f32]) -> Option<f32> {
-    match (treatment.weights, scales) {
-        (Scheme::Integer { granularity: Granularity::Tensor, .. }, [scale]) => Some(*scale),
+    match (treatment.weights.granularity(), scales) {
+        (Some(Granularity::Tensor), [scale]) => Some(*scale),
         _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! The weight error of a layer under a treatment, kept once found.
 
-use crate::pipeline::configure::{FloatFormat, Granularity, Plan, Scheme, Sparsity, Treatment};
+use crate::pipeline::configure::{Plan, Rounding, Scheme, Sparsity, Treatment};
 use std::collections::HashMap;
 
 /// The widths that the heat map offers.
@@ -10,31 +10,20 @@ pub const WIDTHS: [u8; 6] = [2, 3, 4, 5, 6, 8];
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key {
     layer: usize,
-    scheme: (u8, bool, usize),
+    scheme: Scheme,
+    rounding: Rounding,
     sparsity: (u8, u32),
 }
 
 impl Key {
     #[must_use]
     pub fn new(layer: usize, treatment: &Treatment) -> Self {
-        let scheme = match treatment.weights {
-            Scheme::Float(FloatFormat::F32) => (32, true, 0),
-            Scheme::Float(FloatFormat::F16) => (16, true, 0),
-            Scheme::Integer { bits, symmetric, granularity } => {
-                let granularity = match granularity {
-                    Granularity::Tensor => 0,
-                    Granularity::Channel => 1,
-                    Granularity::Group(size) => size,
-                };
-                (bits, symmetric, granularity)
-            }
-        };
         let sparsity = match treatment.sparsity {
             Sparsity::Dense => (0, 0),
             Sparsity::Threshold(t) => (1, t.to_bits()),
             Sparsity::Fraction(f) => (2, f.to_bits()),
         };
-        Self { layer, scheme, sparsity }
+        Self { layer, scheme: treatment.weights, rounding: treatment.rounding, sparsity }
     }
 }
 
@@ -109,6 +98,7 @@ pub fn at_width(treatment: &Treatment, bits: u8) -> Treatment {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::configure::Granularity;
 
     #[test]
     fn what_changes_the_error_changes_the_key() {

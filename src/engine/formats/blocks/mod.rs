@@ -19,6 +19,7 @@ mod ternary;
 mod tests;
 mod two_level;
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Why weights could not be brought into a block format, or out of it.
@@ -39,22 +40,32 @@ pub enum FormatError {
 }
 
 /// A block format. Each variant's layout stands where it is packed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum BlockFormat {
     Q4_0,
     Q4_1,
     Q5_0,
     Q5_1,
     Q8_0,
+    #[serde(rename = "Q2_K")]
     Q2K,
+    #[serde(rename = "Q3_K")]
     Q3K,
+    #[serde(rename = "Q4_K")]
     Q4K,
+    #[serde(rename = "Q5_K")]
     Q5K,
+    #[serde(rename = "Q6_K")]
     Q6K,
+    #[serde(rename = "IQ4_NL")]
     Iq4Nl,
+    #[serde(rename = "IQ4_XS")]
     Iq4Xs,
+    #[serde(rename = "TQ1_0")]
     Tq1_0,
+    #[serde(rename = "TQ2_0")]
     Tq2_0,
+    #[serde(rename = "MXFP4")]
     MxFp4,
 }
 
@@ -142,6 +153,13 @@ impl BlockFormat {
     #[must_use]
     pub fn bits_per_weight(self) -> f64 {
         self.block_bytes() as f64 * 8.0 / self.block_len() as f64
+    }
+
+    /// Bits of one code, without the half-precision scales; what goes into scales of few bits is rounded off.
+    #[must_use]
+    pub fn nominal_bits(self) -> u8 {
+        let Layout { len, bytes, halves, .. } = self.layout();
+        ((bytes - 2 * halves.len()) * 8 / len) as u8
     }
 
     /// Its number in GGUF files.

@@ -21,7 +21,7 @@ use rayon::slice::ParallelSlice;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Codebook {
     /// Of the number of an entry: 1 to 8.
     pub bits: u8,
@@ -30,18 +30,23 @@ pub struct Codebook {
 }
 
 /// Which weights share a codebook.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Scope {
+    #[default]
     Layer,
     /// So many output channels; the last group may be smaller.
     Channels(usize),
 }
 
 /// What an entry stands for, and how entries are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Entries {
     /// One weight.
-    Scalar { fit: Fit, zeros: Zeros },
+    Scalar {
+        fit: Fit,
+        #[serde(default)]
+        zeros: Zeros,
+    },
     /// Two neighbors along a row; k-means. A row that does not divide is filled up with zeros.
     Pair,
     /// Four neighbors along a row; k-means.
@@ -49,7 +54,7 @@ pub enum Entries {
 }
 
 /// How the entries of a scalar codebook are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Fit {
     /// The least possible squared error: one-dimensional k-means by dynamic programming (Wang and Song
     /// 2011), for up to 2²⁰ distinct values (2¹⁸ for 8 bits); more are first joined to that many points of
@@ -65,18 +70,26 @@ pub enum Fit {
 }
 
 /// What becomes of weights that are exactly zero.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Zeros {
     /// They are weights like all others.
+    #[default]
     Shared,
     /// The number 0 is theirs alone: pruned weights stay pruned, and the entries, one fewer, are found
     /// for the others.
     Apart,
 }
 
+impl Default for Entries {
+    fn default() -> Self {
+        Self::Scalar { fit: Fit::Exact, zeros: Zeros::Shared }
+    }
+}
+
 impl Entries {
     /// Weights of one entry.
-    fn width(self) -> usize {
+    #[must_use]
+    pub fn width(self) -> usize {
         match self {
             Self::Scalar { .. } => 1,
             Self::Pair => 2,
@@ -87,7 +100,8 @@ impl Entries {
 
 impl Codebook {
     /// Entries that are stored per codebook.
-    fn stored(&self) -> usize {
+    #[must_use]
+    pub fn stored(&self) -> usize {
         let apart = matches!(self.entries, Entries::Scalar { zeros: Zeros::Apart, .. });
         (1_usize << self.bits.min(16)) - usize::from(apart)
     }

@@ -1,3 +1,4 @@
+use crate::engine::Ctx;
 use crate::engine::graph::{RoundedInput, Wire};
 use crate::engine::kernels::affine::asymmetric;
 use crate::pipeline::calibrate::Statistics;
@@ -19,7 +20,7 @@ impl Technique for ActivationRange {
         if plan.treatment.activations == Activations::Static { vec![plan.layer.input.clone()] } else { Vec::new() }
     }
 
-    fn apply(&self, plan: &LayerPlan, work: &mut LayerWork, statistics: &Statistics) -> Result<(), CompressError> {
+    fn apply(&self, plan: &LayerPlan, work: &mut LayerWork, statistics: &Statistics, _ctx: &Ctx) -> Result<(), CompressError> {
         work.rounded = match plan.treatment.activations {
             Activations::None => None,
             Activations::Dynamic => Some(RoundedInput::Dynamic),

@@ -1,5 +1,6 @@
 use super::ActivationRange;
-use crate::engine::graph::{Layer, LayerKind, NodeId, RoundedInput, ScaleLayout, Wire};
+use crate::engine::Ctx;
+use crate::engine::graph::{Layer, LayerKind, NodeId, RoundedInput, Wire};
 use crate::pipeline::calibrate::{RangeStatistics, Statistics};
 use crate::pipeline::compress::{CompressError, LayerWork, Technique};
 use crate::pipeline::configure::{Activations, LayerPlan, Treatment};
@@ -18,8 +19,7 @@ fn plan(activations: Activations) -> LayerPlan {
         macs: None,
     };
     let treatment = Treatment { activations, ..Treatment::UNCHANGED };
-    let layout = ScaleLayout::Tensor;
-    LayerPlan { layer, wanted: treatment, treatment, layout, bytes: 4, original_bytes: 4, refusal: None, note: None }
+    LayerPlan { layer, wanted: treatment, treatment, storage: None, bytes: 4, original_bytes: 4, refusal: None, note: None }
 }
 
 fn work() -> LayerWork {
@@ -32,7 +32,7 @@ fn static_ranges_become_scale_and_zero_point() {
     let range = RangeStatistics { min: -1.3, max: 2.7, count: 9, not_finite: 0 };
     statistics.ranges.insert("x".to_owned(), range);
     let mut work = work();
-    ActivationRange.apply(&plan(Activations::Static), &mut work, &statistics).unwrap();
+    ActivationRange.apply(&plan(Activations::Static), &mut work, &statistics, &Ctx::new(1).unwrap()).unwrap();
     assert_eq!(work.rounded, Some(RoundedInput::Static { scale: 0.015_686_275_4, zero_point: 83 }));
 }
 
@@ -40,6 +40,6 @@ fn static_ranges_become_scale_and_zero_point() {
 fn asks_for_what_it_needs_and_says_what_is_missing() {
     assert_eq!(ActivationRange.needs(&plan(Activations::Static)), [Wire::from("x")]);
     assert!(ActivationRange.needs(&plan(Activations::Dynamic)).is_empty());
-    let missing = ActivationRange.apply(&plan(Activations::Static), &mut work(), &Statistics::default());
+    let missing = ActivationRange.apply(&plan(Activations::Static), &mut work(), &Statistics::default(), &Ctx::new(1).unwrap());
     assert!(matches!(missing, Err(CompressError::NoRange { .. })));
 }

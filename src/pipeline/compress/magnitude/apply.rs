@@ -1,3 +1,4 @@
+use crate::engine::Ctx;
 use crate::engine::graph::{StoredWeight, Wire};
 use crate::engine::tensor::Tensor;
 use crate::pipeline::calibrate::Statistics;
@@ -19,7 +20,7 @@ impl Technique for Magnitude {
         Vec::new()
     }
 
-    fn apply(&self, plan: &LayerPlan, work: &mut LayerWork, _statistics: &Statistics) -> Result<(), CompressError> {
+    fn apply(&self, plan: &LayerPlan, work: &mut LayerWork, _statistics: &Statistics, _ctx: &Ctx) -> Result<(), CompressError> {
         prune(&mut work.weights, plan.treatment.sparsity);
         let tensor = Tensor::from_f32(plan.layer.shape.clone(), &work.weights)
             .map_err(|source| CompressError::Tensor { layer: plan.layer.name.clone(), source })?;

@@ -229,7 +229,8 @@ impl App {
             return path.clone();
         }
         self.bench.as_ref().map_or_else(String::new, |bench| {
-            let name = format!("{}.{}.onnx", bench.document().name, bench.document().active).replace(' ', "-");
+            let suffix = bench.plan().map_or(".onnx", |plan| plan.file.suffix());
+            let name = format!("{}.{}{suffix}", bench.document().name, bench.document().active).replace(' ', "-");
             bench.project.exports().join(name).display().to_string()
         })
     }

@@ -329,12 +329,16 @@ fn scheme_ui(ui: &mut Ui, layer: &str, present: Scheme) -> Option<Scheme> {
         F16,
         Int,
         Uint,
+        /// Set by a preset or in the recipe's file.
+        Other,
     }
+    let other = present.to_string();
     let (kind, text) = match present {
         Scheme::Float(FloatFormat::F32) => (Kind::F32, "fp32"),
         Scheme::Float(FloatFormat::F16) => (Kind::F16, "fp16"),
         Scheme::Integer { symmetric: true, .. } => (Kind::Int, "int"),
         Scheme::Integer { .. } => (Kind::Uint, "uint"),
+        _ => (Kind::Other, other.as_str()),
     };
     let choices = [
         (Kind::F32, "fp32: as the model has them"),
@@ -346,18 +350,20 @@ fn scheme_ui(ui: &mut Ui, layer: &str, present: Scheme) -> Option<Scheme> {
     let chosen = combo(ui, format!("Scheme of {layer}"), 54.0, kind, text, &choices)?;
     let (bits, granularity) = match present {
         Scheme::Integer { bits, granularity, .. } => (bits, granularity),
-        Scheme::Float(_) => (8, Granularity::Channel),
+        _ => (8, Granularity::Channel),
     };
     Some(match chosen {
         Kind::F32 => Scheme::F32,
         Kind::F16 => Scheme::Float(FloatFormat::F16),
         Kind::Int => Scheme::Integer { bits, symmetric: true, granularity },
         Kind::Uint => Scheme::Integer { bits, symmetric: false, granularity },
+        Kind::Other => present,
     })
 }
 
 fn bits_ui(ui: &mut Ui, view: &View<'_>, layer: &str, present: Scheme) -> Option<u8> {
-    if let Scheme::Float(_) = present {
+    // What has no other widths, or one beyond the slider, is shown as it is.
+    if present.granularity().is_none() || !(2..=8).contains(&present.bits()) {
         small(ui, view.tokens, present.bits().to_string());
         return None;
     }
@@ -368,20 +374,20 @@ fn bits_ui(ui: &mut Ui, view: &View<'_>, layer: &str, present: Scheme) -> Option
 }
 
 fn scales_ui(ui: &mut Ui, view: &View<'_>, layer: &str, present: Scheme) -> Option<Scheme> {
-    let Scheme::Integer { bits, symmetric, granularity } = present else {
-        small(ui, view.tokens, "none");
+    let Some(granularity) = present.granularity() else {
+        small(ui, view.tokens, if present == Scheme::F32 { "none" } else { "own" });
         return None;
     };
     let text = match granularity {
         Granularity::Tensor => "tensor".to_owned(),
         Granularity::Channel => "channel".to_owned(),
-        Granularity::Group(size) => format!("group {size}"),
+        Granularity::Group(_) | Granularity::Block { .. } => granularity.to_string(),
     };
     let mut choices =
         vec![(Granularity::Tensor, "one per tensor".to_owned()), (Granularity::Channel, "one per output channel".to_owned())];
     choices.extend([16, 32, 64, 128].map(|size| (Granularity::Group(size), format!("one per group of {size}"))));
     let chosen = combo(ui, format!("Scales of {layer}"), 66.0, granularity, &text, &choices)?;
-    Some(Scheme::Integer { bits, symmetric, granularity: chosen })
+    Some(present.with_granularity(chosen))
 }
 
 fn pruned_ui(ui: &mut Ui, layer: &str, present: Sparsity) -> Option<Sparsity> {

@@ -2,7 +2,7 @@
 
 use crate::engine::kernels::summary::Spread;
 use crate::engine::units;
-use crate::pipeline::configure::{LayerPlan, Scheme, Sparsity, Treatment};
+use crate::pipeline::configure::{LayerPlan, Sparsity, Treatment, stored_bytes};
 use crate::workbench::project::{Change, Edit};
 use crate::workbench::ui::act::Act;
 use crate::workbench::ui::bench::Bench;
@@ -48,7 +48,7 @@ pub fn inspector_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
         numbers_ui(ui, view, plan, treated);
         why_ui(ui, view, plan, facts, treated);
         charts_ui(ui, view, bench, plan, facts, treated);
-        what_if_ui(ui, view, bench, index, plan, treated, acts);
+        what_if_ui(ui, view, bench, index, plan, acts);
     });
 }
 
@@ -209,36 +209,15 @@ fn error_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, facts: &LayerFacts) {
     });
 }
 
-/// Bytes of the weight at another width, laid out as now.
-fn bytes_at(plan: &LayerPlan, treatment: &Treatment, groups: usize) -> u64 {
-    let parameters = plan.layer.parameters() as u64;
-    let stored = treatment.weights.storage().bits() as u64;
-    let codes = (parameters * stored).div_ceil(8);
-    match treatment.weights {
-        Scheme::Float(_) => codes,
-        Scheme::Integer { symmetric, .. } => {
-            let zero_points = if symmetric { 0 } else { (groups as u64 * stored).div_ceil(8) };
-            codes + 4 * groups as u64 + zero_points
-        }
-    }
+/// Bytes of the weight at another width, laid out as now; 0 where they are more than can be counted.
+fn bytes_at(plan: &LayerPlan, treatment: &Treatment) -> u64 {
+    stored_bytes(&plan.layer, treatment.weights).unwrap_or(0)
 }
 
 /// Error and bytes over the width: a chart and its table in one.
-fn what_if_ui(
-    ui: &mut Ui,
-    view: &View<'_>,
-    bench: &Bench,
-    index: usize,
-    plan: &LayerPlan,
-    treated: Option<&Treated>,
-    acts: &mut Vec<Act>,
-) {
+fn what_if_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: &LayerPlan, acts: &mut Vec<Act>) {
     let t = view.tokens;
     section(ui, t, "What if");
-    let groups = match plan.treatment.weights {
-        Scheme::Integer { .. } => treated.map_or(1, |d| d.scales.len()),
-        Scheme::Float(_) => plan.layer.out_channels(),
-    };
     let third = (ui.available_width() - 60.0) * 0.5 - 8.0;
     Grid::new("what if").num_columns(3).spacing([8.0, 1.0]).show(ui, |ui| {
         small(ui, t, "Bits");
@@ -260,7 +239,7 @@ fn what_if_ui(
                 None => (0.0, "…".to_owned(), t.bar),
             };
             cell_ui(ui, third, |ui| drop(bar(ui, share, &text, ground, t.text)));
-            let bytes = bytes_at(plan, &treatment, groups);
+            let bytes = bytes_at(plan, &treatment);
             let share = bytes as f32 / plan.original_bytes.max(1) as f32;
             cell_ui(ui, third, |ui| drop(bar(ui, share, &units::bytes(bytes), t.bar, t.text)));
             ui.end_row();
@@ -278,7 +257,7 @@ fn cell_ui(ui: &mut Ui, width: f32, add: impl FnOnce(&mut Ui)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::configure::Granularity;
+    use crate::pipeline::configure::{Granularity, Scheme};
 
     #[test]
     fn counts_scales_and_zero_points() {
@@ -299,15 +278,15 @@ mod tests {
             layer,
             wanted: treatment,
             treatment,
-            layout: crate::engine::graph::ScaleLayout::Axis(0),
+            storage: None,
             bytes: 0,
             original_bytes: 432,
             refusal: None,
             note: None,
         };
-        assert_eq!(bytes_at(&plan, &treatment, 4), 54 + 16);
+        assert_eq!(bytes_at(&plan, &treatment), 54 + 16);
         let asymmetric =
             Treatment { weights: Scheme::Integer { bits: 8, symmetric: false, granularity: Granularity::Channel }, ..treatment };
-        assert_eq!(bytes_at(&plan, &asymmetric, 4), 108 + 16 + 4);
+        assert_eq!(bytes_at(&plan, &asymmetric), 108 + 16 + 4);
     }
 }

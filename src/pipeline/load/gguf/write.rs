@@ -1,9 +1,9 @@
-//! GGUF, version 3, as [`crate::pipeline::load::gguf`] reads it: named tensors, block formats among
-//! them, and metadata.
+//! GGUF, version 3, as [`super`] reads it: named tensors, block formats among them, and metadata.
 
+use super::{self as gguf, MAGIC, MOST_DIMS, Metadata, Value};
+use crate::engine::graph::{Model, Wire};
 use crate::engine::tensor::Tensor;
-use crate::pipeline::load::gguf::{self, MAGIC, MOST_DIMS, Metadata, Value};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _, Write};
 
 const VERSION: u32 = 3;
@@ -20,6 +20,27 @@ pub enum GgufError {
     Tensor { tensor: String, reason: String },
     #[error("metadata \"{key}\" cannot be written as GGUF: {reason}")]
     Metadata { key: String, reason: String },
+}
+
+/// What a file of a network's weights holds: its constants that are floats, of which those in `replaced` are
+/// stored otherwise. Where a replaced tensor has another shape (blocks lie in [out, in]), the metadata
+/// says which the network reads.
+#[must_use]
+pub fn contents(model: &Model, replaced: &BTreeMap<Wire, Tensor>) -> (Metadata, Vec<(String, Tensor)>) {
+    let mut metadata = Metadata::from([
+        ("general.architecture".to_owned(), Value::Text("unknown".to_owned())),
+        ("general.name".to_owned(), Value::Text(model.name.clone())),
+    ]);
+    let mut tensors = Vec::new();
+    for (wire, tensor) in model.constants.iter().filter(|(_, tensor)| tensor.dtype().is_float()) {
+        let stored = replaced.get(wire).unwrap_or(tensor);
+        if stored.shape() != tensor.shape() {
+            let shape: Vec<Value> = tensor.shape().iter().map(|d| Value::U64(*d as u64)).collect();
+            metadata.insert(format!("lapidary.shape.{wire}"), Value::Array(Value::U64(0).code(), shape));
+        }
+        tensors.push((wire.to_string(), stored.clone()));
+    }
+    (metadata, tensors)
 }
 
 /// Bytes of the file that [`write`] makes of the same; the tensors need not have values yet.

@@ -1,0 +1,161 @@
+//! What a recipe does to one layer.
+
+use super::plan::FileFormat;
+use super::recipe::Treatment;
+use super::scheme::{Activations, Scheme, Sparsity};
+use crate::engine::formats::{Granularity, Storage};
+use crate::engine::graph::{Layer, Model, StoredWeight};
+use crate::engine::tensor::{DType, Tensor, TensorError};
+
+/// What will happen to one layer.
+#[derive(Debug, Clone)]
+pub struct LayerPlan {
+    pub layer: Layer,
+    /// What the recipe asks for.
+    pub wanted: Treatment,
+    /// What will be done: `wanted`, less what was refused.
+    pub treatment: Treatment,
+    /// Bytes that the scheme itself takes, packed without a gap; `None` for 32-bit floats. [`LayerPlan::bytes`] may
+    /// be more, where the file has no type as narrow.
+    pub storage: Option<Storage>,
+    /// Bytes of the weight as the exported file stores it: codes, scales, zero points, codebooks.
+    pub bytes: u64,
+    /// Bytes of the weight in the original file.
+    pub original_bytes: u64,
+    /// Why something that the recipe asks for will not be done.
+    pub refusal: Option<String>,
+    /// What the person should know of how it will be done.
+    pub note: Option<String>,
+}
+
+/// The file that can hold every layer.
+pub(super) fn file_of(layers: &[LayerPlan]) -> FileFormat {
+    let blocks = layers.iter().any(|l| matches!(l.treatment.weights, Scheme::Block(_)));
+    if blocks { FileFormat::Gguf } else { FileFormat::Onnx }
+}
+
+/// The scheme that a layer takes where `wanted` is asked for, and why it is another one, if it is.
+#[must_use]
+pub fn fitting(layer: &Layer, wanted: Scheme) -> (Scheme, Option<String>) {
+    let Some(format) = wanted.format() else { return (wanted, None) };
+    let rows = layer.out_channels();
+    let row = layer.parameters() / rows.max(1);
+    if layer.parameters() == 0 {
+        return (Scheme::F32, Some("it has no weights".to_owned()));
+    }
+    if let Some(Granularity::Group(size)) = wanted.granularity() {
+        let per_channel = wanted.with_granularity(Granularity::Channel);
+        if row < size {
+            let why = format!("a channel has only {row} weights, fewer than a group of {size}: one scale per channel instead");
+            return (per_channel, Some(why));
+        }
+        if layer.shape.len() > 2 && layer.out_axis != 0 {
+            let why = "groups need output channels first, which a transposed convolution has not: one scale per channel instead";
+            return (per_channel, Some(why.to_owned()));
+        }
+    }
+    match format.bytes(rows, row) {
+        Ok(_) => (wanted, None),
+        Err(reason) => (Scheme::F32, Some(format!("{reason}: left in fp32"))),
+    }
+}
+
+/// Bytes of a layer's weight as an ONNX file stores it under a scheme (of blocks, their own bytes).
+///
+/// # Errors
+/// When sizes overflow.
+pub fn stored_bytes(layer: &Layer, scheme: Scheme) -> Result<u64, TensorError> {
+    match fitting(layer, scheme).0.format() {
+        Some(format) => Ok(StoredWeight::of(format, layer, None)?.size_bytes()),
+        None => Ok(Tensor::zeros(DType::F32, layer.shape.clone())?.size_bytes() as u64),
+    }
+}
+
+fn and(before: Option<String>, more: &str) -> Option<String> {
+    Some(before.map_or_else(|| more.to_owned(), |before| format!("{before}; {more}")))
+}
+
+pub(super) fn layer_plan(layer: &Layer, wanted: Treatment, model: &Model) -> LayerPlan {
+    let original_bytes = model.constants.get(&layer.weight).map_or(0, |t| t.size_bytes() as u64);
+    let (weights, mut refusal) = fitting(layer, wanted.weights);
+    let (mut treatment, mut note) = (Treatment { weights, ..wanted }, None);
+    if wanted.weights == Scheme::F32 && wanted.sparsity != Sparsity::Dense {
+        note = Some("zeros take as many bytes in ONNX as other values".to_owned());
+    }
+    if wanted.activations != Activations::None && model.constants.contains_key(&layer.input) {
+        treatment.activations = Activations::None;
+        let reason = match layer.node {
+            Some(_) => "its input is a constant of the model: there is no data to round",
+            None => "the file holds weights without a graph: there is no data to round",
+        };
+        refusal = and(refusal, reason);
+    }
+    // What reads a weight in a graph expects its type; without a graph nothing does.
+    let in_graph = model.constants.get(&layer.weight).filter(|_| layer.node.is_some());
+    let dtype = in_graph.map(Tensor::dtype).filter(|d| *d != DType::F32);
+    if let (Some(dtype), false) = (dtype, treatment.is_unchanged()) {
+        treatment = Treatment::UNCHANGED;
+        refusal =
+            Some(format!("its weights are {dtype}, and only float32 weights are compressed yet; export the model in float32"));
+    }
+    let inputs = model.nodes.iter().filter(|n| n.input(1) == Some(&layer.weight) && n.input(0) != Some(&layer.input)).count();
+    if inputs > 0 && treatment.activations != Activations::None {
+        note = Some(format!("{inputs} more nodes share its weight; the data that they read stays float"));
+    }
+    LayerPlan { layer: layer.clone(), wanted, treatment, storage: None, bytes: original_bytes, original_bytes, refusal, note }
+}
+
+impl LayerPlan {
+    /// Counts the bytes and says what they are; gives the tensors, of which only the size exists, or `None`
+    /// where the weight stays as it is.
+    ///
+    /// # Errors
+    /// When sizes overflow.
+    pub(super) fn measure(&mut self, file: FileFormat) -> Result<Option<StoredWeight>, TensorError> {
+        let layer = &self.layer;
+        let Some(format) = self.treatment.weights.format() else {
+            if self.treatment.sparsity == Sparsity::Dense {
+                return Ok(None);
+            }
+            let tensor = Tensor::zeros(DType::F32, layer.shape.clone())?;
+            self.bytes = tensor.size_bytes() as u64;
+            return Ok(Some(StoredWeight::Float32(tensor)));
+        };
+        let rows = layer.out_channels();
+        let storage = format.bytes(rows, layer.parameters() / rows.max(1)).unwrap_or_default();
+        let stored = StoredWeight::of(format, layer, None)?;
+        self.bytes = match (file, stored.whole()) {
+            (FileFormat::Gguf, None) => 4 * layer.parameters() as u64,
+            _ => stored.size_bytes(),
+        };
+        self.storage = Some(storage);
+        let note = self.note.take();
+        self.note = match self.storage_note(file, &stored, storage.total()) {
+            Some(said) => and(note, &said),
+            None => note,
+        };
+        if format.needs_training() {
+            let weights = self.treatment.weights;
+            self.note = and(self.note.take(), &format!("{weights} needs training: a network that was not trained for it breaks"));
+        }
+        Ok(Some(stored))
+    }
+
+    /// Where the file takes more bytes than the scheme: why.
+    fn storage_note(&self, file: FileFormat, stored: &StoredWeight, own: u64) -> Option<String> {
+        let held = stored.dtype().bits();
+        match (self.treatment.weights, file) {
+            (weights, FileFormat::Gguf) if stored.whole().is_none() => {
+                Some(format!("GGUF has no {weights}: the rounded values are written as float32 ({own} bytes as {weights})"))
+            }
+            (_, FileFormat::Gguf) => None,
+            (Scheme::Integer { bits, .. } | Scheme::Affine { bits, .. }, FileFormat::Onnx) if held > usize::from(bits) => {
+                Some(format!("ONNX has no {bits}-bit type: each value takes {held} bits in the file"))
+            }
+            (weights, FileFormat::Onnx) if self.bytes > own => {
+                Some(format!("{own} bytes as {weights}; in ONNX, with codes of {held} bits, {}", self.bytes))
+            }
+            _ => None,
+        }
+    }
+}
