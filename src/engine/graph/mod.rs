@@ -1,20 +1,24 @@
 //! A network as a graph: nodes, wires, constants. Wires are named; nodes have stable ids, so that
 //! a report about a node still finds it after a patch. No I/O, no technique is known here.
 
+mod known;
 mod layers;
 mod lower;
 mod operators;
 mod order;
 pub mod passes;
 mod patch;
+mod rounding;
 mod window;
 
+pub use known::{KnownRange, known_range};
 pub use layers::{Layer, LayerKind, layers};
-pub use lower::{LoweredLayer, RoundedInput, ScaleLayout, StoredWeight, lower};
+pub use lower::{LoweredLayer, ScaleLayout, StoredWeight, lower};
 
 pub use operators::is_elementwise;
 pub use order::{captured, consumers, producers, reads, topological};
 pub use patch::Patch;
+pub use rounding::RoundedInput;
 pub use window::{Auto, WindowAxes, slice_places, transposed_axes, window_axes};
 
 use crate::engine::tensor::{DType, Tensor};

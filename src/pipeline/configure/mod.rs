@@ -2,15 +2,17 @@
 //! to each layer, how many bytes come out, and which layers are left alone for which reason.
 //! Touches no weight values and runs nothing.
 
+mod activations;
 mod plan;
 pub mod presets;
 mod recipe;
 mod scheme;
 
+pub use activations::{Activations, Sharing, StaticGrid};
 pub(crate) use plan::stored_shapes;
 pub use plan::{LayerPlan, Plan, plan, resolve};
 pub use recipe::{Override, RECIPE_FORMAT, RECIPE_VERSION, Recipe, Treatment};
-pub use scheme::{Activations, FloatFormat, Granularity, Scheme, Sparsity};
+pub use scheme::{FloatFormat, Granularity, Scheme, Sparsity};
 
 use crate::engine::graph::GraphError;
 use crate::pipeline::load::LoadError;

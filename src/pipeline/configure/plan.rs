@@ -1,9 +1,10 @@
 //! Recipe × model → plan.
 
 use super::ConfigureError;
+use super::activations::Activations;
 use super::recipe::{Recipe, Treatment};
-use super::scheme::{Activations, FloatFormat, Granularity, Scheme};
-use crate::engine::graph::{Layer, LoweredLayer, Model, RoundedInput, ScaleLayout, StoredWeight, lower};
+use super::scheme::{FloatFormat, Granularity, Scheme};
+use crate::engine::graph::{KnownRange, Layer, LoweredLayer, Model, ScaleLayout, StoredWeight, known_range, lower};
 use crate::engine::tensor::{DType, Tensor, TensorError};
 use crate::pipeline::load::Subject;
 
@@ -17,6 +18,8 @@ pub struct LayerPlan {
     pub treatment: Treatment,
     /// How codes and scales lie, for integers.
     pub layout: ScaleLayout,
+    /// What the graph tells of the data that the layer reads.
+    pub known: KnownRange,
     /// Bytes of the weight as the exported file stores it: codes, scales, zero points.
     pub bytes: u64,
     /// Bytes of the weight in the original file.
@@ -25,6 +28,15 @@ pub struct LayerPlan {
     pub refusal: Option<String>,
     /// What the person should know of how it will be done.
     pub note: Option<String>,
+}
+
+impl LayerPlan {
+    /// Whether the range of its data must be calibrated.
+    #[must_use]
+    pub fn needs_range(&self) -> bool {
+        let fixed = matches!(self.known, KnownRange::Fixed { .. });
+        self.treatment.activations.static_grid().is_some_and(|grid| !(grid.uses_bounds && fixed))
+    }
 }
 
 /// What a recipe will do to a model, known before anything runs.
@@ -55,7 +67,7 @@ impl Plan {
     /// Whether calibration data is needed.
     #[must_use]
     pub fn needs_calibration(&self) -> bool {
-        self.layers.iter().any(|l| l.treatment.activations == Activations::Static)
+        self.layers.iter().any(LayerPlan::needs_range)
     }
 }
 
@@ -162,14 +174,10 @@ fn layer_plan(layer: &Layer, wanted: Treatment, model: &Model) -> LayerPlan {
     if wanted.weights == Scheme::F32 && wanted.sparsity != super::Sparsity::Dense {
         note = Some("zeros take as many bytes in ONNX as other values".to_owned());
     }
-    if wanted.activations != Activations::None && model.constants.contains_key(&layer.input) {
-        treatment.activations = Activations::None;
-        let reason = match layer.node {
-            Some(_) => "its input is a constant of the model: there is no data to round",
-            None => "the file holds weights without a graph: there is no data to round",
-        };
-        refusal = Some(refusal.map_or_else(|| reason.to_owned(), |r| format!("{r}; {reason}")));
-    }
+    let (activations, reason) = wanted.activations.fitted(layer, model);
+    treatment.activations = activations;
+    refusal = joined(refusal, reason);
+    note = joined(note, activations.note());
     // What reads a weight in a graph expects its type; without a graph nothing does.
     let in_graph = model.constants.get(&layer.weight).filter(|_| layer.node.is_some());
     let dtype = in_graph.map(Tensor::dtype).filter(|d| *d != DType::F32);
@@ -180,10 +188,19 @@ fn layer_plan(layer: &Layer, wanted: Treatment, model: &Model) -> LayerPlan {
     }
     let inputs = model.nodes.iter().filter(|n| n.input(1) == Some(&layer.weight) && n.input(0) != Some(&layer.input)).count();
     if inputs > 0 && treatment.activations != Activations::None {
-        note = Some(format!("{inputs} more nodes share its weight; the data that they read stays float"));
+        note = joined(note, Some(format!("{inputs} more nodes share its weight; the data that they read stays float")));
     }
     let layout = layout_of(layer, treatment.weights);
-    LayerPlan { layer: layer.clone(), wanted, treatment, layout, bytes: original_bytes, original_bytes, refusal, note }
+    let known = known_range(model, &layer.input);
+    LayerPlan { layer: layer.clone(), wanted, treatment, layout, known, bytes: original_bytes, original_bytes, refusal, note }
+}
+
+/// Two remarks as one.
+fn joined(first: Option<String>, second: Option<String>) -> Option<String> {
+    match (first, second) {
+        (Some(first), Some(second)) => Some(format!("{first}; {second}")),
+        (first, second) => first.or(second),
+    }
 }
 
 fn layout_of(layer: &Layer, scheme: Scheme) -> ScaleLayout {
@@ -216,11 +233,7 @@ fn placeholder(plan: &mut LayerPlan) -> Result<LoweredLayer, TensorError> {
         out_axis: plan.layer.out_axis,
         stored,
         input: plan.layer.input.clone(),
-        rounded: match plan.treatment.activations {
-            Activations::None => None,
-            Activations::Dynamic => Some(RoundedInput::Dynamic),
-            Activations::Static => Some(RoundedInput::Static { scale: 1.0, zero_point: 0 }),
-        },
+        rounded: plan.treatment.activations.rounded(1.0, 0),
     })
 }
 

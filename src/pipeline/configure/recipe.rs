@@ -1,7 +1,8 @@
 //! A recipe: what to do with every layer, as a person writes it down.
 
 use super::ConfigureError;
-use super::scheme::{Activations, Scheme, Sparsity};
+use super::activations::Activations;
+use super::scheme::{Scheme, Sparsity};
 use serde::{Deserialize, Serialize};
 
 /// The tag that a recipe file starts with.
@@ -131,6 +132,7 @@ impl Recipe {
         }
         self.default.weights.validate().map_err(|r| bad("the default", r))?;
         self.default.sparsity.validate().map_err(|r| bad("the default", r))?;
+        self.default.activations.validate().map_err(|r| bad("the default", r))?;
         for rule in &self.overrides {
             let place = format!("the override \"{}\"", rule.layers);
             glob::Pattern::new(&rule.layers).map_err(|e| bad(&place, format!("the pattern is malformed: {}", e.msg)))?;
@@ -139,6 +141,9 @@ impl Recipe {
             }
             if let Some(sparsity) = rule.sparsity {
                 sparsity.validate().map_err(|r| bad(&place, r))?;
+            }
+            if let Some(activations) = rule.activations {
+                activations.validate().map_err(|r| bad(&place, r))?;
             }
         }
         Ok(())

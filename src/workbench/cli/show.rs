@@ -259,16 +259,20 @@ pub(super) fn nothing_to_calibrate(recipe: &str) -> Document {
 }
 
 pub(super) fn statistics(statistics: &Statistics, reused: bool, seconds: f64) -> Document {
+    let seen: Vec<_> = statistics.wires.iter().filter_map(|(w, s)| Some((w, &s.values, s.values.range()?))).collect();
     let json = json!({
         "samples": statistics.samples,
         "seconds": seconds,
         "reused": reused,
         "peak_rss_bytes": super::bench::peak_rss_bytes(),
-        "ranges": statistics.ranges.iter().map(|(w, r)| (w.clone(), json!([r.min, r.max]))).collect::<serde_json::Map<_, _>>(),
+        "ranges": seen.iter().map(|(w, _, r)| ((*w).clone(), json!([r.low, r.high]))).collect::<serde_json::Map<_, _>>(),
     });
     let how = if reused { "reused from the cache" } else { "collected" };
-    let mut rows = vec![["wire", "lowest", "highest"].map(str::to_owned).to_vec()];
-    rows.extend(statistics.ranges.iter().map(|(w, r)| vec![w.clone(), format!("{:.4}", r.min), format!("{:.4}", r.max)]));
+    let mut rows = vec![["wire", "lowest", "highest", "mean", "deviation"].map(str::to_owned).to_vec()];
+    rows.extend(seen.iter().map(|(wire, values, range)| {
+        let numbers = [f64::from(range.low), f64::from(range.high), values.mean(), values.variance().sqrt()];
+        std::iter::once((*wire).clone()).chain(numbers.map(|n| format!("{n:.4}"))).collect()
+    }));
     let text = format!("{} samples, {how} in {}\n{}", statistics.samples, units::seconds(seconds), columns(&rows));
     Document { json, text }
 }
