@@ -1,6 +1,7 @@
 //! Answers as text and as JSON. The keys are those that scripts rely on.
 
 use super::bench::ForwardSpeed;
+use super::contamination;
 use super::output::Document;
 use crate::engine::Warning;
 use crate::engine::exec::Arithmetic;
@@ -22,7 +23,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 /// Lines with columns as wide as their widest cell; numbers (cells after the first) to the right.
-fn columns(rows: &[Vec<String>]) -> String {
+pub(super) fn columns(rows: &[Vec<String>]) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |c: usize| rows.iter().filter_map(|r| r.get(c)).map(|s| s.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..count).map(width).collect();
@@ -324,6 +325,8 @@ fn report_json(report: &Report) -> Value {
             "name": l.name, "weight_sqnr_db": l.weight_sqnr_db, "local_sqnr_db": l.local_sqnr_db,
             "cumulative_sqnr_db": l.cumulative_sqnr_db, "samples": l.samples,
         })).collect::<Vec<_>>(),
+        "contamination": contamination::layers_json(report),
+        "findings": contamination::findings_json(report),
         "bytes": report.bytes,
         "bytes_original": report.bytes_original,
         "seed": report.seed,
@@ -333,7 +336,7 @@ fn report_json(report: &Report) -> Value {
     })
 }
 
-pub(super) fn report(report: &Report) -> Document {
+pub(super) fn report(report: &Report, contaminated: bool) -> Document {
     let f = &report.fidelity;
     let mut text = format!("{} on {} samples ({})\n", report.recipe, report.samples, report.split);
     if let (Some(after), Some(before)) = (report.metrics, report.baseline) {
@@ -370,6 +373,7 @@ pub(super) fn report(report: &Report) -> Document {
         );
         text += &columns(&rows);
     }
+    text += &contamination::text(report, contaminated);
     Document { json: report_json(report), text }
 }
 
