@@ -300,6 +300,7 @@ mod tests {
             wanted: treatment,
             treatment,
             layout: crate::engine::graph::ScaleLayout::Axis(0),
+            known: crate::engine::graph::KnownRange::Any,
             bytes: 0,
             original_bytes: 432,
             refusal: None,
