@@ -36,7 +36,8 @@ fn channels_that_change_their_number_are_dropped_for_good() {
 
 #[test]
 fn what_is_saved_is_read_again_and_nothing_else() {
-    let (mut statistics, wire) = (Statistics { samples: 3, ..Statistics::default() }, Wire::from("x"));
+    let (mut statistics, wire) = (Statistics::default(), Wire::from("x"));
+    statistics.samples = 3;
     for batch in [vec![0.1, -0.7, 1e-30, 3e4], vec![0.0; 4], vec![-2.5, 1.0, 0.3, 0.2]] {
         statistics.observe(&wire, &Value::from_f32(batch, &[2, 2]).unwrap(), ChannelAxis::Last, (2, 2)).unwrap();
     }
