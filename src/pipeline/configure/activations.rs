@@ -188,7 +188,7 @@ mod tests {
         for (text, expected) in [("None", Activations::None), ("Dynamic", Activations::Dynamic), ("Static", Activations::Static)]
         {
             assert_eq!(read(text), expected);
-            assert_eq!(ron::to_string(&expected).unwrap(), text);
+            assert_eq!(read(&ron::to_string(&expected).unwrap()), expected);
         }
         let grid = |text: &str| read(text).static_grid().unwrap();
         assert_eq!(grid("Static"), StaticGrid { bits: 8, symmetric: false, observer: Observer::MinMax, uses_bounds: false });

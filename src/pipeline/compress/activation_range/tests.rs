@@ -51,12 +51,14 @@ fn with(bits: u8, symmetric: bool, observer: Observer) -> Activations {
 #[test]
 fn static_ranges_become_scale_and_zero_point() {
     let seen = seen(&[-1.3, 0.2, 2.7]);
+    // Scales are reckoned in f64 and then rounded.
+    let (low, high) = (f64::from(-1.3_f32), f64::from(2.7_f32));
+    let step = |width: f64, steps: f64| (width / steps) as f32;
     assert_eq!(grid(&plan(Activations::Static), &seen), (0.015_686_275_4, 83, DType::U8));
-    let plain = with(8, false, Observer::MinMax);
-    assert_eq!(grid(&plan(plain), &seen), (0.015_686_275_4, 83, DType::U8));
-    assert_eq!(grid(&plan(with(8, true, Observer::MinMax)), &seen), (2.7 / 127.0, 0, DType::I8));
-    assert_eq!(grid(&plan(with(4, false, Observer::MinMax)), &seen), (4.0 / 15.0, 5, DType::U4));
-    assert_eq!(grid(&plan(with(16, true, Observer::MinMax)), &seen), ((2.7_f64 / 32767.0) as f32, 0, DType::I16));
+    assert_eq!(grid(&plan(with(8, false, Observer::MinMax)), &seen), (0.015_686_275_4, 83, DType::U8));
+    assert_eq!(grid(&plan(with(8, true, Observer::MinMax)), &seen), (step(high, 127.0), 0, DType::I8));
+    assert_eq!(grid(&plan(with(4, false, Observer::MinMax)), &seen), (step(high - low, 15.0), 5, DType::U4));
+    assert_eq!(grid(&plan(with(16, true, Observer::MinMax)), &seen), (step(high, 32767.0), 0, DType::I16));
 }
 
 #[test]
