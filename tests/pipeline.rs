@@ -88,7 +88,7 @@ fn statistics_are_kept_and_forgotten_with_what_they_came_from() {
     let plan = opened.plan(&presets::preset("int8").unwrap()).unwrap();
     let wires = lapidary::pipeline::compress::needs(&plan);
     let (first, reused) = opened.statistics(&wires, &ctx).unwrap().unwrap();
-    assert!(!reused && first.samples == 256 && first.ranges.len() == wires.len());
+    assert!(!reused && first.samples == 256 && first.wires.len() == wires.len());
     let (again, reused) = opened.statistics(&wires, &ctx).unwrap().unwrap();
     assert!(reused && again == first);
     let mut other = (*opened.document).clone();

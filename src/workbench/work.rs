@@ -285,12 +285,12 @@ impl Opened {
         };
         let key = calibrate::cache_key(self.subject.loaded.hash_within(ctx)?, wires, &data);
         let path = self.root.join("cache").join(format!("statistics-{}.ron", &key[..24]));
-        if let Some(cached) = std::fs::read_to_string(&path).ok().and_then(|text| ron::from_str::<Statistics>(&text).ok()) {
+        if let Some(cached) = std::fs::read_to_string(&path).ok().and_then(|text| Statistics::from_ron(&text)) {
             return Ok(Some((cached, true)));
         }
         let statistics = calibrate::run(&self.subject.folded, wires, &data, ctx)?;
         // A cache that cannot be written costs time next time, nothing else.
-        if let Ok(text) = ron::ser::to_string_pretty(&statistics, ron::ser::PrettyConfig::default()) {
+        if let Ok(text) = statistics.to_ron() {
             let saved =
                 std::fs::create_dir_all(self.root.join("cache")).and_then(|()| write_atomically(&path, text.as_bytes(), false));
             if let Err(error) = saved {

@@ -2,23 +2,27 @@
 //! a report about a node still finds it after a patch. No I/O, no technique is known here.
 
 mod channels;
+mod known;
 mod layers;
 mod lower;
 mod operators;
 mod order;
 pub mod passes;
 mod patch;
+mod rounding;
 mod store;
 mod stored;
 mod window;
 
 pub use channels::Channels;
+pub use known::{KnownRange, known_range};
 pub use layers::{Layer, LayerKind, layers};
-pub use lower::{LoweredLayer, RoundedInput, lower};
+pub use lower::{LoweredLayer, lower};
 
 pub use operators::is_elementwise;
 pub use order::{captured, consumers, producers, reads, topological};
 pub use patch::Patch;
+pub use rounding::RoundedInput;
 pub use stored::{Book, ScaleLayout, Scales, StoredWeight};
 pub use window::{Auto, WindowAxes, slice_places, transposed_axes, window_axes};
 

@@ -2,18 +2,22 @@
 //! statistics come out. Knows neither who asked nor what the numbers are for. Memory does not grow
 //! with the number of samples.
 
+mod channels;
 mod statistics;
+#[cfg(test)]
+mod tests;
 
-pub use statistics::{RangeStatistics, Statistics};
+pub use statistics::{STATISTICS_VERSION, Statistics, WireStatistics};
 
 use crate::engine::Ctx;
 use crate::engine::context::Cancelled;
 use crate::engine::exec::{ExecError, Executor, Request};
 use crate::engine::graph::{Model, Wire};
 use crate::engine::hash::Hasher;
-use crate::engine::tensor::TensorError;
+use crate::engine::tensor::{TensorError, Value};
 use crate::pipeline::load::{Dataset, LoadError};
-use std::collections::BTreeSet;
+use channels::ChannelAxis;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, thiserror::Error)]
 pub enum CalibrateError {
@@ -39,7 +43,7 @@ pub enum CalibrateError {
 #[must_use]
 pub fn cache_key(model_hash: &str, wires: &BTreeSet<Wire>, data: &Dataset) -> String {
     let mut hasher = Hasher::new();
-    hasher.add(b"min-max 1").add(model_hash.as_bytes()).add(data.key().as_bytes());
+    hasher.add(format!("statistics {STATISTICS_VERSION}").as_bytes()).add(model_hash.as_bytes()).add(data.key().as_bytes());
     for wire in wires {
         hasher.add(wire.as_bytes());
     }
@@ -60,36 +64,37 @@ pub fn run(model: &Model, wires: &BTreeSet<Wire>, data: &Dataset, ctx: &Ctx) -> 
     let request =
         Request { inputs: Some(vec![input.clone()]), outputs: Some(outputs.clone()), taps: outputs, ..Request::default() };
     let executor = Executor::new(model, &request)?;
+    let axes: BTreeMap<&Wire, ChannelAxis> = wires.iter().map(|w| (w, ChannelAxis::of(model, w))).collect();
     let mut statistics = Statistics::default();
     ctx.start("Calibrating", data.len());
     let batch = data.batch_size(executor.fixed_batch());
     let all: Vec<usize> = (0..data.len()).collect();
     for indices in all.chunks(batch) {
         ctx.check()?;
-        // A sample twice, to fill a batch, does not move a range.
-        let samples = data.batch(&Dataset::whole_batch(indices, executor.fixed_batch()), ctx)?;
-        if wires.contains(&input) {
-            statistics.observe(&input, &samples)?;
-        }
+        let fed = Dataset::whole_batch(indices, executor.fixed_batch());
+        let samples = data.batch(&fed, ctx)?;
+        let rows = (indices.len(), fed.len());
         let mut failed = None;
-        executor.run(&[(input.clone(), samples)], ctx, &mut |wire, value| {
-            if let Err(error) = statistics.observe(wire, value) {
+        let mut watch = |wire: &Wire, value: &Value| {
+            let Some(axis) = axes.get(wire) else { return };
+            // Sums are added up in pieces of one size: the same at any number of threads.
+            if let Err(error) = ctx.pool().install(|| statistics.observe(wire, value, *axis, rows)) {
                 failed = Some(error);
             }
-        })?;
+        };
+        watch(&input, &samples);
+        executor.run(&[(input.clone(), samples)], ctx, &mut watch)?;
         if let Some(error) = failed {
             return Err(error.into());
         }
         statistics.samples += indices.len();
         ctx.advance(indices.len());
     }
-    for (wire, range) in &statistics.ranges {
-        if range.not_finite > 0 {
-            return Err(CalibrateError::NotFinite {
-                wire: Wire::from(wire.as_str()),
-                count: range.not_finite,
-                values: range.count,
-            });
+    for (wire, seen) in &statistics.wires {
+        let count = seen.values.not_finite();
+        if count > 0 {
+            let values = count + seen.values.count();
+            return Err(CalibrateError::NotFinite { wire: Wire::from(wire.as_str()), count, values });
         }
     }
     Ok(statistics)

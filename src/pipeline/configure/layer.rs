@@ -1,10 +1,11 @@
 //! What a recipe does to one layer.
 
+use super::activations::Activations;
 use super::plan::FileFormat;
 use super::recipe::Treatment;
-use super::scheme::{Activations, Scheme, Sparsity};
+use super::scheme::{Scheme, Sparsity};
 use crate::engine::formats::{Granularity, Storage};
-use crate::engine::graph::{Layer, Model, StoredWeight};
+use crate::engine::graph::{KnownRange, Layer, Model, StoredWeight, known_range};
 use crate::engine::tensor::{DType, Tensor, TensorError};
 
 /// What will happen to one layer.
@@ -15,6 +16,8 @@ pub struct LayerPlan {
     pub wanted: Treatment,
     /// What will be done: `wanted`, less what was refused.
     pub treatment: Treatment,
+    /// What the graph tells of the data that the layer reads.
+    pub known: KnownRange,
     /// Bytes that the scheme itself takes, packed without a gap; `None` for 32-bit floats. [`LayerPlan::bytes`] may
     /// be more, where the file has no type as narrow.
     pub storage: Option<Storage>,
@@ -82,13 +85,13 @@ pub(super) fn layer_plan(layer: &Layer, wanted: Treatment, model: &Model) -> Lay
     if wanted.weights == Scheme::F32 && wanted.sparsity != Sparsity::Dense {
         note = Some("zeros take as many bytes in ONNX as other values".to_owned());
     }
-    if wanted.activations != Activations::None && model.constants.contains_key(&layer.input) {
-        treatment.activations = Activations::None;
-        let reason = match layer.node {
-            Some(_) => "its input is a constant of the model: there is no data to round",
-            None => "the file holds weights without a graph: there is no data to round",
-        };
-        refusal = and(refusal, reason);
+    let (activations, reason) = wanted.activations.fitted(layer, model);
+    treatment.activations = activations;
+    if let Some(reason) = reason {
+        refusal = and(refusal, &reason);
+    }
+    if let Some(said) = activations.note() {
+        note = and(note, &said);
     }
     // What reads a weight in a graph expects its type; without a graph nothing does.
     let in_graph = model.constants.get(&layer.weight).filter(|_| layer.node.is_some());
@@ -100,12 +103,30 @@ pub(super) fn layer_plan(layer: &Layer, wanted: Treatment, model: &Model) -> Lay
     }
     let inputs = model.nodes.iter().filter(|n| n.input(1) == Some(&layer.weight) && n.input(0) != Some(&layer.input)).count();
     if inputs > 0 && treatment.activations != Activations::None {
-        note = Some(format!("{inputs} more nodes share its weight; the data that they read stays float"));
+        note = and(note, &format!("{inputs} more nodes share its weight; the data that they read stays float"));
     }
-    LayerPlan { layer: layer.clone(), wanted, treatment, storage: None, bytes: original_bytes, original_bytes, refusal, note }
+    let known = known_range(model, &layer.input);
+    LayerPlan {
+        layer: layer.clone(),
+        wanted,
+        treatment,
+        known,
+        storage: None,
+        bytes: original_bytes,
+        original_bytes,
+        refusal,
+        note,
+    }
 }
 
 impl LayerPlan {
+    /// Whether the range of its data must be calibrated.
+    #[must_use]
+    pub fn needs_range(&self) -> bool {
+        let fixed = matches!(self.known, KnownRange::Fixed { .. });
+        self.treatment.activations.static_grid().is_some_and(|grid| !(grid.uses_bounds && fixed))
+    }
+
     /// Counts the bytes and says what they are; gives the tensors, of which only the size exists, or `None`
     /// where the weight stays as it is.
     ///

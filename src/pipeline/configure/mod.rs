@@ -2,16 +2,18 @@
 //! to each layer, how many bytes come out, and which layers are left alone for which reason.
 //! Touches no weight values and runs nothing.
 
+mod activations;
 mod layer;
 mod plan;
 pub mod presets;
 mod recipe;
 mod scheme;
 
+pub use activations::{Activations, Sharing, StaticGrid};
 pub use layer::{LayerPlan, fitting, stored_bytes};
 pub use plan::{FileFormat, Plan, plan, plan_for, resolve};
 pub use recipe::{Override, RECIPE_FORMAT, RECIPE_VERSION, Recipe, Treatment};
-pub use scheme::{Activations, FloatFormat, Fp8, Fp8Scale, Granularity, Rounding, Scheme, Sparsity};
+pub use scheme::{FloatFormat, Fp8, Fp8Scale, Granularity, Rounding, Scheme, Sparsity};
 
 use crate::engine::graph::GraphError;
 use crate::pipeline::load::LoadError;

@@ -3,8 +3,7 @@
 use super::ConfigureError;
 use super::layer::{LayerPlan, file_of, layer_plan};
 use super::recipe::{Recipe, Treatment};
-use super::scheme::Activations;
-use crate::engine::graph::{GraphError, Layer, LoweredLayer, RoundedInput, StoredWeight, Wire, lower};
+use crate::engine::graph::{GraphError, Layer, LoweredLayer, StoredWeight, Wire, lower};
 use crate::engine::tensor::{DType, Tensor};
 use crate::pipeline::load::{Subject, gguf};
 
@@ -66,7 +65,7 @@ impl Plan {
     /// Whether calibration data is needed.
     #[must_use]
     pub fn needs_calibration(&self) -> bool {
-        self.layers.iter().any(|l| l.treatment.activations == Activations::Static)
+        self.layers.iter().any(LayerPlan::needs_range)
     }
 }
 
@@ -216,10 +215,6 @@ fn placeholder(plan: &mut LayerPlan, file: FileFormat) -> Result<LoweredLayer, G
         out_axis: plan.layer.out_axis,
         stored,
         input: plan.layer.input.clone(),
-        rounded: match plan.treatment.activations {
-            Activations::None => None,
-            Activations::Dynamic => Some(RoundedInput::Dynamic),
-            Activations::Static => Some(RoundedInput::Static { scale: 1.0, zero_point: 0 }),
-        },
+        rounded: plan.treatment.activations.rounded(1.0, 0),
     })
 }

@@ -10,7 +10,7 @@ macro_rules! presets {
 }
 
 /// Name and text of every preset, in the order in which they are offered.
-const PRESETS: [(&str, &str); 60] = presets![
+const PRESETS: &[(&str, &str)] = &presets![
     "fp32",
     "fp16",
     "w8",
@@ -22,6 +22,17 @@ const PRESETS: [(&str, &str); 60] = presets![
     "int8",
     "int8-per-tensor",
     "int8-dynamic",
+    "int8-dynamic-token",
+    "int8-moving-average",
+    "int8-percentile",
+    "int8-entropy",
+    "int8-mse",
+    "int8-lp",
+    "int8-gaussian",
+    "int8-symmetric",
+    "int16-activations",
+    "w8a4",
+    "w4a4",
     "prune50",
     "prune50-w8",
     "bf16",

@@ -1,7 +1,8 @@
 //! A recipe: what to do with every layer, as a person writes it down.
 
 use super::ConfigureError;
-use super::scheme::{Activations, Rounding, Scheme, Sparsity};
+use super::activations::Activations;
+use super::scheme::{Rounding, Scheme, Sparsity};
 use serde::{Deserialize, Serialize};
 
 /// The tag that a recipe file starts with.
@@ -160,6 +161,9 @@ impl Recipe {
             }
             if let Some(sparsity) = rule.sparsity {
                 sparsity.validate().map_err(|r| bad(&place, r))?;
+            }
+            if let Some(activations) = rule.activations {
+                activations.validate().map_err(|r| bad(&place, r))?;
             }
         }
         Ok(())

@@ -208,28 +208,6 @@ impl fmt::Display for Sparsity {
     }
 }
 
-/// How the data that a layer reads is stored: 8 bits, asymmetric, per tensor, where it is at all.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Activations {
-    /// As the model has them.
-    #[default]
-    None,
-    /// The range is found anew for every batch.
-    Dynamic,
-    /// The range is found once, by calibration.
-    Static,
-}
-
-impl fmt::Display for Activations {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "float",
-            Self::Dynamic => "uint8 dynamic",
-            Self::Static => "uint8 static",
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

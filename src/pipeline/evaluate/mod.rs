@@ -1,11 +1,16 @@
 //! Stage 5. Runs original and compressed model on the same samples and says how far they are
 //! apart. Changes nothing and knows no technique.
 
+mod contamination;
+mod finding;
+mod grid;
 mod layer_error;
 pub mod outputs;
 mod report;
 mod run;
 
+pub use contamination::{Contamination, Damage};
+pub use finding::{Defect, Finding, findings};
 pub use report::{
     ChangedPrediction, Fidelity, LayerError, NextToken, Percentage, REPORT_FORMAT, REPORT_VERSION, Report, TaskMetrics,
 };

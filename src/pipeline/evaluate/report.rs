@@ -1,9 +1,11 @@
 //! What an evaluation found. Plain data, saved as RON, never overwritten.
 
+use super::contamination::Contamination;
+use super::finding::Finding;
 use serde::{Deserialize, Serialize};
 
 pub const REPORT_FORMAT: &str = "lapidary-report";
-pub const REPORT_VERSION: u32 = 1;
+pub const REPORT_VERSION: u32 = 2;
 
 /// A share of samples in percent with its 95 % Wilson interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -129,6 +131,12 @@ pub struct Report {
     pub baseline: Option<TaskMetrics>,
     pub fidelity: Fidelity,
     pub layers: Vec<LayerError>,
+    /// What quantization did to the layers, in running order (since version 2).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contamination: Vec<Contamination>,
+    /// What is wrong with them, worst first (since version 2).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
     /// Layers that computed on integers; `None` in simulated arithmetic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub integer_layers: Option<usize>,

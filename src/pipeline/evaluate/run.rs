@@ -1,6 +1,7 @@
 //! The pass over the data, and what is made of the outputs.
 
 use super::EvaluateError;
+use super::finding::findings;
 use super::layer_error::layer_errors;
 use super::outputs::{OutputKind, cosine, in_top5, kl, top1};
 use super::report::{ChangedPrediction, Fidelity, NextToken, Percentage, REPORT_FORMAT, REPORT_VERSION, Report, TaskMetrics};
@@ -76,8 +77,8 @@ pub fn run(subjects: &Subjects<'_>, data: &Dataset, settings: &Settings, ctx: &C
         before.with_f32(|b| after.with_f32(|a| tally.batch(indices, &truth, &shape, b, a)))???;
         ctx.advance(indices.len());
     }
-    let layers = if settings.layer_samples == 0 {
-        Vec::new()
+    let (layers, contamination) = if settings.layer_samples == 0 {
+        (Vec::new(), Vec::new())
     } else {
         layer_errors(subjects, &data.spread(settings.layer_samples), batch, ctx)?
     };
@@ -96,7 +97,9 @@ pub fn run(subjects: &Subjects<'_>, data: &Dataset, settings: &Settings, ctx: &C
         metrics,
         baseline,
         fidelity,
+        findings: findings(&layers, &contamination),
         layers,
+        contamination,
         integer_layers: (settings.arithmetic == Arithmetic::Integer).then(|| variant.integer_layers()),
         changed,
         bytes: settings.bytes,

@@ -238,6 +238,9 @@ pub(super) struct Evaluate {
     /// How quantized layers compute; a report in integers is shown and not saved
     #[arg(long, default_value = "simulated")]
     pub(super) arithmetic: ArithmeticArg,
+    /// Show what quantization did to every layer, and all that is amiss, worst first
+    #[arg(long)]
+    pub(super) contamination: bool,
 }
 
 #[derive(Debug, Args)]

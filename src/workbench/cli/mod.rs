@@ -2,6 +2,7 @@
 
 mod args;
 pub mod bench;
+mod contamination;
 mod output;
 mod show;
 mod verbs;

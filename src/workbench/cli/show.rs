@@ -1,6 +1,7 @@
 //! Answers as text and as JSON. The keys are those that scripts rely on.
 
 use super::bench::ForwardSpeed;
+use super::contamination;
 use super::output::Document;
 use crate::engine::Warning;
 use crate::engine::exec::Arithmetic;
@@ -22,7 +23,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 /// Lines with columns as wide as their widest cell; numbers (cells after the first) to the right.
-fn columns(rows: &[Vec<String>]) -> String {
+pub(super) fn columns(rows: &[Vec<String>]) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |c: usize| rows.iter().filter_map(|r| r.get(c)).map(|s| s.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..count).map(width).collect();
@@ -266,16 +267,20 @@ pub(super) fn nothing_to_calibrate(recipe: &str) -> Document {
 }
 
 pub(super) fn statistics(statistics: &Statistics, reused: bool, seconds: f64) -> Document {
+    let seen: Vec<_> = statistics.wires.iter().filter_map(|(w, s)| Some((w, &s.values, s.values.range()?))).collect();
     let json = json!({
         "samples": statistics.samples,
         "seconds": seconds,
         "reused": reused,
         "peak_rss_bytes": super::bench::peak_rss_bytes(),
-        "ranges": statistics.ranges.iter().map(|(w, r)| (w.clone(), json!([r.min, r.max]))).collect::<serde_json::Map<_, _>>(),
+        "ranges": seen.iter().map(|(w, _, r)| ((*w).clone(), json!([r.low, r.high]))).collect::<serde_json::Map<_, _>>(),
     });
     let how = if reused { "reused from the cache" } else { "collected" };
-    let mut rows = vec![["wire", "lowest", "highest"].map(str::to_owned).to_vec()];
-    rows.extend(statistics.ranges.iter().map(|(w, r)| vec![w.clone(), format!("{:.4}", r.min), format!("{:.4}", r.max)]));
+    let mut rows = vec![["wire", "lowest", "highest", "mean", "deviation"].map(str::to_owned).to_vec()];
+    rows.extend(seen.iter().map(|(wire, values, range)| {
+        let numbers = [f64::from(range.low), f64::from(range.high), values.mean(), values.variance().sqrt()];
+        std::iter::once((*wire).clone()).chain(numbers.map(|n| format!("{n:.4}"))).collect()
+    }));
     let text = format!("{} samples, {how} in {}\n{}", statistics.samples, units::seconds(seconds), columns(&rows));
     Document { json, text }
 }
@@ -327,6 +332,8 @@ fn report_json(report: &Report) -> Value {
             "name": l.name, "weight_sqnr_db": l.weight_sqnr_db, "local_sqnr_db": l.local_sqnr_db,
             "cumulative_sqnr_db": l.cumulative_sqnr_db, "samples": l.samples,
         })).collect::<Vec<_>>(),
+        "contamination": contamination::layers_json(report),
+        "findings": contamination::findings_json(report),
         "bytes": report.bytes,
         "bytes_original": report.bytes_original,
         "seed": report.seed,
@@ -336,7 +343,7 @@ fn report_json(report: &Report) -> Value {
     })
 }
 
-pub(super) fn report(report: &Report) -> Document {
+pub(super) fn report(report: &Report, contaminated: bool) -> Document {
     let f = &report.fidelity;
     let mut text = format!("{} on {} samples ({})\n", report.recipe, report.samples, report.split);
     if let (Some(after), Some(before)) = (report.metrics, report.baseline) {
@@ -373,6 +380,7 @@ pub(super) fn report(report: &Report) -> Document {
         );
         text += &columns(&rows);
     }
+    text += &contamination::text(report, contaminated);
     Document { json: report_json(report), text }
 }
 

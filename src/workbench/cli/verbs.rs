@@ -132,7 +132,7 @@ fn evaluate_recipe(evaluate: &Evaluate, ctx: &Ctx) -> Answer {
     if arithmetic == Arithmetic::Simulated {
         project.add_report(&report)?;
     }
-    Ok(show::report(&report))
+    Ok(show::report(&report, evaluate.contamination))
 }
 
 fn compare_recipes(compare: &Compare, ctx: &Ctx) -> Answer {
@@ -191,7 +191,7 @@ fn export_recipe(export: &Export, ctx: &Ctx) -> Answer {
 
 fn verify_file(verify: &Verify, ctx: &Ctx) -> Answer {
     let (_, opened) = work::open(&verify.project, ctx)?;
-    Ok(show::report(&opened.verify(&verify.file, verify.samples.split.into(), verify.samples.limit, ctx)?))
+    Ok(show::report(&opened.verify(&verify.file, verify.samples.split.into(), verify.samples.limit, ctx)?, false))
 }
 
 fn run_project(project: Option<PathBuf>, again: bool, ctx: &Ctx) -> Answer {

@@ -202,7 +202,7 @@ impl BlockFormat {
     }
 
     /// Quantizes a matrix [rows, cols] of `values`, row by row, into `out` ([`Self::bytes`] long).
-    /// `importance` holds one weight per column, such as E[x²] of the layer's input: errors are
+    /// `importance` holds one weight per column, such as `E[x²]` of the layer's input: errors are
     /// weighed by it, where the format knows how ([`Self::uses_importance`]). The same bytes on
     /// every machine, at any number of threads.
     ///

@@ -7,6 +7,7 @@ use super::{LANES, Range};
 use crate::engine::kernels::widest::{Work, widest};
 use rayon::iter::ParallelIterator;
 use rayon::slice::ParallelSlice;
+use serde::{Deserialize, Serialize};
 
 /// Weight of a new batch in the moving average, as in torch.
 const MOMENTUM: f64 = 0.01;
@@ -17,7 +18,8 @@ const SHARE: usize = 1 << 18;
 ///
 /// Parts that watched consecutive batches can be merged in that order: counts, extremes, histogram and
 /// average come out as if one had watched them all; sums too, but for rounding.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Accumulator {
     finite: u64,
     not_finite: u64,
@@ -30,7 +32,7 @@ pub struct Accumulator {
 
 /// The moving average of a run of batches, for both cases: that the run is the first, and that another
 /// came before, whose average m becomes `keep`·m + `own`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Average {
     alone: (f64, f64),
     keep: f64,
@@ -120,7 +122,7 @@ impl Accumulator {
         self.sum / self.finite.max(1) as f64
     }
 
-    /// E[x²].
+    /// `E[x²]`.
     #[must_use]
     pub fn mean_square(&self) -> f64 {
         self.squares / self.finite.max(1) as f64
@@ -135,11 +137,25 @@ impl Accumulator {
     pub fn histogram(&self) -> &Histogram {
         &self.histogram
     }
+
+    /// Whether its parts agree, as they do unless it was read from a damaged file.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let ordered = |r: Range| r.low <= r.high && r.low.is_finite() && r.high.is_finite();
+        let seen = self.finite > 0;
+        let average = self.average().is_some_and(ordered);
+        self.histogram.total() == self.finite
+            && (self.extremes.is_some_and(ordered) == seen && self.extremes.is_some() == seen)
+            && (average == seen && self.average.is_some() == seen)
+            && self.sum.is_finite()
+            && self.squares.is_finite()
+    }
 }
 
 /// Absmax and Σx² of every channel of data whose innermost axis is the channels, as linear layers read
 /// it: what SmoothQuant, AWQ, Wanda and importance matrices ask for. Values that are not finite are left out.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ChannelSums {
     absmax: Vec<f32>,
     squares: Vec<f64>,
@@ -191,12 +207,18 @@ impl ChannelSums {
         self.rows += next.rows;
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.absmax.len()
+    }
+
     #[must_use]
     pub fn absmax(&self) -> &[f32] {
         &self.absmax
     }
 
-    /// E[x²] of every channel.
+    /// `E[x²]` of every channel.
     #[must_use]
     pub fn mean_squares(&self) -> Vec<f64> {
         self.squares.iter().map(|s| s / self.rows.max(1) as f64).collect()

@@ -7,6 +7,7 @@
 use crate::engine::kernels::widest::{Work, widest};
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSlice;
+use serde::{Deserialize, Serialize};
 
 /// Bins on either side of zero; between half of them and all are in use on the side that reaches farther.
 pub(super) const SIDE: usize = 4096;
@@ -19,12 +20,48 @@ const NARROWEST: i32 = -126;
 const SHARE: usize = 1 << 20;
 
 /// Counts of finite values.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Stored", try_from = "Stored")]
 pub struct Histogram {
     /// Bins are 2^exponent wide.
     exponent: i32,
     /// `SIDE` bins below zero and as many from zero up; none before the first value.
     counts: Vec<u64>,
+}
+
+/// A histogram as it is saved: without the empty bins at either end.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    exponent: i32,
+    /// Empty bins before the first of `counts`.
+    first: usize,
+    counts: Vec<u64>,
+}
+
+impl From<Histogram> for Stored {
+    fn from(histogram: Histogram) -> Self {
+        let first = histogram.counts.iter().position(|c| *c > 0).unwrap_or(0);
+        Self { exponent: histogram.exponent, first, counts: histogram.bins().counts }
+    }
+}
+
+impl TryFrom<Stored> for Histogram {
+    type Error = String;
+
+    fn try_from(stored: Stored) -> Result<Self, String> {
+        let Stored { exponent, first, counts: stored } = stored;
+        let end = first.saturating_add(stored.len());
+        let counted = stored.iter().try_fold(0_u64, |sum, c| sum.checked_add(*c));
+        if !(NARROWEST..=128 - SIDE_EXPONENT).contains(&exponent) || end > 2 * SIDE || counted.is_none() {
+            return Err(format!("no histogram has {} bins of width 2^{exponent} from bin {first} on", stored.len()));
+        }
+        let mut counts = vec![0; if stored.is_empty() { 0 } else { 2 * SIDE }];
+        if let Some(bins) = counts.get_mut(first..end) {
+            bins.copy_from_slice(&stored);
+        }
+        Ok(Self { exponent, counts })
+    }
 }
 
 impl Default for Histogram {

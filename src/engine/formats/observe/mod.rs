@@ -20,6 +20,7 @@ use crate::engine::kernels::widest::{Work, widest};
 use rayon::iter::ParallelIterator;
 use rayon::slice::ParallelSlice;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// From `low` to `high`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -35,7 +36,8 @@ impl Range {
     }
 
     /// What both ranges hold.
-    fn within(self, other: Self) -> Self {
+    #[must_use]
+    pub fn within(self, other: Self) -> Self {
         Self { low: self.low.max(other.low), high: self.high.min(other.high) }
     }
 }
@@ -111,6 +113,20 @@ impl Observer {
             }
         };
         finish(chosen, all, symmetric)
+    }
+}
+
+impl fmt::Display for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MinMax => f.write_str("min-max"),
+            Self::MovingAverage => f.write_str("moving average"),
+            Self::Percentile(percent) => write!(f, "percentile {percent}"),
+            Self::Entropy => f.write_str("entropy"),
+            Self::Grid { exponent } if *exponent == 2.0 => f.write_str("MSE"),
+            Self::Grid { exponent } => write!(f, "L{exponent}"),
+            Self::Gaussian => f.write_str("Gaussian"),
+        }
     }
 }
 

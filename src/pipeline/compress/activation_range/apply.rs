@@ -1,9 +1,11 @@
 use crate::engine::Ctx;
-use crate::engine::graph::{RoundedInput, Wire};
-use crate::engine::kernels::affine::asymmetric;
+use crate::engine::formats::observe::Range;
+use crate::engine::formats::{Granularity, Integer, ScaleType, Symmetry};
+use crate::engine::graph::{KnownRange, Wire};
+use crate::engine::kernels::affine::{asymmetric, symmetric};
 use crate::pipeline::calibrate::Statistics;
 use crate::pipeline::compress::{CompressError, LayerWork, Technique};
-use crate::pipeline::configure::{Activations, LayerPlan};
+use crate::pipeline::configure::{Activations, LayerPlan, StaticGrid};
 
 pub(in crate::pipeline::compress) struct ActivationRange;
 
@@ -17,22 +19,46 @@ impl Technique for ActivationRange {
     }
 
     fn needs(&self, plan: &LayerPlan) -> Vec<Wire> {
-        if plan.treatment.activations == Activations::Static { vec![plan.layer.input.clone()] } else { Vec::new() }
+        if plan.needs_range() { vec![plan.layer.input.clone()] } else { Vec::new() }
     }
 
     fn apply(&self, plan: &LayerPlan, work: &mut LayerWork, statistics: &Statistics, _ctx: &Ctx) -> Result<(), CompressError> {
-        work.rounded = match plan.treatment.activations {
-            Activations::None => None,
-            Activations::Dynamic => Some(RoundedInput::Dynamic),
-            Activations::Static => {
-                let range = statistics.range(&plan.layer.input).ok_or_else(|| CompressError::NoRange {
+        let activations = plan.treatment.activations;
+        let (scale, zero_point) = match activations.static_grid() {
+            None => (1.0, 0),
+            Some(grid) => {
+                let range = range(plan, grid, statistics).ok_or_else(|| CompressError::NoRange {
                     layer: plan.layer.name.clone(),
                     wire: plan.layer.input.to_string(),
                 })?;
-                let parameters = asymmetric(range.min, range.max, 8);
-                Some(RoundedInput::Static { scale: parameters.scale, zero_point: parameters.zero_point as u8 })
+                let parameters = if grid.symmetric {
+                    symmetric(range.absmax(), grid.bits)
+                } else {
+                    asymmetric(range.low, range.high, grid.bits)
+                };
+                (parameters.scale, i64::from(parameters.zero_point))
             }
         };
+        work.rounded = activations.rounded(scale, zero_point);
         Ok(())
+    }
+}
+
+/// What the grid spans: what the graph fixes, else what the observer chooses of what was seen, within the
+/// bounds that the graph tells of. `None` where nothing was seen.
+fn range(plan: &LayerPlan, grid: StaticGrid, statistics: &Statistics) -> Option<Range> {
+    if let (KnownRange::Fixed { low, high }, true) = (plan.known, grid.uses_bounds) {
+        return Some(Range { low, high });
+    }
+    let target = Integer {
+        bits: grid.bits,
+        symmetry: if grid.symmetric { Symmetry::Restricted } else { Symmetry::Asymmetric },
+        granularity: Granularity::Tensor,
+        scales: ScaleType::F32,
+    };
+    let chosen = grid.observer.of_data(&statistics.wire(&plan.layer.input)?.values, &target)?;
+    match plan.known {
+        KnownRange::Within { low, high } if grid.uses_bounds && !grid.symmetric => Some(chosen.within(Range { low, high })),
+        _ => Some(chosen),
     }
 }

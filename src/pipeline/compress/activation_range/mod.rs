@@ -1,6 +1,8 @@
-//! Rounding of the data that a layer reads to 8 bits, asymmetric, one scale per tensor: with the
-//! calibrated min–max range, or with a range found while the model runs (ONNX
-//! `DynamicQuantizeLinear`). Limits: one outlier in the calibration data widens every step.
+//! Rounding of the data that a layer reads to 4, 8 or 16 bits: with a range that calibration found and an
+//! observer chose ([`crate::engine::formats::observe`]), one scale per tensor, or with a range found while
+//! the model runs, per tensor or per token. Ranges of softmax, sigmoid and tanh are those of the function.
+//! Limits: with min–max one outlier in the calibration data widens every step; other observers clip, which
+//! biases the layer's output.
 
 mod apply;
 #[cfg(test)]

@@ -43,10 +43,10 @@ pub fn contents(model: &Model, replaced: &BTreeMap<Wire, Tensor>) -> (Metadata, 
     (metadata, tensors)
 }
 
-/// Bytes of the file that [`write`] makes of the same; the tensors need not have values yet.
+/// Bytes of the file that [`write()`] makes of the same; the tensors need not have values yet.
 ///
 /// # Errors
-/// As [`write`], but for what the disk says.
+/// As [`write()`], but for what the disk says.
 pub fn file_len(metadata: &Metadata, tensors: &[(String, Tensor)]) -> Result<u64, GgufError> {
     let (head, alignment) = head(metadata, tensors)?;
     let start = (head.len() as u64).next_multiple_of(alignment);

@@ -408,15 +408,21 @@ fn pruned_ui(ui: &mut Ui, layer: &str, present: Sparsity) -> Option<Sparsity> {
 fn inputs_ui(ui: &mut Ui, layer: &str, present: Activations) -> Option<Activations> {
     let text = match present {
         Activations::None => "float",
-        Activations::Dynamic => "dynamic",
-        Activations::Static => "static",
+        Activations::Dynamic | Activations::DynamicWith { .. } => "dynamic",
+        Activations::Static | Activations::StaticWith { .. } => "static",
     };
-    let choices = [
+    let mut choices = [
         (Activations::None, "float: as the model has them"),
         (Activations::Dynamic, "dynamic: 8 bits, range found for every batch"),
         (Activations::Static, "static: 8 bits, range found by calibration"),
-    ];
-    combo(ui, format!("Inputs of {layer}"), 62.0, present, text, &choices.map(|(a, t)| (a, t.to_owned())))
+    ]
+    .map(|(a, t)| (a, t.to_owned()))
+    .to_vec();
+    // What only a recipe's text can ask for is shown, and can be kept.
+    if matches!(present, Activations::StaticWith { .. } | Activations::DynamicWith { .. }) {
+        choices.push((present, present.to_string()));
+    }
+    combo(ui, format!("Inputs of {layer}"), 62.0, present, text, &choices)
 }
 
 fn heat_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: Option<&LayerPlan>, acts: &mut Vec<Act>) {

@@ -278,6 +278,7 @@ mod tests {
             layer,
             wanted: treatment,
             treatment,
+            known: crate::engine::graph::KnownRange::Any,
             storage: None,
             bytes: 0,
             original_bytes: 432,
