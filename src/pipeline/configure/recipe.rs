@@ -44,6 +44,7 @@ impl Treatment {
     fn validate(&self) -> Result<(), String> {
         self.weights.validate()?;
         self.sparsity.validate()?;
+        self.activations.validate()?;
         if self.rounding != Rounding::NearestEven && !self.weights.rounds() {
             return Err(format!("{} has its own rule of rounding; leave `rounding` out", self.weights));
         }
