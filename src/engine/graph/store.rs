@@ -79,7 +79,9 @@ impl Store<'_> {
         let shape = if order == Order::Own { self.layer.shape.clone() } else { vec![self.rows, self.cols] };
         self.tensor(dtype, shape, |parts| {
             let mut codes = self.weights(parts, bits, length);
-            codes.iter_mut().for_each(|code| *code = map(*code));
+            for code in &mut codes {
+                *code = map(*code);
+            }
             if order == Order::Own && self.layer.out_axis != 0 {
                 codes = Channels::new(&self.layer.shape, self.layer.out_axis).scatter(&codes);
             }

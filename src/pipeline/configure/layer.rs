@@ -74,8 +74,9 @@ pub fn stored_bytes(layer: &Layer, scheme: Scheme) -> Result<u64, TensorError> {
     }
 }
 
-fn and(before: Option<String>, more: &str) -> Option<String> {
-    Some(before.map_or_else(|| more.to_owned(), |before| format!("{before}; {more}")))
+/// A remark after another.
+fn and(before: Option<String>, more: &str) -> String {
+    before.map_or_else(|| more.to_owned(), |before| format!("{before}; {more}"))
 }
 
 pub(super) fn layer_plan(layer: &Layer, wanted: Treatment, model: &Model) -> LayerPlan {
@@ -88,10 +89,10 @@ pub(super) fn layer_plan(layer: &Layer, wanted: Treatment, model: &Model) -> Lay
     let (activations, reason) = wanted.activations.fitted(layer, model);
     treatment.activations = activations;
     if let Some(reason) = reason {
-        refusal = and(refusal, &reason);
+        refusal = Some(and(refusal, &reason));
     }
     if let Some(said) = activations.note() {
-        note = and(note, &said);
+        note = Some(and(note, &said));
     }
     // What reads a weight in a graph expects its type; without a graph nothing does.
     let in_graph = model.constants.get(&layer.weight).filter(|_| layer.node.is_some());
@@ -103,7 +104,7 @@ pub(super) fn layer_plan(layer: &Layer, wanted: Treatment, model: &Model) -> Lay
     }
     let inputs = model.nodes.iter().filter(|n| n.input(1) == Some(&layer.weight) && n.input(0) != Some(&layer.input)).count();
     if inputs > 0 && treatment.activations != Activations::None {
-        note = and(note, &format!("{inputs} more nodes share its weight; the data that they read stays float"));
+        note = Some(and(note, &format!("{inputs} more nodes share its weight; the data that they read stays float")));
     }
     let known = known_range(model, &layer.input);
     LayerPlan {
@@ -152,12 +153,13 @@ impl LayerPlan {
         self.storage = Some(storage);
         let note = self.note.take();
         self.note = match self.storage_note(file, &stored, storage.total()) {
-            Some(said) => and(note, &said),
+            Some(said) => Some(and(note, &said)),
             None => note,
         };
         if format.needs_training() {
             let weights = self.treatment.weights;
-            self.note = and(self.note.take(), &format!("{weights} needs training: a network that was not trained for it breaks"));
+            self.note =
+                Some(and(self.note.take(), &format!("{weights} needs training: a network that was not trained for it breaks")));
         }
         Ok(Some(stored))
     }
@@ -169,7 +171,6 @@ impl LayerPlan {
             (weights, FileFormat::Gguf) if stored.whole().is_none() => {
                 Some(format!("GGUF has no {weights}: the rounded values are written as float32 ({own} bytes as {weights})"))
             }
-            (_, FileFormat::Gguf) => None,
             (Scheme::Integer { bits, .. } | Scheme::Affine { bits, .. }, FileFormat::Onnx) if held > usize::from(bits) => {
                 Some(format!("ONNX has no {bits}-bit type: each value takes {held} bits in the file"))
             }
