@@ -30,7 +30,7 @@ pub enum Scales {
 pub struct Book {
     /// Numbers of entries: as the layer's weight lies, or in `lines`.
     pub codes: Tensor,
-    /// f32: [entries], or [entries, weights of one].
+    /// f32: `[entries]`, or `[entries, weights of one]`.
     pub entries: Tensor,
     /// int32 [rows, 1]: where the codebook of a row begins; `None` where there is but one.
     pub offsets: Option<Tensor>,
