@@ -1,23 +1,15 @@
 //! Results on real networks that an independent implementation reached too. Skipped, with a
 //! message, where the corpus is not there.
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod common;
+
+use common::corpus;
 use lapidary::engine::Ctx;
 use lapidary::pipeline::configure::presets;
 use lapidary::pipeline::evaluate::Report;
 use lapidary::pipeline::load::{Channels, Preprocess};
 use lapidary::workbench::work::{self, NewProject, Opened, Split};
-use std::path::{Path, PathBuf};
-
-fn corpus() -> Option<PathBuf> {
-    let folder = std::env::var_os("LAPIDARY_CORPUS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    if folder.join("models.json").exists() {
-        return Some(folder);
-    }
-    eprintln!("skipped: no corpus at {}; set LAPIDARY_CORPUS", folder.display());
-    None
-}
 
 fn evaluate(opened: &Opened, recipe: &str, ctx: &Ctx) -> Report {
     opened.evaluate(&presets::preset(recipe).unwrap(), Split::Evaluate, None, ctx).unwrap()

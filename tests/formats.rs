@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod common;
+
+use common::corpus;
 use lapidary::engine::Ctx;
 use lapidary::engine::graph::Model;
 use lapidary::pipeline::load;
@@ -11,19 +14,6 @@ use lapidary::pipeline::load::onnx::proto::ModelProto;
 use lapidary::pipeline::load::{Channels, Preprocess};
 use prost::Message;
 use std::path::{Path, PathBuf};
-
-fn corpus() -> Option<PathBuf> {
-    let place = std::env::var_os("LAPIDARY_CORPUS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    if place.join("models").is_dir() {
-        return Some(place);
-    }
-    #[expect(clippy::print_stderr, reason = "a skipped test says so")]
-    {
-        eprintln!("skipped: no test corpus at {} (set LAPIDARY_CORPUS)", place.display());
-    }
-    None
-}
 
 fn files_with(extension: &str, folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

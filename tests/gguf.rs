@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod common;
+
 use lapidary::engine::Ctx;
 use lapidary::engine::formats::blocks::BlockFormat;
 use lapidary::engine::random::Random;
@@ -12,7 +14,11 @@ use lapidary::pipeline::export::gguf::{self as writer, GgufError};
 use lapidary::pipeline::load::gguf::{self, Gguf, Metadata, Value};
 use lapidary::pipeline::load::{self, LoadError, imatrix};
 use std::panic::catch_unwind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+fn stories() -> Option<PathBuf> {
+    Some(common::corpus()?.join("models/stories260K"))
+}
 
 fn ctx() -> Ctx {
     Ctx::new(2).unwrap()
@@ -276,20 +282,6 @@ fn importance_is_read_from_both_formats() {
     }
 }
 
-fn corpus() -> Option<PathBuf> {
-    let place = std::env::var_os("LAPIDARY_CORPUS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    let folder = place.join("models/stories260K");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    #[expect(clippy::print_stderr, reason = "a skipped test says so")]
-    {
-        eprintln!("skipped: no {} (set LAPIDARY_CORPUS)", folder.display());
-    }
-    None
-}
-
 /// What ggml calls a tensor → what the safetensors file does.
 fn twin(name: &str) -> String {
     let parts: Vec<&str> = name.split('.').collect();
@@ -328,7 +320,7 @@ fn as_ggml(name: &str, tensor: &Tensor) -> Vec<f32> {
 
 #[test]
 fn the_corpus_holds_the_same_network_in_every_format() {
-    let Some(folder) = corpus() else { return };
+    let Some(folder) = stories() else { return };
     let reference = load::model(&folder.join("stories260K.safetensors"), &ctx()).unwrap().model;
     for (file, format) in [
         ("stories260K-f32.gguf", None),

@@ -1,24 +1,17 @@
 //! Number formats on real weights of the corpus (`LAPIDARY_CORPUS`, else `../shared/data`). Skipped,
 //! with a message, where it is not there.
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod common;
+
+use common::corpus;
 use lapidary::engine::Ctx;
 use lapidary::engine::formats::{
     Codebook, Entries, Fit, Float, Format, Fp8, Fp8Scale, Granularity, How, Integer, Matrix, Micro, NormalScales, ScaleType,
     Scope, Sharing, Symmetry, Zeros,
 };
 use lapidary::pipeline::load;
-use std::path::{Path, PathBuf};
-
-fn corpus() -> Option<PathBuf> {
-    let folder = std::env::var_os("LAPIDARY_CORPUS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    if folder.join("models.json").exists() {
-        return Some(folder);
-    }
-    eprintln!("skipped: no corpus at {}; set LAPIDARY_CORPUS", folder.display());
-    None
-}
+use std::path::Path;
 
 /// One format of every kind, and every width of integers.
 fn all() -> Vec<Format> {

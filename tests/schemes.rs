@@ -1,8 +1,11 @@
 //! Number formats end to end: what a format decodes to is what the graph computes with, what is foretold is
 //! what is written, on a drawn network and on real ones (`LAPIDARY_CORPUS`, else `../shared/data`; skipped,
 //! with a message, where it is not there).
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod common;
+
+use common::corpus;
 use lapidary::engine::Ctx;
 use lapidary::engine::exec::{Executor, Request};
 use lapidary::engine::formats::blocks::BlockFormat;
@@ -18,7 +21,7 @@ use lapidary::engine::tensor::{DType, Tensor, Value};
 use lapidary::pipeline::configure::{self, Activations, Override, Recipe, Rounding, Scheme, Treatment, presets};
 use lapidary::pipeline::load::{self, Subject};
 use lapidary::pipeline::{compress, export};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Every kind of format, with every layout that it has in a graph.
 fn formats() -> Vec<Format> {
@@ -161,16 +164,6 @@ fn a_graph_computes_with_what_the_format_decodes_to() {
         }
     }
     assert!(tried > 500, "only {tried}");
-}
-
-fn corpus() -> Option<PathBuf> {
-    let folder = std::env::var_os("LAPIDARY_CORPUS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    if folder.join("models.json").exists() {
-        return Some(folder);
-    }
-    eprintln!("skipped: no corpus at {}; set LAPIDARY_CORPUS", folder.display());
-    None
 }
 
 fn subject(path: &Path, ctx: &Ctx) -> Subject {

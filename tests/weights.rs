@@ -1,7 +1,9 @@
 //! Files of weights without a graph: that they open unread and hold what their ONNX twins hold, what
 //! can be done with them, and that broken ones are refused. Tests over the corpus
 //! (`LAPIDARY_CORPUS`, else `../shared/data`) skip where it is absent, and say so.
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod common;
 
 use lapidary::engine::Ctx;
 use lapidary::engine::graph::{Attribute, Dim, Fact, LayerKind, Model, Node, NodeId, Port, Wire};
@@ -17,14 +19,8 @@ use std::fmt::Write as _;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-fn corpus() -> Option<PathBuf> {
-    let place = std::env::var_os("LAPIDARY_CORPUS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    if place.join("models").is_dir() {
-        return Some(place.join("models"));
-    }
-    eprintln!("skipped: no test corpus at {} (set LAPIDARY_CORPUS)", place.display());
-    None
+fn models() -> Option<PathBuf> {
+    Some(common::corpus()?.join("models"))
 }
 
 fn ctx() -> Ctx {
@@ -62,7 +58,7 @@ const FILES: [(&str, usize, usize); 8] = [
 
 #[test]
 fn every_weight_file_of_the_corpus_opens() {
-    let Some(models) = corpus() else { return };
+    let Some(models) = models() else { return };
     for (file, layers, others) in FILES {
         let loaded = open(&models.join(file));
         assert!(!loaded.has_graph());
@@ -79,7 +75,7 @@ fn every_weight_file_of_the_corpus_opens() {
 
 #[test]
 fn weights_are_those_of_the_onnx_twin() {
-    let Some(models) = corpus() else { return };
+    let Some(models) = models() else { return };
     for (weights, graph, least) in [
         ("mnist_burn/mnist.safetensors", "mnist_burn/mnist_burn.onnx", 18),
         ("mnist_deepconv/deep_convnet.npz", "mnist_deepconv/deep_convnet.onnx", 16),
@@ -100,7 +96,7 @@ fn weights_are_those_of_the_onnx_twin() {
 
 #[test]
 fn a_transformer_is_grouped_by_its_names() {
-    let Some(models) = corpus() else { return };
+    let Some(models) = models() else { return };
     let subject = Subject::new(open(&models.join("stories260K/stories260K.safetensors"))).unwrap();
     let mut groups: BTreeMap<Group, usize> = BTreeMap::new();
     for layer in subject.layers.iter() {
@@ -114,7 +110,7 @@ fn a_transformer_is_grouped_by_its_names() {
 
 #[test]
 fn a_tied_file_scores_what_its_onnx_twin_scores() {
-    let Some(models) = corpus() else { return };
+    let Some(models) = models() else { return };
     let (folder, ctx) = (tempfile::tempdir().unwrap(), ctx());
     let graph = models.join("cifar_resnet20/resnet20.onnx");
     let report = |name: &str, model: PathBuf, graph: Option<PathBuf>| {
@@ -245,7 +241,7 @@ fn what_can_be_meant_in_two_ways_is_refused() {
 
 #[test]
 fn a_graph_with_norms_folded_into_it_is_refused() {
-    let Some(models) = corpus() else { return };
+    let Some(models) = models() else { return };
     let graph = open(&models.join("yunet_n/yunet_n_dynamic.onnx"));
     assert!(load::tie(open(&models.join("yunet_n/yunet_n.pth")), graph, &ctx()).is_err());
 }
@@ -487,7 +483,7 @@ fn broken_files_are_refused_and_never_panic() {
 
 #[test]
 fn files_of_the_corpus_are_refused_cut_and_survive_flipped_bits() {
-    let Some(models) = corpus() else { return };
+    let Some(models) = models() else { return };
     let (folder, context) = (tempfile::tempdir().unwrap(), Ctx::new(1).unwrap());
     let mut random = Random::new(5);
     for file in ["lpips/alex.pth", "yunet_n/yunet_n.pth", "cifar_resnet20/resnet20-12fca82f.th", "mnist_mlp3/mlp3.npz"] {

@@ -46,7 +46,7 @@ fn drop_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let t = view.tokens;
     eframe::egui::Frame::new().stroke(Stroke::new(1.0, t.line)).corner_radius(6).inner_margin(12).show(ui, |ui| {
         ui.set_min_width(ui.available_width());
-        ui.label(RichText::new("Drop an ONNX file or a project's folder on this window").color(t.text));
+        ui.label(RichText::new("Drop a network, a file of weights or a project's folder on this window").color(t.text));
         ui.add_space(4.0);
         ui.horizontal_wrapped(|ui| {
             for command in [Command::NewProject, Command::OpenProject, Command::OpenSample] {
