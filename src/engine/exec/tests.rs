@@ -252,3 +252,34 @@ fn what_lies_behind_a_cut_gives_the_bits_of_the_whole() {
     assert_eq!(most_skipped[0], 0);
     assert!(most_skipped[1] > 0 && most_skipped[2] >= most_skipped[1], "{most_skipped:?}");
 }
+
+#[test]
+fn what_counts_over_the_batch_is_not_cut() {
+    let mut build = Build::new(&[2, 6, 6]);
+    build.with("MaxPool", &["x"], "y", [("kernel_shape", Attribute::Ints(vec![2, 2])), ("strides", Attribute::Ints(vec![2, 2]))]);
+    let mut pooled = build.output("y");
+    pooled.nodes[0].outputs.push(Some("i".into()));
+    pooled.outputs.push(Port { wire: "i".into(), fact: Fact::default() });
+    let mut build = Build::new(&[2, 6, 6]);
+    // Two samples become one: a part of three would have half a row.
+    build.store("shape", Tensor::from_i64(vec![3], &[-1, 4, 36]).unwrap()).node("Reshape", &["x", "shape"], "y");
+    let folded = build.output("y");
+    let feeds = [("x", normal(&[24, 2, 6, 6]))];
+    for model in [&pooled, &folded] {
+        let whole = run(model, &Request::default(), &feeds, 1).unwrap();
+        assert_eq!(whole, unfused(model, &feeds));
+        for threads in [2, 3, 4] {
+            assert_eq!(run(model, &Request::default(), &feeds, threads).unwrap(), whole, "{threads} threads");
+        }
+    }
+    let indices = &run(&pooled, &Request::default(), &feeds, 2).unwrap()[1];
+    assert!(indices.iter().copied().fold(0.0, f32::max) > 23.0 * 72.0, "indices count over the whole batch");
+}
+
+#[test]
+fn an_attribute_of_another_type_is_refused_with_its_node() {
+    let mut build = Build::new(&[4]);
+    build.with("LeakyRelu", &["x"], "y", [("alpha", Attribute::Int(1))]);
+    let error = run(&build.output("y"), &Request::default(), &[("x", normal(&[2, 4]))], 1).unwrap_err().to_string();
+    assert!(error.contains("LeakyRelu") && error.contains("\"alpha\""), "{error}");
+}
