@@ -4,7 +4,7 @@
 
 use eframe::egui::{self, Key, Modifiers, Theme};
 use egui_kittest::Harness;
-use egui_kittest::kittest::Queryable as _;
+use egui_kittest::kittest::{NodeT as _, Queryable as _};
 use lapidary::engine::Ctx;
 use lapidary::workbench::sample;
 use lapidary::workbench::ui::act::Act;
@@ -271,10 +271,53 @@ fn a_dropped_model_asks_for_its_project() {
         }
     }
     let mut window = Window::open();
-    let model = window.project.join("net.onnx");
+    let model = window.project.join("net.safetensors");
+    std::fs::write(&model, "").unwrap();
     window.harness.input_mut().dropped_files.push(std::sync::Arc::new(Dropped(model)));
     window.harness.run_steps(3);
     window.harness.get_by_label("Make project");
     let folder = window.harness.get_by_label("Project folder").value().unwrap_or_default();
     assert!(folder.ends_with("net-project"), "{folder}");
+}
+
+#[test]
+fn the_picker_offers_what_fits_with_its_costs_and_sets_it() {
+    let mut window = Window::open();
+    let layer = window.first_layer();
+    let opened = format!("Scheme of {layer}");
+    let weights = |window: &Window| window.harness.state().bench().unwrap().layer_plan(0).unwrap().treatment.weights.to_string();
+    // One in the table, one in the inspector.
+    window.harness.get_all_by_label(&opened).next().unwrap().click();
+    window.wait();
+    let offers = window.harness.state().bench().unwrap().offers.clone();
+    assert!(offers.fitting.len() > 20 && !offers.refused.is_empty(), "{} offers", offers.fitting.len());
+    let refused = offers.refused[0].0.to_string();
+    assert!(window.harness.query_by_label_contains(&format!("{refused}: ")).is_none(), "{refused} does not fit");
+    let words = |node: &egui_kittest::Node<'_>| node.accesskit_node().label().unwrap_or_default();
+    let label = words(&window.harness.get_by_label_contains("bf16: "));
+    assert!(label.contains("bits per weight") && label.ends_with("dB"), "{label}");
+    window.harness.get_by_label(&label).click();
+    window.wait();
+    assert_eq!(weights(&window), "bf16");
+    assert!(window.harness.query_by_label_contains("bf16: ").is_none(), "the picker has closed");
+    window.press(Modifiers::COMMAND, Key::Z);
+    assert_eq!(weights(&window), "int8 per channel");
+}
+
+#[test]
+fn the_chart_holds_the_common_presets_and_what_is_worked_with() {
+    let mut window = Window::open();
+    let shown = |window: &Window| {
+        let bench = window.harness.state().bench().unwrap();
+        bench.points.iter().filter(|p| p.shown).map(|p| p.name.clone()).collect::<Vec<_>>()
+    };
+    let few = shown(&window);
+    assert!(few.iter().any(|n| n == "w4") && !few.iter().any(|n| n == "q4_0") && few.len() < 25, "{few:?}");
+    window.harness.state_mut().ask(Act::Edit(lapidary::workbench::project::Edit::SelectRecipe("nf4".to_owned())));
+    window.wait();
+    assert!(shown(&window).contains(&"nf4".to_owned()));
+    let bench = window.harness.state().bench().unwrap();
+    assert!(bench.active().unwrap().sqnr_db.is_some());
+    let all = bench.points.len();
+    assert!(all > 60, "the others are there to choose: {all}");
 }

@@ -3,6 +3,7 @@
 //! Touches no weight values and runs nothing.
 
 mod activations;
+mod families;
 mod layer;
 mod plan;
 pub mod presets;
@@ -10,6 +11,7 @@ mod recipe;
 mod scheme;
 
 pub use activations::{Activations, Sharing, StaticGrid};
+pub use families::{Family, Offer, Offers};
 pub use layer::{LayerPlan, fitting, stored_bytes};
 pub use plan::{FileFormat, Plan, plan, plan_for, resolve};
 pub use recipe::{Override, RECIPE_FORMAT, RECIPE_VERSION, Recipe, Treatment};

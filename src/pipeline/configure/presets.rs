@@ -9,84 +9,127 @@ macro_rules! presets {
     };
 }
 
-/// Name and text of every preset, in the order in which they are offered.
-const PRESETS: &[(&str, &str)] = &presets![
-    "fp32",
-    "fp16",
-    "w8",
-    "w6",
-    "w4",
-    "w3",
-    "w2",
-    "w4-g32",
-    "int8",
-    "int8-per-tensor",
-    "int8-dynamic",
-    "int8-dynamic-token",
-    "int8-moving-average",
-    "int8-percentile",
-    "int8-entropy",
-    "int8-mse",
-    "int8-lp",
-    "int8-gaussian",
-    "int8-symmetric",
-    "int16-activations",
-    "w8a4",
-    "w4a4",
-    "prune50",
-    "prune50-w8",
-    "bf16",
-    "w16",
-    "w4-full",
-    "w4-g32-f16",
-    "w8-pow2",
-    "w4-block",
-    "fp8-e4m3",
-    "fp8-e5m2",
-    "mxfp4",
-    "mxfp6-e2m3",
-    "mxfp6-e3m2",
-    "mxfp8-e4m3",
-    "mxfp8-e5m2",
-    "mxint8",
-    "nvfp4",
-    "nf4",
-    "nf4-dq",
-    "codebook2",
-    "codebook3",
-    "codebook4",
-    "codebook5",
-    "codebook6",
-    "codebook7",
-    "codebook8",
-    "lloyd4",
-    "equal-mass4",
-    "log2-4",
-    "codebook4-channel",
-    "vector2",
-    "vector4",
-    "ternary",
-    "binary",
-    "q4_0",
-    "q4_1",
-    "q5_0",
-    "q5_1",
-    "q8_0",
-    "q2_k",
-    "q3_k",
-    "q4_k",
-    "q5_k",
-    "q6_k",
-    "iq4_nl",
-    "iq4_xs",
-    "tq1_0",
-    "tq2_0",
-    "mxfp4-gguf",
+/// Presets that are offered together.
+pub struct Group {
+    pub name: &'static str,
+    presets: &'static [(&'static str, &'static str)],
+}
+
+impl Group {
+    pub fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.presets.iter().map(|(name, _)| *name)
+    }
+}
+
+/// Name and text of every preset, in the order in which they are offered. The first group holds those that most
+/// networks want to be held against.
+pub const GROUPS: &[Group] = &[
+    Group {
+        name: "Common",
+        presets: &presets![
+            "fp32",
+            "fp16",
+            "w8",
+            "w6",
+            "w4",
+            "w3",
+            "w2",
+            "w4-g32",
+            "int8",
+            "int8-dynamic",
+            "prune50",
+            "prune50-w8",
+        ],
+    },
+    Group {
+        name: "Data as integers",
+        presets: &presets![
+            "int8-per-tensor",
+            "int8-dynamic-token",
+            "int8-moving-average",
+            "int8-percentile",
+            "int8-entropy",
+            "int8-mse",
+            "int8-lp",
+            "int8-gaussian",
+            "int8-symmetric",
+            "int16-activations",
+            "w8a4",
+            "w4a4",
+        ],
+    },
+    Group { name: "Integer weights", presets: &presets!["w16", "w4-full", "w4-g32-f16", "w8-pow2", "w4-block",] },
+    Group {
+        name: "Floats and micro-scaled blocks",
+        presets: &presets![
+            "bf16",
+            "fp8-e4m3",
+            "fp8-e5m2",
+            "mxfp4",
+            "mxfp6-e2m3",
+            "mxfp6-e3m2",
+            "mxfp8-e4m3",
+            "mxfp8-e5m2",
+            "mxint8",
+            "nvfp4",
+            "nf4",
+            "nf4-dq",
+        ],
+    },
+    Group {
+        name: "Codebooks",
+        presets: &presets![
+            "codebook2",
+            "codebook3",
+            "codebook4",
+            "codebook5",
+            "codebook6",
+            "codebook7",
+            "codebook8",
+            "codebook4-channel",
+            "lloyd4",
+            "equal-mass4",
+            "log2-4",
+            "vector2",
+            "vector4",
+        ],
+    },
+    Group { name: "Signs, need training", presets: &presets!["ternary", "binary",] },
+    Group {
+        name: "GGUF blocks",
+        presets: &presets![
+            "q4_0",
+            "q4_1",
+            "q5_0",
+            "q5_1",
+            "q8_0",
+            "q2_k",
+            "q3_k",
+            "q4_k",
+            "q5_k",
+            "q6_k",
+            "iq4_nl",
+            "iq4_xs",
+            "tq1_0",
+            "tq2_0",
+            "mxfp4-gguf",
+        ],
+    },
 ];
+
+fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+    GROUPS.iter().flat_map(|group| group.presets.iter().copied())
+}
 
 #[must_use]
 pub fn names() -> Vec<&'static str> {
-    PRESETS.iter().map(|(name, _)| *name).collect()
+    all().map(|(name, _)| name).collect()
+}
+
+/// Whether a preset belongs to the first group.
+#[must_use]
+pub fn is_common(name: &str) -> bool {
+    GROUPS.first().is_some_and(|group| group.names().any(|n| n == name))
 }
 
 /// The preset of that name.
@@ -94,7 +137,7 @@ pub fn names() -> Vec<&'static str> {
 /// # Errors
 /// When there is none, listing those that there are.
 pub fn preset(name: &str) -> Result<Recipe, ConfigureError> {
-    let Some((_, text)) = PRESETS.iter().find(|(n, _)| *n == name) else {
+    let Some((_, text)) = all().find(|(n, _)| *n == name) else {
         return Err(ConfigureError::UnknownPreset { name: name.to_owned(), known: names().join(", ") });
     };
     Recipe::from_ron(text, name)

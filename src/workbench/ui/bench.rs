@@ -13,7 +13,7 @@ use super::pictures::{ErrorPicture, Gallery};
 use super::scores::Scores;
 use super::session::Session;
 use crate::engine::graph::Layer;
-use crate::pipeline::configure::{LayerPlan, Plan, Recipe, Treatment};
+use crate::pipeline::configure::{LayerPlan, Offers, Plan, Recipe, Treatment};
 use crate::pipeline::evaluate::Report;
 use crate::pipeline::export::Exported;
 use crate::workbench::project::{Document, History, Project};
@@ -34,6 +34,9 @@ pub struct Bench {
     /// The layers that the grid shows, in its order.
     pub rows: Vec<usize>,
     rows_for: Option<rows::Key>,
+    /// What the inspected layer could be stored as.
+    pub offers: Offers,
+    offers_for: Option<usize>,
     pub facts: Option<Arc<LayerFacts>>,
     pub treated: Option<Arc<Treated>>,
     pub picture: Option<ErrorPicture>,
@@ -67,6 +70,8 @@ impl Bench {
             filter: String::new(),
             rows: Vec::new(),
             rows_for: None,
+            offers: Offers::default(),
+            offers_for: None,
             facts: None,
             treated: None,
             picture: None,
@@ -170,6 +175,10 @@ impl Bench {
         let Some(index) = self.selection.primary() else { return };
         let subject = self.opened.subject.clone();
         let Some(layer) = subject.layers.get(index) else { return };
+        if self.offers_for != Some(index) {
+            self.offers = Offers::of(layer);
+            self.offers_for = Some(index);
+        }
         if layer.parameters() > WITHIN_A_FRAME {
             return;
         }

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 pub enum Purpose {
     OpenProject,
     Model,
+    /// The network of a file of weights.
+    Graph,
     /// Where a new project goes.
     NewFolder,
     EvaluationData,
@@ -23,11 +25,26 @@ impl Purpose {
     pub fn title(self) -> &'static str {
         match self {
             Self::OpenProject => "Open a project's folder",
-            Self::Model => "Choose a model (ONNX)",
+            Self::Model => "Choose a network or a file of weights",
+            Self::Graph => "Choose the network's graph (ONNX)",
             Self::NewFolder => "Choose the new project's folder",
             Self::EvaluationData => "Choose evaluation data (a folder)",
             Self::CalibrationData => "Choose calibration data (a folder)",
             Self::ExportFile => "Export as",
+        }
+    }
+
+    /// Which files are offered: name and endings.
+    fn filters(self) -> &'static [(&'static str, &'static [&'static str])] {
+        match self {
+            Self::Model => &[
+                ("Networks and weights", &["onnx", "safetensors", "json", "gguf", "pt", "pth", "th", "bin", "npz"]),
+                ("ONNX", &["onnx"]),
+                ("All files", &["*"]),
+            ],
+            Self::Graph => &[("ONNX", &["onnx"])],
+            Self::ExportFile => &[("ONNX", &["onnx"]), ("GGUF", &["gguf"])],
+            _ => &[],
         }
     }
 }
@@ -83,15 +100,12 @@ impl FilePicker for SystemPicker {
                 dialog = dialog.set_file_name(name.to_string_lossy());
             }
         }
-        if matches!(purpose, Purpose::Model | Purpose::ExportFile) {
-            dialog = dialog.add_filter("ONNX", &["onnx"]);
-        }
-        if purpose == Purpose::ExportFile {
-            dialog = dialog.add_filter("GGUF", &["gguf"]);
+        for (name, endings) in purpose.filters() {
+            dialog = dialog.add_filter(*name, endings);
         }
         let asked = Instant::now();
         let answer: Answer = match purpose {
-            Purpose::Model => Box::pin(dialog.pick_file()),
+            Purpose::Model | Purpose::Graph => Box::pin(dialog.pick_file()),
             Purpose::ExportFile => Box::pin(dialog.save_file()),
             _ => Box::pin(dialog.pick_folder()),
         };

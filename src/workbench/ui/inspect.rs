@@ -1,6 +1,7 @@
 //! What the inspector shows of one layer: worked out once per layer and once per treatment.
 
 use super::scores::{FEW_STEPS, Score};
+use crate::engine::formats::Encoded;
 use crate::engine::graph::{Layer, Model};
 use crate::engine::kernels::affine::{ErrorSums, min_max};
 use crate::engine::kernels::summary::{Spread, histogram, rows_along, spread};
@@ -32,6 +33,8 @@ pub struct Treated {
     /// In the weights' own order.
     pub approximate: Arc<Vec<f32>>,
     pub scales: Vec<f32>,
+    /// The weights in their format, which knows its levels; `None` where they stay floats of 32 bits.
+    pub encoded: Option<Encoded>,
     pub histogram: Vec<u32>,
     /// Root mean square of the error.
     pub rms_error: f32,
@@ -64,7 +67,7 @@ impl LayerFacts {
 
     #[must_use]
     pub fn treat(&self, layer: &Layer, treatment: &Treatment) -> Treated {
-        let Preview { approximate, sums, zero_fraction, scales } = preview(&self.weights, layer, treatment);
+        let Preview { approximate, sums, zero_fraction, scales, encoded } = preview(&self.weights, layer, treatment);
         let columns = (self.weights.len() / layer.out_channels().max(1)).max(1);
         let before = rows_along(&self.weights, &layer.shape, layer.out_axis);
         let after = rows_along(&approximate, &layer.shape, layer.out_axis);
@@ -85,6 +88,7 @@ impl LayerFacts {
             channels_db: channels_db.collect(),
             approximate: Arc::new(approximate),
             scales,
+            encoded,
         }
     }
 }

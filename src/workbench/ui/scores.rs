@@ -89,10 +89,16 @@ impl Scores {
     }
 }
 
+/// A treatment with its weights in another scheme.
+#[must_use]
+pub fn with_scheme(treatment: &Treatment, weights: Scheme) -> Treatment {
+    Treatment { weights, ..*treatment }
+}
+
 /// A treatment with its weights at another width.
 #[must_use]
 pub fn at_width(treatment: &Treatment, bits: u8) -> Treatment {
-    Treatment { weights: treatment.weights.with_bits(bits), ..*treatment }
+    with_scheme(treatment, treatment.weights.with_bits(bits))
 }
 
 #[cfg(test)]

@@ -28,6 +28,8 @@ pub const EXPORT: &str = "export";
 
 /// Pictures shown of a data set.
 const SHOWN_SAMPLES: usize = 24;
+/// Treatments of a layer that are scored between two looks at whether the job is still wanted.
+const AT_ONCE: usize = 8;
 /// Rows of an error picture that are handed over at a time.
 const BAND: usize = 32;
 
@@ -93,7 +95,7 @@ pub fn score(jobs: &mut Jobs<Found>, bench: &Bench, wanted: Vec<(usize, Treatmen
         let mut rest = wanted.as_slice();
         while let Some(&(index, _)) = rest.first() {
             ctx.check().map_err(|e| e.to_string())?;
-            let count = rest.iter().take_while(|(i, _)| *i == index).count();
+            let count = rest.iter().take_while(|(i, _)| *i == index).count().min(AT_ONCE);
             let (group, after) = rest.split_at(count);
             rest = after;
             let Some(layer) = subject.layers.get(index) else { continue };

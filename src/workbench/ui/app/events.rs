@@ -146,7 +146,7 @@ impl App {
         match purpose {
             Purpose::OpenProject => self.open_path(path),
             Purpose::ExportFile => self.export_path = Some(path.display().to_string()),
-            Purpose::Model | Purpose::NewFolder | Purpose::EvaluationData | Purpose::CalibrationData => {
+            Purpose::Model | Purpose::Graph | Purpose::NewFolder | Purpose::EvaluationData | Purpose::CalibrationData => {
                 if !matches!(self.prompt, Prompt::New(_)) {
                     self.prompt = Prompt::New(NewForm::default());
                 }
@@ -169,9 +169,10 @@ impl App {
         }
     }
 
-    /// Opens a project's folder or its `project.ron`; a model becomes a new project.
+    /// Opens a project's folder or its `project.ron`; any other file is taken for a model, of which a new project
+    /// is made.
     pub(crate) fn open_path(&mut self, path: PathBuf) {
-        let is_model = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"));
+        let is_model = path.is_file() && path.file_name().is_none_or(|n| n != "project.ron");
         if is_model {
             let mut form = NewForm::default();
             form.set(Purpose::Model, &path);

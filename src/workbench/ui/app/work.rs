@@ -21,6 +21,7 @@ pub(super) struct Scored {
     version: u64,
     plan: usize,
     plans: usize,
+    inspected: Option<usize>,
 }
 
 impl App {
@@ -44,16 +45,18 @@ impl App {
             version: bench.scores.version(),
             plan: bench.plan().map_or(0, |p| Arc::as_ptr(p) as usize),
             plans: bench.points.iter().filter(|p| p.plan.is_some()).count(),
+            inspected: bench.selection.primary(),
         };
         if bench.scoring_failed || now == self.scored {
             return;
         }
         if self.jobs.has_kind(tasks::SCORE) {
             // What is being scored is not what is looked at now.
-            if now.plan != self.scored.plan && bench.active_is_unscored() {
+            let another_plan = now.plan != self.scored.plan && bench.active_is_unscored();
+            if another_plan || now.inspected != self.scored.inspected {
                 self.jobs.cancel_kind(tasks::SCORE);
             }
-            self.scored.plan = now.plan;
+            (self.scored.plan, self.scored.inspected) = (now.plan, now.inspected);
             return;
         }
         let wanted: Vec<(usize, Treatment)> = bench.unscored();

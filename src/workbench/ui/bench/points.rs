@@ -3,6 +3,7 @@
 use super::Bench;
 use crate::pipeline::configure::{Plan, Recipe, Treatment, presets};
 use crate::pipeline::evaluate::Report;
+use crate::workbench::ui::scores::with_scheme;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,8 @@ pub struct Point {
     /// Predicted weight SQNR in dB; `None` while layers have not been scored.
     pub sqnr_db: Option<f64>,
     pub measured: Option<Measured>,
+    /// Whether it belongs on the chart: what the project works with, and the common presets.
+    pub shown: bool,
     scored_at: u64,
 }
 
@@ -71,17 +74,10 @@ impl Bench {
                 plan: None,
                 sqnr_db: None,
                 measured: None,
+                shown: false,
                 scored_at: u64::MAX,
             };
             let mut point = known.map_or_else(fresh, |at| old.swap_remove(at));
-            if point.plan.is_none() {
-                if name == document.active || start.elapsed() < PATIENCE {
-                    let plan = self.opened.plan(&point.recipe);
-                    point.plan = Some(plan.map(Arc::new).map_err(|e| e.to_string()));
-                } else {
-                    more = true;
-                }
-            }
             // Marks stand beside each other, so they must be of the same samples: those of the fullest
             // and newest report. A report of a few samples, or of data from before a change, is stale.
             let measured = self.reports.iter().rev().filter(|r| r.split == "evaluate");
@@ -90,7 +86,17 @@ impl Bench {
             let holds = |r: &Report| r.recipe_key == point.key && Some(r.data_key.as_str()) == data;
             let newest = measured.filter(|r| r.recipe == name);
             let best = newest.clone().find(|r| holds(r)).or_else(|| newest.clone().next());
+            let kept = !point.is_preset || name == document.active || document.run.contains(&name);
+            point.shown = kept || best.is_some() || presets::is_common(&name);
             point.measured = best.map(|r| Measured { report: Arc::clone(r), stale: !holds(r) });
+            if point.plan.is_none() && point.shown {
+                if name == document.active || start.elapsed() < PATIENCE {
+                    let plan = self.opened.plan(&point.recipe);
+                    point.plan = Some(plan.map(Arc::new).map_err(|e| e.to_string()));
+                } else {
+                    more = true;
+                }
+            }
             self.points.push(point);
         }
         more
@@ -108,8 +114,8 @@ impl Bench {
         }
     }
 
-    /// What no score is known of yet: first the active recipe's layers, then their other widths,
-    /// then the other recipes.
+    /// What no score is known of yet: first the active recipe's layers, then their other widths, then what the
+    /// inspected layer could be stored as, then the other recipes.
     #[must_use]
     pub fn unscored(&self) -> Vec<(usize, Treatment)> {
         let mut missing = Vec::new();
@@ -117,7 +123,11 @@ impl Bench {
             self.scores.missing(plan, false, &mut missing);
             self.scores.missing(plan, true, &mut missing);
         }
-        for plan in self.points.iter().filter_map(|p| p.plan.as_ref()?.as_ref().ok()) {
+        if let Some((index, plan)) = self.selection.primary().and_then(|i| Some((i, self.layer_plan(i)?))) {
+            let offered = self.offers.fitting.iter().map(|o| with_scheme(&plan.treatment, o.scheme));
+            missing.extend(offered.filter(|t| self.scores.get(index, t).is_none()).map(|t| (index, t)));
+        }
+        for plan in self.points.iter().filter(|p| p.shown).filter_map(|p| p.plan.as_ref()?.as_ref().ok()) {
             self.scores.missing(plan, false, &mut missing);
         }
         missing
@@ -142,6 +152,7 @@ impl Point {
             plan: None,
             sqnr_db,
             measured: None,
+            shown: true,
             scored_at: 0,
         }
     }

@@ -77,7 +77,12 @@ fn written_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench) {
     }
     section(ui, view.tokens, "Weights");
     for (name, (layers, weights, bytes)) in &kinds {
-        let text = format!("{layers} layers, {} weights in {}", units::count(*weights as u64), units::bytes(*bytes));
+        let text = format!(
+            "{layers} {}, {} weights in {}",
+            if *layers == 1 { "layer" } else { "layers" },
+            units::count(*weights as u64),
+            units::bytes(*bytes)
+        );
         fact(ui, view.tokens, name, text);
     }
     let stored: u64 = plan.layers.iter().map(|l| l.bytes).sum();

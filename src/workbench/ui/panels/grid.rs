@@ -1,5 +1,6 @@
 //! Layers × settings. The heat map at the right is the editor: a cell is layer × width.
 
+use super::picker::{Picked, scheme_button};
 use crate::engine::units;
 use crate::pipeline::configure::{Activations, FloatFormat, Granularity, LayerPlan, Scheme, Sparsity};
 use crate::workbench::project::{Change, Edit};
@@ -270,10 +271,11 @@ fn settings_ui(
     let treat = |change: Change| Edit::Treat { layers: bench.targets(index), change };
     let weights = |scheme: Scheme| Change { weights: Some(scheme), ..Change::default() };
     let wanted = plan.wanted.weights;
-    row.col(|ui| {
-        if let Some(scheme) = scheme_ui(ui, layer, wanted) {
-            acts.push(Act::Edit(treat(weights(scheme))));
-        }
+    row.col(|ui| match scheme_button(ui, view, bench, index, plan, &scheme_word(wanted)) {
+        Some(Picked::Scheme(scheme)) => acts.push(Act::Edit(treat(weights(scheme)))),
+        // Its offers are those of the inspected layer.
+        Some(Picked::Opened) if !bench.selection.contains(index) => acts.push(Act::Select { layer: index, how: Pick::Only }),
+        Some(Picked::Opened) | None => {}
     });
     row.col(|ui| {
         if let Some(bits) = bits_ui(ui, view, layer, wanted) {
@@ -321,44 +323,15 @@ fn combo<T: PartialEq + Copy>(
     (chosen != present).then_some(chosen)
 }
 
-#[must_use]
-fn scheme_ui(ui: &mut Ui, layer: &str, present: Scheme) -> Option<Scheme> {
-    #[derive(PartialEq, Clone, Copy)]
-    enum Kind {
-        F32,
-        F16,
-        Int,
-        Uint,
-        /// Set by a preset or in the recipe's file.
-        Other,
+/// A word for a column that stands beside those of bits and scales.
+fn scheme_word(scheme: Scheme) -> String {
+    match scheme {
+        Scheme::Float(FloatFormat::F32) => "fp32".to_owned(),
+        Scheme::Float(FloatFormat::F16) => "fp16".to_owned(),
+        Scheme::Integer { symmetric: true, .. } => "int".to_owned(),
+        Scheme::Integer { .. } => "uint".to_owned(),
+        other => other.to_string(),
     }
-    let other = present.to_string();
-    let (kind, text) = match present {
-        Scheme::Float(FloatFormat::F32) => (Kind::F32, "fp32"),
-        Scheme::Float(FloatFormat::F16) => (Kind::F16, "fp16"),
-        Scheme::Integer { symmetric: true, .. } => (Kind::Int, "int"),
-        Scheme::Integer { .. } => (Kind::Uint, "uint"),
-        _ => (Kind::Other, other.as_str()),
-    };
-    let choices = [
-        (Kind::F32, "fp32: as the model has them"),
-        (Kind::F16, "fp16: half floats"),
-        (Kind::Int, "int: symmetric integers"),
-        (Kind::Uint, "uint: asymmetric integers"),
-    ];
-    let choices = choices.map(|(k, t)| (k, t.to_owned()));
-    let chosen = combo(ui, format!("Scheme of {layer}"), 54.0, kind, text, &choices)?;
-    let (bits, granularity) = match present {
-        Scheme::Integer { bits, granularity, .. } => (bits, granularity),
-        _ => (8, Granularity::Channel),
-    };
-    Some(match chosen {
-        Kind::F32 => Scheme::F32,
-        Kind::F16 => Scheme::Float(FloatFormat::F16),
-        Kind::Int => Scheme::Integer { bits, symmetric: true, granularity },
-        Kind::Uint => Scheme::Integer { bits, symmetric: false, granularity },
-        Kind::Other => present,
-    })
 }
 
 fn bits_ui(ui: &mut Ui, view: &View<'_>, layer: &str, present: Scheme) -> Option<u8> {

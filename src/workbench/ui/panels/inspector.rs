@@ -1,18 +1,21 @@
 //! The inspected layer: what its weights look like before and after, and what if.
 
+use super::picker::{Picked, scheme_button};
+use super::what_if::what_if_ui;
 use crate::engine::kernels::summary::Spread;
 use crate::engine::units;
-use crate::pipeline::configure::{LayerPlan, Sparsity, Treatment, stored_bytes};
+use crate::pipeline::configure::{LayerPlan, Sparsity};
 use crate::workbench::project::{Change, Edit};
 use crate::workbench::ui::act::Act;
 use crate::workbench::ui::bench::Bench;
 use crate::workbench::ui::inspect::{LayerFacts, Treated, shared_scale};
-use crate::workbench::ui::plots::{channels_ui, histogram_ui, tick};
-use crate::workbench::ui::scores::{FEW_STEPS, WIDTHS, at_width};
+use crate::workbench::ui::plots::{Levels, channels_ui, histogram_ui, tick};
+use crate::workbench::ui::scores::FEW_STEPS;
 use crate::workbench::ui::view::{View, decibels, shape_text};
-use crate::workbench::ui::widgets::{Icon, bar, empty, heading, icon, ramp, section, small};
+use crate::workbench::ui::widgets::{Icon, empty, heading, icon, ramp, section, small};
 use eframe::egui::{
-    Align2, FontId, Grid, Image, Label, Rect, RichText, ScrollArea, Sense, Slider, Stroke, StrokeKind, Ui, Vec2, pos2, vec2,
+    Align2, DragValue, FontId, Grid, Id, Image, Label, Rect, RichText, ScrollArea, Sense, Slider, Stroke, StrokeKind, Ui, Vec2,
+    pos2, vec2,
 };
 
 /// Below this signal-to-noise ratio a channel's weights are more noise than is good for it.
@@ -58,6 +61,15 @@ fn controls_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: 
     ui.add_space(4.0);
     ui.spacing_mut().slider_width = (ui.available_width() - 140.0).clamp(80.0, 400.0);
     Grid::new("inspector controls").num_columns(2).spacing([8.0, 4.0]).show(ui, |ui| {
+        small(ui, view.tokens, "Scheme");
+        let text = plan.wanted.weights.to_string();
+        if let Some(Picked::Scheme(scheme)) = scheme_button(ui, view, bench, index, plan, &text) {
+            acts.push(Act::Edit(Edit::Treat {
+                layers: bench.targets(index),
+                change: Change { weights: Some(scheme), ..Change::default() },
+            }));
+        }
+        ui.end_row();
         let label = small(ui, view.tokens, "Width");
         let present = plan.wanted.weights.bits();
         let mut bits = present.min(9);
@@ -135,12 +147,14 @@ fn why_ui(ui: &mut Ui, view: &View<'_>, plan: &LayerPlan, facts: &LayerFacts, tr
 fn charts_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, plan: &LayerPlan, facts: &LayerFacts, treated: Option<&Treated>) {
     let t = view.tokens;
     ui.add_space(6.0);
+    let mut levels = None;
     ui.horizontal(|ui| {
         heading(ui, t, "Weights");
         key_ui(ui, view, t.before, "before");
         key_ui(ui, view, t.after, "after");
+        levels = levels_ui(ui, view, facts, treated);
     });
-    histogram_ui(ui, t, facts, treated, 104.0);
+    histogram_ui(ui, t, facts, treated, levels.as_ref(), 104.0);
     let shared = treated.and_then(|t| shared_scale(&plan.treatment, &t.scales));
     ui.add_space(4.0);
     ui.horizontal(|ui| {
@@ -152,6 +166,23 @@ fn charts_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, plan: &LayerPlan, fact
     });
     channels_ui(ui, t, facts, treated, shared, 104.0);
     error_ui(ui, view, bench, facts);
+}
+
+/// The values that the format has for weights of one output channel: of the widest, until another is chosen.
+fn levels_ui(ui: &mut Ui, view: &View<'_>, facts: &LayerFacts, treated: Option<&Treated>) -> Option<Levels> {
+    let encoded = treated?.encoded.as_ref()?;
+    let last = facts.spreads.len().checked_sub(1)?;
+    let width = |&c: &usize| facts.spreads.get(c).map_or(0.0, Spread::width);
+    let widest = (0..=last).max_by(|a, b| width(a).total_cmp(&width(b))).unwrap_or(0);
+    let id = Id::unique(("channel of levels", facts.index));
+    let mut channel = ui.data(|d| d.get_temp::<usize>(id)).unwrap_or(widest).min(last);
+    key_ui(ui, view, view.tokens.warn, "levels of channel");
+    let drag = DragValue::new(&mut channel).range(0..=last).speed(0.2);
+    let tip = "Values that the format has for this output channel (in groups: for its first weights)";
+    if ui.add(drag).on_hover_text(tip).accessible_name("Channel whose levels are shown").changed() {
+        ui.data_mut(|d| d.insert_temp(id, channel));
+    }
+    Some(Levels { channel, values: encoded.levels(channel, 0) })
 }
 
 fn key_ui(ui: &mut Ui, view: &View<'_>, color: eframe::egui::Color32, text: &str) {
@@ -207,87 +238,4 @@ fn error_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, facts: &LayerFacts) {
         small(ui, t, tick(picture.range));
         small(ui, t, "columns: inputs × taps");
     });
-}
-
-/// Bytes of the weight at another width, laid out as now; 0 where they are more than can be counted.
-fn bytes_at(plan: &LayerPlan, treatment: &Treatment) -> u64 {
-    stored_bytes(&plan.layer, treatment.weights).unwrap_or(0)
-}
-
-/// Error and bytes over the width: a chart and its table in one.
-fn what_if_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: &LayerPlan, acts: &mut Vec<Act>) {
-    let t = view.tokens;
-    section(ui, t, "What if");
-    let third = (ui.available_width() - 60.0) * 0.5 - 8.0;
-    Grid::new("what if").num_columns(3).spacing([8.0, 1.0]).show(ui, |ui| {
-        small(ui, t, "Bits");
-        small(ui, t, "Weight SQNR (dB)");
-        small(ui, t, "Bytes");
-        ui.end_row();
-        for bits in WIDTHS {
-            let treatment = at_width(&plan.treatment, bits);
-            let chosen = plan.treatment.weights.bits() == bits;
-            let response = ui.selectable_label(chosen, format!("{bits} bits"));
-            if response.on_hover_text("Set the layer to this width").clicked() {
-                let change = Change { weights: Some(plan.wanted.weights.with_bits(bits)), ..Change::default() };
-                acts.push(Act::Edit(Edit::Treat { layers: bench.targets(index), change }));
-            }
-            let score = bench.scores.get(index, &treatment);
-            let (share, text, ground) = match score {
-                Some(s) if s.sqnr_db.is_finite() => ((s.sqnr_db / 50.0) as f32, format!("{:.1}", s.sqnr_db), t.bar),
-                Some(_) => (1.0, "exact".to_owned(), t.bar),
-                None => (0.0, "…".to_owned(), t.bar),
-            };
-            cell_ui(ui, third, |ui| drop(bar(ui, share, &text, ground, t.text)));
-            let bytes = bytes_at(plan, &treatment);
-            let share = bytes as f32 / plan.original_bytes.max(1) as f32;
-            cell_ui(ui, third, |ui| drop(bar(ui, share, &units::bytes(bytes), t.bar, t.text)));
-            ui.end_row();
-        }
-    });
-}
-
-fn cell_ui(ui: &mut Ui, width: f32, add: impl FnOnce(&mut Ui)) {
-    ui.allocate_ui(vec2(width, 20.0), |ui| {
-        ui.set_min_width(width);
-        add(ui);
-    });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pipeline::configure::{Granularity, Scheme};
-
-    #[test]
-    fn counts_scales_and_zero_points() {
-        let layer = crate::engine::graph::Layer {
-            name: "a".to_owned(),
-            node: Some(crate::engine::graph::NodeId(0)),
-            kind: crate::engine::graph::LayerKind::Conv,
-            input: "x".into(),
-            output: "y".into(),
-            weight: "w".into(),
-            bias: None,
-            shape: vec![4, 3, 3, 3],
-            out_axis: 0,
-            macs: None,
-        };
-        let treatment = Treatment { weights: Scheme::per_channel(4), ..Treatment::UNCHANGED };
-        let plan = LayerPlan {
-            layer,
-            wanted: treatment,
-            treatment,
-            known: crate::engine::graph::KnownRange::Any,
-            storage: None,
-            bytes: 0,
-            original_bytes: 432,
-            refusal: None,
-            note: None,
-        };
-        assert_eq!(bytes_at(&plan, &treatment), 54 + 16);
-        let asymmetric =
-            Treatment { weights: Scheme::Integer { bits: 8, symmetric: false, granularity: Granularity::Channel }, ..treatment };
-        assert_eq!(bytes_at(&plan, &asymmetric), 108 + 16 + 4);
-    }
 }

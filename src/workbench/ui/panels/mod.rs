@@ -6,8 +6,10 @@ pub mod grid;
 mod inspector;
 mod jobs;
 mod load;
+mod picker;
 mod top;
 mod tradeoff;
+mod what_if;
 
 pub use top::{rail_ui, top_ui};
 

@@ -1,6 +1,7 @@
 //! The bar at the top: menus, recipe, undo, run, what comes out; and the stages below it.
 
 use crate::engine::units;
+use crate::pipeline::configure::presets;
 use crate::workbench::jobs::JobState;
 use crate::workbench::project::Edit;
 use crate::workbench::ui::act::Act;
@@ -11,7 +12,7 @@ use crate::workbench::ui::tasks;
 use crate::workbench::ui::view::{View, decibels, percent};
 use crate::workbench::ui::widgets::{Icon, explain, icon, icon_button, small};
 use eframe::egui::containers::menu::menu_style;
-use eframe::egui::{Align, Button, ComboBox, Layout, RichText, Sense, Ui, vec2};
+use eframe::egui::{Align, Button, Layout, Rect, RichText, Sense, Ui, vec2};
 
 pub fn top_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     ui.horizontal(|ui| {
@@ -111,22 +112,27 @@ fn menu_item_ui(ui: &mut Ui, view: &View<'_>, command: Command, acts: &mut Vec<A
 fn recipe_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
     let active = bench.document().active.clone();
     small(ui, view.tokens, "Recipe");
-    let combo = ComboBox::from_id_salt("recipe").width(150.0).height(420.0).selected_text(active.clone());
-    let response = combo.show_ui(ui, |ui| {
-        let mut presets = false;
-        for point in &bench.points {
-            if point.is_preset && !presets {
-                presets = true;
-                small(ui, view.tokens, "Presets");
-            }
-            let response = ui.selectable_label(point.name == active, point.name.clone());
-            if response.on_hover_text(point.recipe.description.clone()).clicked() {
-                acts.push(Act::Edit(Edit::SelectRecipe(point.name.clone())));
-                ui.close();
-            }
+    let response = ui.menu_button(format!("{active}      "), |ui| {
+        ui.set_min_width(190.0);
+        for point in bench.points.iter().filter(|p| !p.is_preset) {
+            recipe_item_ui(ui, point, &active, acts);
+        }
+        if bench.points.iter().any(|p| !p.is_preset) {
+            ui.separator();
+        }
+        let (common, others) = presets::GROUPS.split_at(1);
+        for group in common {
+            group_ui(ui, bench, group, &active, acts);
+        }
+        ui.separator();
+        for group in others {
+            ui.menu_button(group.name, |ui| group_ui(ui, bench, group, &active, acts));
         }
     });
-    drop(response.response.accessible_name("Active recipe"));
+    let button = response.response.rect;
+    let arrow = Rect::from_center_size(button.right_center() - vec2(12.0, 0.0), vec2(10.0, 10.0));
+    Icon::Down.paint(ui.painter(), arrow, view.tokens.text);
+    drop(response.response.on_hover_text("The recipe that is edited").accessible_name("Active recipe"));
     ui.menu_button("…", |ui| {
         for command in [Command::ForkRecipe, Command::RenameRecipe, Command::DeleteRecipe, Command::ToggleRun] {
             menu_item_ui(ui, view, command, acts);
@@ -135,6 +141,23 @@ fn recipe_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
     .response
     .on_hover_text("Fork, rename or delete the recipe")
     .accessible_name("Recipe menu");
+}
+
+fn group_ui(ui: &mut Ui, bench: &Bench, group: &presets::Group, active: &str, acts: &mut Vec<Act>) {
+    ui.set_min_width(150.0);
+    for name in group.names() {
+        if let Some(point) = bench.points.iter().find(|p| p.is_preset && p.name == name) {
+            recipe_item_ui(ui, point, active, acts);
+        }
+    }
+}
+
+fn recipe_item_ui(ui: &mut Ui, point: &Point, active: &str, acts: &mut Vec<Act>) {
+    let response = ui.selectable_label(point.name == active, point.name.clone());
+    if response.on_hover_text(point.recipe.description.clone()).clicked() {
+        acts.push(Act::Edit(Edit::SelectRecipe(point.name.clone())));
+        ui.close();
+    }
 }
 
 fn undo_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {

@@ -98,6 +98,11 @@ fn predicted_quality(point: &Point, axis: Axis, known: &[(f64, f64)]) -> Option<
     Some(if axis == Axis::Top1 { guess.clamp(0.0, 100.0) } else { guess.max(0.0) })
 }
 
+/// The recipes that the chart and its table show.
+fn shown(bench: &Bench) -> impl Iterator<Item = &Point> {
+    bench.points.iter().filter(|p| p.shown)
+}
+
 fn marks(bench: &Bench, axis: Axis) -> Vec<Mark> {
     let mut known: Vec<(f64, f64)> = bench
         .points
@@ -106,7 +111,7 @@ fn marks(bench: &Bench, axis: Axis) -> Vec<Mark> {
         .filter_map(|p| Some((p.sqnr_db?.min(EXACT_DB), measured_quality(p, axis)?.0)))
         .collect();
     known.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let mut marks: Vec<Mark> = bench.points.iter().filter_map(|p| mark(bench, p, axis, &known)).collect();
+    let mut marks: Vec<Mark> = shown(bench).filter_map(|p| mark(bench, p, axis, &known)).collect();
     for measured in [true, false] {
         let chosen: Vec<usize> = (0..marks.len()).filter(|&i| marks[i].measured == measured && !marks[i].stale).collect();
         let sign = if axis == Axis::Kl { -1.0 } else { 1.0 };
@@ -159,6 +164,7 @@ pub fn points_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let Some(bench) = view.bench else {
         return empty(ui, view.tokens, "No project is open", "Every recipe becomes a row here.");
     };
+    let points: Vec<&Point> = shown(bench).collect();
     let table = TableBuilder::new(ui)
         .id_salt("points")
         .striped(true)
@@ -173,8 +179,8 @@ pub fn points_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
             }
         });
     table.body(|body| {
-        body.rows(22.0, bench.points.len(), |mut row| {
-            let Some(point) = bench.points.get(row.index()) else { return };
+        body.rows(22.0, points.len(), |mut row| {
+            let Some(point) = points.get(row.index()) else { return };
             row.set_selected(point.name == bench.document().active);
             for text in cells(point) {
                 row.col(|ui| drop(ui.add(Label::new(RichText::new(text).size(12.0)).selectable(false).truncate())));

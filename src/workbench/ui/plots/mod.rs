@@ -2,11 +2,14 @@
 
 mod channels;
 mod histogram;
+mod names;
 mod tradeoff;
+mod what_if;
 
 pub use channels::channels_ui;
-pub use histogram::histogram_ui;
+pub use histogram::{Levels, histogram_ui};
 pub use tradeoff::{Mark, tradeoff_plot};
+pub use what_if::{Choice, Curve, what_if_plot};
 
 use super::theme::Tokens;
 use eframe::egui::{Align2, FontId, Painter, Rect, Stroke, StrokeKind, pos2};

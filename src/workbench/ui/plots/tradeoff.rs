@@ -1,8 +1,9 @@
 //! Quality over bytes: every recipe a mark. Filled: measured. Hollow: predicted.
 
+use super::names::{Name, draw_names};
 use crate::engine::units;
 use crate::workbench::ui::theme::Tokens;
-use eframe::egui::{FontId, Pos2, Rect, Stroke, Ui, vec2};
+use eframe::egui::{Pos2, Stroke, Ui};
 use egui_plot::{GridMark, Line, LineStyle, MarkerShape, Plot, PlotPoint, PlotPoints, Points};
 use std::ops::RangeInclusive;
 
@@ -24,6 +25,8 @@ pub struct Mark {
     pub words: String,
 }
 
+/// Radius of the ring around the active recipe, in points.
+const RING: f32 = 9.0;
 /// How close to a mark a click has to be, in points.
 const REACH: f32 = 14.0;
 
@@ -50,7 +53,8 @@ pub fn tradeoff_plot(ui: &mut Ui, tokens: &Tokens, marks: &[Mark], y_label: &str
         }
     });
     let place = |m: &Mark| response.transform.position_from_point(&PlotPoint::new(m.bytes.log10(), m.quality));
-    draw_names(ui, tokens, marks, *response.transform.frame(), &place);
+    let places = marks.iter().map(|m| (place(m), if m.current { RING } else { 4.5 }));
+    draw_names(ui, names(tokens, marks, &place), places, *response.transform.frame(), tokens.background);
     let pointer = response.response.hover_pos()?;
     let nearest = marks
         .iter()
@@ -65,31 +69,17 @@ pub fn tradeoff_plot(ui: &mut Ui, tokens: &Tokens, marks: &[Mark], y_label: &str
     clicked.then_some(nearest.0)
 }
 
-/// Names beside the marks, the telling ones first; where there is no room, none.
-fn draw_names(ui: &Ui, tokens: &Tokens, marks: &[Mark], frame: Rect, place: &dyn Fn(&Mark) -> Pos2) {
+/// Names beside the marks, the telling ones first.
+fn names(tokens: &Tokens, marks: &[Mark], place: &dyn Fn(&Mark) -> Pos2) -> Vec<Name> {
     let mut order: Vec<&Mark> = marks.iter().collect();
     order.sort_by_key(|m| (!m.current, !m.measured, !m.on_frontier));
-    let mut taken: Vec<Rect> = marks.iter().map(|m| Rect::from_center_size(place(m), vec2(9.0, 9.0))).collect();
-    let painter = ui.painter().with_clip_rect(frame);
-    for mark in order {
-        let color = if mark.current { tokens.text } else { tokens.muted };
-        let galley = painter.layout_no_wrap(mark.name.clone(), FontId::proportional(11.0), color);
-        let (at, size) = (place(mark), galley.size());
-        let side = if mark.current { 14.0 } else { 9.0 };
-        let corners = [
-            at + vec2(side, -size.y * 0.5),
-            at + vec2(-side - size.x, -size.y * 0.5),
-            at + vec2(6.0, -size.y - 3.0),
-            at + vec2(6.0, 3.0),
-            at + vec2(-size.x * 0.5, -size.y - 8.0),
-            at + vec2(-size.x * 0.5, 8.0),
-        ];
-        let free = |r: &Rect| frame.contains_rect(*r) && taken.iter().all(|t| !t.intersects(*r));
-        if let Some(rect) = corners.iter().map(|c| Rect::from_min_size(*c, size)).find(free) {
-            painter.galley(rect.min, galley, color);
-            taken.push(rect);
-        }
-    }
+    let name = |m: &&Mark| Name {
+        at: place(m),
+        text: m.name.clone(),
+        color: if m.current { tokens.text } else { tokens.muted },
+        gap: if m.current { 14.0 } else { 9.0 },
+    };
+    order.iter().map(name).collect()
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the plot's interface")]
@@ -113,7 +103,7 @@ fn bytes_grid(input: egui_plot::GridInput) -> Vec<GridMark> {
 
 #[expect(clippy::needless_pass_by_value, reason = "the plot's interface")]
 /// About six grid lines at round numbers.
-fn even_grid(input: egui_plot::GridInput) -> Vec<GridMark> {
+pub(super) fn even_grid(input: egui_plot::GridInput) -> Vec<GridMark> {
     let (low, high) = input.bounds;
     let raw = (high - low) / 6.0;
     if !(raw > 0.0 && raw.is_finite()) {
@@ -158,6 +148,6 @@ fn draw_mark(plot_ui: &mut egui_plot::PlotUi<'_>, tokens: &Tokens, mark: &Mark) 
     };
     plot_ui.points(points(4.5, mark.measured && !mark.stale, color));
     if mark.current {
-        plot_ui.points(points(9.0, false, tokens.accent));
+        plot_ui.points(points(RING, false, tokens.accent));
     }
 }

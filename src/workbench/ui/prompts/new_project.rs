@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 #[derive(Default, Clone)]
 pub struct NewForm {
     model: String,
+    graph: String,
     folder: String,
     evaluate: String,
     calibrate: String,
@@ -36,6 +37,7 @@ impl NewForm {
                 }
                 self.model = text;
             }
+            Purpose::Graph => self.graph = text,
             Purpose::NewFolder => self.folder = text,
             Purpose::EvaluationData => self.evaluate = text,
             Purpose::CalibrationData => self.calibrate = text,
@@ -47,7 +49,7 @@ impl NewForm {
     /// A sentence on the first field that makes no sense.
     pub fn read(&self) -> Result<(PathBuf, NewProject), String> {
         let path = |text: &str| Some(text.trim()).filter(|t| !t.is_empty()).map(PathBuf::from);
-        let model = path(&self.model).ok_or("Choose a model: an ONNX file.")?;
+        let model = path(&self.model).ok_or("Choose a model: an ONNX network, or a file of weights.")?;
         let folder = path(&self.folder).ok_or("Choose the folder of the new project.")?;
         let preprocess = Preprocess {
             resize: number(&self.resize, "Resize")?,
@@ -61,7 +63,13 @@ impl NewForm {
         };
         Ok((
             folder,
-            NewProject { model, graph: None, evaluate: path(&self.evaluate), calibrate: path(&self.calibrate), preprocess },
+            NewProject {
+                model,
+                graph: path(&self.graph),
+                evaluate: path(&self.evaluate),
+                calibrate: path(&self.calibrate),
+                preprocess,
+            },
         ))
     }
 }
@@ -85,15 +93,21 @@ impl App {
         ui.heading("New project");
         small(ui, tokens, "A project refers to its model and data; it copies neither.");
         Grid::new("new project").num_columns(3).spacing([8.0, 6.0]).show(ui, |ui| {
-            let rows: [(&str, &mut String, Purpose); 4] = [
+            let rows: [(&str, &mut String, Purpose); 5] = [
                 ("Model", &mut form.model, Purpose::Model),
+                ("Graph", &mut form.graph, Purpose::Graph),
                 ("Evaluation data", &mut form.evaluate, Purpose::EvaluationData),
                 ("Calibration data", &mut form.calibrate, Purpose::CalibrationData),
                 ("Project folder", &mut form.folder, Purpose::NewFolder),
             ];
             for (name, text, purpose) in rows {
                 let label = ui.label(name);
-                let hint = if purpose == Purpose::CalibrationData { "part of the evaluation data" } else { "" };
+                let hint = match purpose {
+                    Purpose::Model => "ONNX, safetensors, GGUF, .pt, .npz",
+                    Purpose::Graph => "an ONNX file, where the model is weights alone",
+                    Purpose::CalibrationData => "part of the evaluation data",
+                    _ => "",
+                };
                 ui.add(TextEdit::singleline(text).desired_width(330.0).hint_text(hint)).labelled_by(label.id);
                 if ui.button("Browse…").clicked() {
                     self.ask_for_path(purpose);
@@ -168,6 +182,8 @@ mod tests {
         let (folder, new) = form.read().unwrap();
         assert_eq!((folder, new.model), (PathBuf::from("/m/net-project"), PathBuf::from("/m/net.onnx")));
         assert_eq!((new.preprocess.mean, new.preprocess.scale), (vec![0.5, 0.25], Some(255.0)));
+        form.set(Purpose::Graph, Path::new("/m/graph.onnx"));
+        assert_eq!(form.read().unwrap().1.graph, Some(PathBuf::from("/m/graph.onnx")));
         form.crop = "wide".to_owned();
         assert!(form.read().is_err_and(|e| e.contains("Crop")));
     }

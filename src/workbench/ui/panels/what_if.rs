@@ -1,0 +1,136 @@
+//! What if: error and bytes of the inspected layer at other widths and in other formats.
+
+use crate::engine::units;
+use crate::pipeline::configure::{LayerPlan, Offer, Scheme, Treatment, stored_bytes};
+use crate::workbench::project::{Change, Edit};
+use crate::workbench::ui::act::Act;
+use crate::workbench::ui::bench::Bench;
+use crate::workbench::ui::plots::{Choice, Curve, what_if_plot};
+use crate::workbench::ui::scores::{WIDTHS, at_width, with_scheme};
+use crate::workbench::ui::view::{View, decibels};
+use crate::workbench::ui::widgets::{bar, section, small};
+use eframe::egui::{Grid, Ui, vec2};
+
+/// Wider formats lie beyond the chart: their error cannot be told from none.
+const WIDEST: f64 = 10.0;
+const HEIGHT: f32 = 190.0;
+
+pub fn what_if_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: &LayerPlan, acts: &mut Vec<Act>) {
+    section(ui, view.tokens, "What if");
+    let set = |scheme: Scheme| {
+        let change = Change { weights: Some(scheme), ..Change::default() };
+        Act::Edit(Edit::Treat { layers: bench.targets(index), change })
+    };
+    let families = families(bench, index, plan);
+    let curves: Vec<Curve> = families.iter().map(|f| f.0.clone()).collect();
+    if let Some((family, choice)) = what_if_plot(ui, view.tokens, &curves, HEIGHT)
+        && let Some(scheme) = families.get(family).and_then(|f| f.1.get(choice))
+    {
+        acts.push(set(*scheme));
+    }
+    ui.add_space(4.0);
+    widths_ui(ui, view, bench, index, plan, |bits| acts.push(set(plan.wanted.weights.with_bits(bits))));
+}
+
+/// A curve for every family, of the schemes that were scored, and these.
+fn families(bench: &Bench, index: usize, plan: &LayerPlan) -> Vec<(Curve, Vec<Scheme>)> {
+    let offers: Vec<&Offer> = bench.offers.fitting.iter().filter(|o| o.bits_per_weight <= WIDEST).collect();
+    let groups = offers.chunk_by(|a, b| a.family == b.family);
+    let curve = |group: &[&Offer]| {
+        let mut found: Vec<(Choice, Scheme)> = group.iter().filter_map(|o| choice(bench, index, plan, o)).collect();
+        found.sort_by(|a, b| a.0.bits.total_cmp(&b.0.bits));
+        let (choices, schemes) = found.into_iter().unzip();
+        Some((Curve { name: group.first()?.family.short_name(), choices }, schemes))
+    };
+    groups.filter_map(curve).filter(|(curve, _)| !curve.choices.is_empty()).collect()
+}
+
+fn choice(bench: &Bench, index: usize, plan: &LayerPlan, offer: &Offer) -> Option<(Choice, Scheme)> {
+    let sqnr_db = bench.scores.get(index, &with_scheme(&plan.treatment, offer.scheme))?.sqnr_db;
+    let bytes = stored_bytes(&plan.layer, offer.scheme).unwrap_or(0);
+    let words =
+        format!("{}\n{:.2} bits per weight, {}\n{}", offer.scheme, offer.bits_per_weight, units::bytes(bytes), decibels(sqnr_db));
+    let present = plan.treatment.weights == offer.scheme;
+    sqnr_db.is_finite().then_some((Choice { bits: offer.bits_per_weight, sqnr_db, present, words }, offer.scheme))
+}
+
+/// Bytes of the weight at another width, laid out as now; 0 where they are more than can be counted.
+fn bytes_at(plan: &LayerPlan, treatment: &Treatment) -> u64 {
+    stored_bytes(&plan.layer, treatment.weights).unwrap_or(0)
+}
+
+/// Error and bytes of the present scheme over its width: a chart and its table in one.
+fn widths_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: &LayerPlan, mut set: impl FnMut(u8)) {
+    let t = view.tokens;
+    let third = (ui.available_width() - 60.0) * 0.5 - 8.0;
+    Grid::new("what if").num_columns(3).spacing([8.0, 1.0]).show(ui, |ui| {
+        small(ui, t, "Bits");
+        small(ui, t, "Weight SQNR (dB)");
+        small(ui, t, "Bytes");
+        ui.end_row();
+        for bits in WIDTHS {
+            let treatment = at_width(&plan.treatment, bits);
+            let chosen = plan.treatment.weights.bits() == bits;
+            let response = ui.selectable_label(chosen, format!("{bits} bits"));
+            if response.on_hover_text("Set the layer to this width").clicked() {
+                set(bits);
+            }
+            let score = bench.scores.get(index, &treatment);
+            let (share, text, ground) = match score {
+                Some(s) if s.sqnr_db.is_finite() => ((s.sqnr_db / 50.0) as f32, format!("{:.1}", s.sqnr_db), t.bar),
+                Some(_) => (1.0, "exact".to_owned(), t.bar),
+                None => (0.0, "…".to_owned(), t.bar),
+            };
+            cell_ui(ui, third, |ui| drop(bar(ui, share, &text, ground, t.text)));
+            let bytes = bytes_at(plan, &treatment);
+            let share = bytes as f32 / plan.original_bytes.max(1) as f32;
+            cell_ui(ui, third, |ui| drop(bar(ui, share, &units::bytes(bytes), t.bar, t.text)));
+            ui.end_row();
+        }
+    });
+}
+
+fn cell_ui(ui: &mut Ui, width: f32, add: impl FnOnce(&mut Ui)) {
+    ui.allocate_ui(vec2(width, 20.0), |ui| {
+        ui.set_min_width(width);
+        add(ui);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::configure::{Granularity, Scheme};
+
+    #[test]
+    fn counts_scales_and_zero_points() {
+        let layer = crate::engine::graph::Layer {
+            name: "a".to_owned(),
+            node: Some(crate::engine::graph::NodeId(0)),
+            kind: crate::engine::graph::LayerKind::Conv,
+            input: "x".into(),
+            output: "y".into(),
+            weight: "w".into(),
+            bias: None,
+            shape: vec![4, 3, 3, 3],
+            out_axis: 0,
+            macs: None,
+        };
+        let treatment = Treatment { weights: Scheme::per_channel(4), ..Treatment::UNCHANGED };
+        let plan = LayerPlan {
+            layer,
+            wanted: treatment,
+            treatment,
+            known: crate::engine::graph::KnownRange::Any,
+            storage: None,
+            bytes: 0,
+            original_bytes: 432,
+            refusal: None,
+            note: None,
+        };
+        assert_eq!(bytes_at(&plan, &treatment), 54 + 16);
+        let asymmetric =
+            Treatment { weights: Scheme::Integer { bits: 8, symmetric: false, granularity: Granularity::Channel }, ..treatment };
+        assert_eq!(bytes_at(&plan, &asymmetric), 108 + 16 + 4);
+    }
+}
