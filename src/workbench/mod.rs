@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod conformance;
+pub mod explore;
 pub mod jobs;
 pub mod project;
 pub mod sample;

@@ -11,6 +11,7 @@ use crate::pipeline::configure::{self, ConfigureError, Plan, Recipe};
 use crate::pipeline::evaluate::{self, EvaluateError, Report, Settings, Subjects};
 use crate::pipeline::export::{self, Check, ExportError, Exported, Format};
 use crate::pipeline::load::{self, Dataset, LoadError, LoadedModel, Preprocess, Subject};
+use crate::pipeline::search::SearchError;
 use crate::workbench::project::{Document, Project, ProjectError, place, write_atomically};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -43,6 +44,8 @@ pub enum WorkError {
     Evaluate(#[from] EvaluateError),
     #[error(transparent)]
     Export(#[from] ExportError),
+    #[error(transparent)]
+    Search(#[from] SearchError),
     #[error("the project has no evaluation data; make one that has with `lapidary init … --evaluate DATA`")]
     NoData,
     #[error("{path} holds weights without a graph: they can be inspected, planned, compressed and exported, but not run; to run them, tie them to the network's ONNX file with `lapidary init … --graph MODEL.onnx`", path = path.display())]

@@ -1,9 +1,14 @@
 //! Drives several stages many times: what each layer bears, which plans are the best, and which of them keeps a
 //! limit that a person sets.
 
+mod error;
 mod estimate;
 pub mod frontier;
+mod judge;
+pub mod sensitivity;
 mod weights;
 
+pub use error::SearchError;
 pub use estimate::{Estimate, normal_quantile};
+pub use judge::{Judge, TaskUnit, Verdict};
 pub use weights::{WIDTHS, WeightErrors, weight_error_map, weight_errors};

@@ -62,6 +62,8 @@ pub(super) enum Verb {
     Compress(OfRecipe),
     /// Measure a recipe against the original
     Evaluate(Evaluate),
+    /// Measure what each layer bears, one layer at a time
+    Sensitivity(Sensitivity),
     /// Hold recipes against each other
     Compare(Compare),
     /// Write the compressed model, open it again and check it
@@ -241,6 +243,47 @@ pub(super) struct Evaluate {
     /// Show what quantization did to every layer, and all that is amiss, worst first
     #[arg(long)]
     pub(super) contamination: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum MethodArg {
+    /// Every cell run to the end of the network, on all samples
+    #[default]
+    Exact,
+    /// One setting of each layer run to the end, on few samples; the others follow from errors at the layer
+    Fast,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Sensitivity {
+    /// Folder of a project
+    pub(super) project: PathBuf,
+    /// Widths of weights
+    #[arg(long, value_delimiter = ',', default_values_t = [2, 3, 4, 5, 6, 8], value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub(super) bits: Vec<u8>,
+    /// Widths of activations, beside that of the recipe: 4, 8 or 16
+    #[arg(long, value_delimiter = ',')]
+    pub(super) activation_bits: Vec<u8>,
+    /// What is changed at the widths: the number format of this recipe's default, and its activations
+    #[arg(long, default_value = "w8")]
+    pub(super) recipe: String,
+    #[arg(long, default_value = "exact", conflicts_with_all = ["exact", "fast"])]
+    pub(super) method: MethodArg,
+    /// The same as --method exact
+    #[arg(long, conflicts_with = "fast")]
+    pub(super) exact: bool,
+    /// The same as --method fast
+    #[arg(long)]
+    pub(super) fast: bool,
+    /// The other direction: all layers as the recipe says, and what its error falls to with one layer spared
+    #[arg(long, conflicts_with_all = ["exact", "fast", "bits", "activation_bits"])]
+    pub(super) without: bool,
+    /// Which samples; those that choose a recipe flatter it
+    #[arg(long, default_value = "evaluate")]
+    pub(super) split: SplitArg,
+    /// So many of them, at equal distances
+    #[arg(long, default_value_t = 256, value_parser = at_least_1)]
+    pub(super) limit: usize,
 }
 
 #[derive(Debug, Args)]

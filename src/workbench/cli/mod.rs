@@ -3,6 +3,7 @@
 mod args;
 pub mod bench;
 mod contamination;
+mod explore;
 mod output;
 mod show;
 mod verbs;
