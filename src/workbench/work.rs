@@ -349,6 +349,16 @@ impl Opened {
         self.evaluate_variant(arithmetic, recipe, &made, &data, split, ctx)
     }
 
+    /// [`Opened::evaluate`] on samples of the evaluation data that the caller chooses.
+    ///
+    /// # Errors
+    /// When compression or evaluation fails.
+    pub fn evaluate_on(&self, recipe: &Recipe, data: &Dataset, ctx: &Ctx) -> Result<Report, WorkError> {
+        self.identify(ctx)?;
+        let made = self.compress(recipe, ctx)?;
+        self.evaluate_variant(Arithmetic::Simulated, recipe, &made, data, Split::Evaluate, ctx)
+    }
+
     fn evaluate_variant(
         &self,
         arithmetic: Arithmetic,

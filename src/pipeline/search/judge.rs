@@ -2,13 +2,14 @@
 
 use super::{Estimate, SearchError};
 use crate::engine::Ctx;
-use crate::engine::exec::{Checkpoints, ExecError, Request, Suffix};
+use crate::engine::exec::{Checkpoints, Executor, Request};
 use crate::engine::graph::{Model, NodeId, Wire};
 use crate::engine::tensor::Value;
 use crate::pipeline::evaluate::EvaluateError;
 use crate::pipeline::evaluate::outputs::{OutputKind, kl, top1};
 use crate::pipeline::load::Dataset;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Bytes that may be kept of what lies on wires.
 const KEPT_BYTES: usize = 1 << 29;
@@ -65,8 +66,8 @@ pub struct Judge {
     kind: OutputKind,
     is_text: bool,
     output: Wire,
-    known: Vec<Known>,
-    feeds: Vec<Vec<(Wire, Value)>>,
+    known: Arc<Vec<Known>>,
+    feeds: Arc<Vec<Vec<(Wire, Value)>>>,
     checkpoints: Checkpoints,
 }
 
@@ -97,14 +98,15 @@ impl Judge {
             feeds.push(vec![(input.wire.clone(), values)]);
         }
         let (checkpoints, outputs) = Checkpoints::record(model, &feeds, KEPT_BYTES, ctx)?;
-        let mut judge =
-            Self { kind: OutputKind::of(model), is_text: data.is_text(), output, known: Vec::new(), feeds, checkpoints };
-        for ((samples, labels), made) in known.into_iter().zip(outputs) {
+        let with_outputs = |((samples, labels), made): (_, Vec<(Wire, Value)>)| {
             let outputs = made.into_iter().next().ok_or(EvaluateError::NoPorts)?.1;
-            judge.known.push(Known { samples, labels, outputs });
-        }
+            Ok(Known { samples, labels, outputs })
+        };
+        let known = known.into_iter().zip(outputs).map(with_outputs).collect::<Result<Vec<_>, SearchError>>()?;
+        let (known, feeds) = (Arc::new(known), Arc::new(feeds));
+        let judge = Self { kind: OutputKind::of(model), is_text: data.is_text(), output, known, feeds, checkpoints };
         // Against itself: this finds what is not finite, and labels that do not fit.
-        for known in &judge.known {
+        for known in judge.known.iter() {
             judge.batch(known, &known.outputs, &mut Vec::new())?;
         }
         Ok(judge)
@@ -115,9 +117,10 @@ impl Judge {
     ///
     /// # Errors
     /// When the model cannot be run, or on cancel.
-    pub fn from_changed(self, model: &Model, ctx: &Ctx) -> Result<(Self, Option<Verdict>), SearchError> {
+    pub fn from_changed(&self, model: &Model, ctx: &Ctx) -> Result<(Self, Option<Verdict>), SearchError> {
         let (checkpoints, outputs) = Checkpoints::record(model, &self.feeds, KEPT_BYTES, ctx)?;
-        let judge = Self { checkpoints, ..self };
+        let (known, feeds) = (Arc::clone(&self.known), Arc::clone(&self.feeds));
+        let judge = Self { known, feeds, checkpoints, output: self.output.clone(), ..*self };
         let mut sums = Vec::new();
         for (known, made) in judge.known.iter().zip(outputs) {
             let made = made.into_iter().next().ok_or(EvaluateError::NoPorts)?.1;
@@ -140,22 +143,17 @@ impl Judge {
         self.known.iter().map(|k| k.samples.len()).sum()
     }
 
-    /// Judges `changed`, whose nodes before `first` are those of the recorded model; of the first `batches`
-    /// batches. `None` where it gives NaN or infinity.
+    /// Judges `changed`, whose nodes before `first` are those of the recorded model. `None` where it gives NaN or infinity.
     ///
     /// # Errors
     /// When it cannot be run, or on cancel.
-    pub fn judge(&self, changed: &Model, first: NodeId, batches: usize, ctx: &Ctx) -> Result<Option<Verdict>, SearchError> {
+    pub fn judge(&self, changed: &Model, first: NodeId, ctx: &Ctx) -> Result<Option<Verdict>, SearchError> {
         let request = Request { outputs: Some(vec![self.output.clone()]), ..Request::default() };
         let suffix = self.checkpoints.behind(changed, first, &request)?;
-        self.judge_suffix(&suffix, batches, ctx)
-    }
-
-    fn judge_suffix(&self, suffix: &Suffix, batches: usize, ctx: &Ctx) -> Result<Option<Verdict>, SearchError> {
         let mut sums = Vec::new();
-        for (index, known) in self.known.iter().enumerate().take(batches) {
+        for (index, known) in self.known.iter().enumerate() {
             ctx.check()?;
-            let made = self.checkpoints.run(suffix, index, ctx, &mut |_, _| {})?;
+            let made = self.checkpoints.run(&suffix, index, ctx, &mut |_, _| {})?;
             let Some((_, made)) = made.into_iter().next() else { return Err(EvaluateError::NoPorts.into()) };
             match self.batch(known, &made, &mut sums) {
                 Err(SearchError::NotFinite { .. }) => return Ok(None),
@@ -171,12 +169,12 @@ impl Judge {
     /// When it cannot be run, or on cancel.
     pub fn judge_whole(&self, model: &Model, ctx: &Ctx) -> Result<Option<Verdict>, SearchError> {
         let request = Request { outputs: Some(vec![self.output.clone()]), ..Request::default() };
-        let executor = crate::engine::exec::Executor::new(model, &request)?;
+        let executor = Executor::new(model, &request)?;
         let mut sums = Vec::new();
-        for (known, feeds) in self.known.iter().zip(&self.feeds) {
+        for (known, feeds) in self.known.iter().zip(self.feeds.iter()) {
             ctx.check()?;
-            let made: Result<Vec<(Wire, Value)>, ExecError> = executor.run(feeds, ctx, &mut |_, _| {});
-            let Some((_, made)) = made?.into_iter().next() else { return Err(EvaluateError::NoPorts.into()) };
+            let made = executor.run(feeds, ctx, &mut |_, _| {})?;
+            let Some((_, made)) = made.into_iter().next() else { return Err(EvaluateError::NoPorts.into()) };
             match self.batch(known, &made, &mut sums) {
                 Err(SearchError::NotFinite { .. }) => return Ok(None),
                 other => other?,

@@ -1,9 +1,11 @@
 //! Drives several stages many times: what each layer bears, which plans are the best, and which of them keeps a
 //! limit that a person sets.
 
+pub mod cost;
 mod error;
 mod estimate;
 pub mod frontier;
+pub mod goal;
 mod judge;
 pub mod sensitivity;
 mod weights;

@@ -29,6 +29,8 @@ pub(super) fn run(verb: Verb, common: &Common, ctx: &Ctx) -> Answer {
         Verb::Compress(of) => compress(&of, ctx),
         Verb::Evaluate(evaluate) => evaluate_recipe(&evaluate, ctx),
         Verb::Sensitivity(sensitivity) => explore::sensitivity(&sensitivity, ctx),
+        Verb::Search(search) => explore::search(&search, ctx),
+        Verb::Cost { of, check } => explore::cost(&of, check, ctx),
         Verb::Compare(compare) => compare_recipes(&compare, ctx),
         Verb::Export(export) => export_recipe(&export, ctx),
         Verb::Verify(verify) => verify_file(&verify, ctx),

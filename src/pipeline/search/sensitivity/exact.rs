@@ -90,7 +90,7 @@ impl Bench<'_> {
             other => other?,
         };
         let first = first_touched(&subject.folded, &planned.layer);
-        let verdict = self.judge.judge(&variant.model, first, usize::MAX, ctx)?;
+        let verdict = self.judge.judge(&variant.model, first, ctx)?;
         let local = self.local.error(&variant.model, &planned.layer, ctx)?;
         let weight = variant.layers.first().map(|l| l.weight_sqnr_db).filter(|db| db.is_finite());
         let note = match verdict {

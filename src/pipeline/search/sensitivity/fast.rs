@@ -79,7 +79,7 @@ fn scores(survey: &Survey<'_>, judge: &Judge, changes: &[AtOutput], layer: usize
     for (kind, probe) in probes.iter_mut().enumerate() {
         let Some(middle) = middle(changes, &|setting| usize::from(is_data(setting)) == kind) else { continue };
         let Some(AtOutput::Changed { variant, error }) = changes.get(middle) else { continue };
-        let verdict = judge.judge(&variant.model, first, usize::MAX, ctx)?;
+        let verdict = judge.judge(&variant.model, first, ctx)?;
         *probe = verdict.map(|v| (v.kl, error.map_or(0.0, |e| e.value), middle));
     }
     let score = |(setting, change): (usize, &AtOutput)| {

@@ -8,6 +8,7 @@ mod without;
 
 pub use keep::Store;
 pub use without::{Ablation, Spared, Without, without};
+pub(super) use without::{first_in, unpacked};
 
 use super::judge::TaskUnit;
 use super::{Estimate, SearchError};

@@ -1,11 +1,12 @@
 //! The other direction: a whole recipe, and what its error falls to when one layer is spared.
 
-use super::{Survey, calibrated, first_touched, part};
+use super::{SharedStatistics, Survey, calibrated, first_touched, part};
 use crate::engine::Ctx;
 use crate::engine::exec::prepare;
 use crate::engine::graph::{Layer, Model, Node, NodeId, Wire, reads};
 use crate::pipeline::compress;
 use crate::pipeline::configure::{self, Activations, Plan, Recipe, Scheme, Sparsity};
+use crate::pipeline::load::Subject;
 use crate::pipeline::search::SearchError;
 use crate::pipeline::search::judge::{Judge, TaskUnit, Verdict};
 use serde::{Deserialize, Serialize};
@@ -53,7 +54,8 @@ pub fn without(
     let known = calibrated(survey, std::slice::from_ref(&plan), ctx)?;
     let source = |wires: &BTreeSet<Wire>, _: &Ctx| Ok(part(known.as_ref(), wires));
     let survey = &Survey { statistics: &source, ..*survey };
-    let whole = variant(survey, &plan, ctx)?;
+    let made = |plan: &Plan| unpacked(survey.subject, survey.statistics, plan, ctx);
+    let whole = made(&plan)?;
     let judge = Judge::new(&survey.subject.folded, survey.data, ctx)?;
     let (judge, verdict) = judge.from_changed(&whole, ctx)?;
     let mut cases = Vec::new();
@@ -74,7 +76,7 @@ pub fn without(
             Spared::Activations => planned.treatment.activations = Activations::None,
         }
         let left = match survey.subject.layers.get(layer) {
-            Some(found) => judge.judge(&variant(survey, &changed, ctx)?, first_in(&whole, found), usize::MAX, ctx)?,
+            Some(found) => judge.judge(&made(&changed)?, first_in(&whole, found), ctx)?,
             None => None,
         };
         let ablation = Ablation { layer, spared, left };
@@ -86,16 +88,21 @@ pub fn without(
 }
 
 /// The model that a plan makes, with stored weights unpacked: what comes before a layer then holds no weights.
-fn variant(survey: &Survey<'_>, plan: &Plan, ctx: &Ctx) -> Result<Model, SearchError> {
+pub(in crate::pipeline::search) fn unpacked(
+    subject: &Subject,
+    statistics: SharedStatistics<'_>,
+    plan: &Plan,
+    ctx: &Ctx,
+) -> Result<Model, SearchError> {
     if plan.is_unchanged() {
-        return Ok((*survey.subject.folded).clone());
+        return Ok((*subject.folded).clone());
     }
-    let variant = compress::run(plan, survey.subject, survey.statistics, &ctx.fresh())?;
+    let variant = compress::run(plan, subject, statistics, &ctx.fresh())?;
     Ok(prepare(&variant.model)?)
 }
 
 /// The first node of a changed model that sparing a layer can touch: whatever reads its weights or its data.
-fn first_in(model: &Model, layer: &Layer) -> NodeId {
+pub(in crate::pipeline::search) fn first_in(model: &Model, layer: &Layer) -> NodeId {
     let own = model.nodes.iter().find(|n| n.output(0) == Some(&layer.output)).map(|n| n.id);
     let touched = |n: &&Node| {
         let read = reads(n);

@@ -1,9 +1,9 @@
-//! Verbs that find out by themselves: sensitivity and search.
+//! `sensitivity`: what each layer bears.
 
-use super::args::{MethodArg, Sensitivity};
-use super::output::Document;
-use super::show::columns;
-use super::verbs::{Answer, recipe};
+use super::super::args::{MethodArg, Sensitivity};
+use super::super::output::Document;
+use super::super::show::columns;
+use super::super::verbs::{Answer, recipe};
 use crate::engine::{Ctx, units};
 use crate::pipeline::search::sensitivity::{Map, Method, Scores, Spared, Without};
 use crate::pipeline::search::{Estimate, TaskUnit, Verdict};
@@ -12,7 +12,7 @@ use crate::workbench::work;
 use serde_json::{Map as JsonMap, Value, json};
 use std::fmt::Write as _;
 
-pub(super) fn sensitivity(call: &Sensitivity, ctx: &Ctx) -> Answer {
+pub(in crate::workbench::cli) fn sensitivity(call: &Sensitivity, ctx: &Ctx) -> Answer {
     let (_, opened) = work::open(&call.project, ctx)?;
     let base = recipe(&opened, &call.recipe)?;
     if call.without {
@@ -26,7 +26,7 @@ pub(super) fn sensitivity(call: &Sensitivity, ctx: &Ctx) -> Answer {
     Ok(map(&opened.sensitivity(&request, ctx, &mut |_| {})?))
 }
 
-fn estimate(value: Option<Estimate>) -> Value {
+pub(super) fn estimate(value: Option<Estimate>) -> Value {
     value.map_or(Value::Null, |e| json!({ "value": e.value, "standard_error": e.standard_error, "samples": e.samples }))
 }
 
@@ -107,7 +107,7 @@ fn map(map: &Map) -> Document {
     Document { json, text }
 }
 
-fn verdict(verdict: Option<&Verdict>) -> Value {
+pub(super) fn verdict(verdict: Option<&Verdict>) -> Value {
     verdict.map_or(Value::Null, |v| {
         json!({
             "kl": v.kl.value, "kl_standard_error": v.kl.standard_error, "samples": v.kl.samples,
