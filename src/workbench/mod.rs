@@ -6,6 +6,7 @@ pub mod explore;
 pub mod jobs;
 pub mod project;
 pub mod sample;
+pub mod share;
 #[cfg(feature = "gui")]
 pub mod ui;
 pub mod work;

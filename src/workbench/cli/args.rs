@@ -383,6 +383,9 @@ pub(super) struct Compare {
     pub(super) recipes: Vec<String>,
     #[command(flatten)]
     pub(super) samples: Samples,
+    /// Write the comparison as one HTML page that needs nothing else
+    #[arg(long, value_name = "FILE")]
+    pub(super) html: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

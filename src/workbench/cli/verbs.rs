@@ -10,7 +10,7 @@ use crate::pipeline::evaluate::Report;
 use crate::pipeline::export::Format;
 use crate::pipeline::load;
 use crate::workbench::conformance;
-use crate::workbench::project::{Project, check_name};
+use crate::workbench::project::{Project, check_name, write_atomically};
 use crate::workbench::sample;
 use crate::workbench::work::{self, NewProject, Opened, Split};
 use std::path::{Path, PathBuf};
@@ -141,6 +141,10 @@ fn evaluate_recipe(evaluate: &Evaluate, ctx: &Ctx) -> Answer {
 fn compare_recipes(compare: &Compare, ctx: &Ctx) -> Answer {
     let (project, opened) = work::open(&compare.project, ctx)?;
     let reports = reports(&project, &opened, &compare.recipes, &compare.samples, false, ctx)?;
+    if let Some(path) = &compare.html {
+        let page = opened.page(&reports.iter().collect::<Vec<_>>(), compare.samples.split.into(), compare.samples.limit, ctx)?;
+        write_atomically(path, page.as_bytes(), false).map_err(|source| work::WorkError::Io { path: path.clone(), source })?;
+    }
     Ok(show::comparison(&reports))
 }
 
