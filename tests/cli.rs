@@ -228,7 +228,8 @@ fn a_map_a_search_and_a_page() {
     assert!(found["evaluations"].as_u64().unwrap() <= 3 && !found["frontier"].as_array().unwrap().is_empty());
     assert_eq!(json(&["plan", place, "--recipe", "small"])["bytes"], chosen["bytes"]);
     let page = folder.path().join("page.html");
-    json(&["compare", place, "fp32", "w4", "small", "--limit", "60", "--html", page.to_str().unwrap()]);
+    let compared = json(&["compare", place, "fp32", "w4", "small", "--limit", "60", "--html", page.to_str().unwrap()]);
+    assert_eq!((compared["pairs"].as_array().unwrap().len(), compared["confusion"].as_array().unwrap().len()), (3, 3));
     let html = fs::read_to_string(&page).unwrap();
     assert!(html.contains("data:image/png;base64,") && html.contains("<svg") && html.contains("McNemar"));
     assert!(!html.contains("http://") && !html.contains("https://") && !html.contains("<script"), "it needs nothing else");

@@ -261,3 +261,35 @@ fn what_a_plan_costs() {
     pruned.default.weights = Scheme::per_channel(8);
     assert_eq!(opened.cost(&pruned, false, &ctx).unwrap().0.bops, Some(macs * 4 * 32));
 }
+
+#[test]
+fn pairs_agree_with_the_metrics() {
+    use lapidary::pipeline::compare::{confusion_changes, html, pairs, table};
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
+    let opened = sample_in(folder.path(), &ctx);
+    let report = |name: &str| opened.evaluate(&presets::preset(name).unwrap(), Split::Evaluate, Some(200), &ctx).unwrap();
+    let mut reports = ["fp32", "w3", "w2"].map(report);
+    let all: Vec<_> = reports.iter().collect();
+    let (rows, found) = (table(&all), pairs(&all));
+    let top1 = |i: usize| reports[i].metrics.unwrap().top1.value;
+    assert_eq!(found.len(), 3);
+    for pair in &found {
+        assert!((pair.change - (top1(pair.b) - top1(pair.a))).abs() < 1e-9, "{pair:?}");
+        assert!(pair.lost + pair.won <= pair.differ && (0.0..=1.0).contains(&pair.mcnemar));
+    }
+    // Against the original the pair is what the table's row says.
+    let (points, half) = rows[2].change.unwrap();
+    assert!((found[1].change - points).abs() < 1e-9 && (found[1].half_width - half).abs() < 1e-9);
+    assert_eq!(found[1].differ, reports[2].fidelity.flips);
+    let cells = confusion_changes(&reports[2]);
+    assert_eq!(cells.iter().map(|c| c.more).sum::<i64>(), 0, "samples move, they do not vanish");
+    let net: i64 = cells.iter().filter(|c| c.label == c.predicted).map(|c| c.more).sum();
+    assert_eq!(net, found[1].won as i64 - found[1].lost as i64);
+    // Names are text, whatever is in them.
+    reports[1].recipe = "<img src=x onerror=alert(1)>".to_owned();
+    let page = html::page(&reports.iter().collect::<Vec<_>>(), &html::Beside::default());
+    assert!(!page.contains("<img src=x") && page.contains("&lt;img src=x"));
+    // Of other samples nothing can be paired.
+    reports[1].data_key.push('x');
+    assert_eq!(pairs(&reports.iter().collect::<Vec<_>>()).len(), 1);
+}

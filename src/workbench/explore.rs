@@ -207,7 +207,9 @@ impl Opened {
     /// When the engine refuses, or on cancel.
     pub fn machine(&self, ctx: &Ctx) -> Result<Machine, WorkError> {
         let (cache, threads) = (self.cache(ctx), ctx.pool().current_num_threads());
-        let name = format!("machine-{threads}.ron");
+        // A project may be carried to another machine.
+        let cores = std::thread::available_parallelism().map_or(0, usize::from);
+        let name = format!("machine-{}-{cores}-{threads}.ron", std::env::consts::ARCH);
         if let Some(known) = cache.read(&name).and_then(|text| Machine::from_ron(&text, threads)) {
             return Ok(known);
         }

@@ -176,6 +176,7 @@ impl Bench<'_, '_> {
         }
         let candidate = self.judged(plan, origin, ctx).map_err(Err)?;
         let index = self.candidates.len();
+        ctx.advance(1);
         (self.found)(&Found::Candidate(candidate.clone()));
         if candidate.keeps && self.best.and_then(|b| self.candidates.get(b)).is_none_or(|best| self.is_better(&candidate, best)) {
             (self.found)(&Found::Best(candidate.clone()));
@@ -272,7 +273,6 @@ impl Bench<'_, '_> {
             let middle = usize::midpoint(low, high);
             let Some(plan) = self.frontier.plan(middle) else { break };
             let index = self.measure(&plan, Origin::Frontier, ctx)?;
-            ctx.advance(1);
             if self.candidate(index).is_some_and(|c| c.keeps) { high = middle } else { low = middle + 1 }
         }
         if let Some(plan) = self.frontier.plan(low) {
