@@ -9,7 +9,7 @@ use crate::pipeline::evaluate::Report;
 use crate::pipeline::load::Dataset;
 use crate::pipeline::search::SearchError;
 use crate::pipeline::search::cost::{self, Check, Cost, Machine};
-use crate::pipeline::search::goal::{self, Counted, Effort, Found, Goal, Objective, Outcome, Search};
+use crate::pipeline::search::goal::{self, Counted, Effort, Found, Goal, Objective, Outcome, Search, Space};
 use crate::pipeline::search::sensitivity::{self, Ablation, Cell, Map, Method, Setting, Store, Survey, Without};
 use crate::workbench::project::write_atomically;
 use std::collections::BTreeSet;
@@ -169,14 +169,18 @@ impl Opened {
         let ties = request.ties.iter().map(|pattern| self.matching(pattern)).collect::<Result<Vec<_>, WorkError>>()?;
         let settings: Vec<Setting> = request.choices.iter().map(|c| Setting { label: String::new(), treatment: *c }).collect();
         let outcome = self.surveyed(&settings, &survey, ctx, &mut |from| {
-            let search = Search {
+            let space = Space {
                 subject: from.subject,
                 choices: &request.choices,
                 ties: &ties,
-                goal: request.goal,
                 objective: request.objective,
                 counted: request.counted,
                 max_other: request.max_other,
+                machine: machine.as_ref(),
+            };
+            let search = Search {
+                space,
+                goal: request.goal,
                 effort: request.effort,
                 method: request.method,
                 survey: from.data,
@@ -184,7 +188,6 @@ impl Opened {
                 statistics: from.statistics,
                 calibration_key: from.calibration_key,
                 store: from.store,
-                machine: machine.as_ref(),
             };
             Ok(goal::run(&search, ctx, found)?)
         })?;

@@ -2,11 +2,13 @@
 //! real → small steps about the best of them. At any moment there is a best so far.
 
 mod options;
+mod planner;
 mod run;
 mod steps;
 mod words;
 
 pub use options::{Counted, Objective, Options};
+pub use planner::Planner;
 pub use run::run;
 
 use super::sensitivity::{Cell, Method, SharedStatistics, Store};
@@ -55,19 +57,27 @@ impl Default for Effort {
     }
 }
 
-/// What is searched, and with what.
+/// The plans there are.
 #[derive(Clone, Copy)]
-pub struct Search<'a> {
+pub struct Space<'a> {
     pub subject: &'a Subject,
     /// What a layer may become, for all layers; staying as it is comes on its own.
     pub choices: &'a [Treatment],
     /// Layers that share one choice, by their places; those that are in none choose alone.
     pub ties: &'a [Vec<usize>],
-    pub goal: Goal,
     pub objective: Objective,
     pub counted: Counted,
     /// A limit on the objective that is not kept small, as a share of what the original takes.
     pub max_other: Option<(Objective, f64)>,
+    /// Needed where time is counted.
+    pub machine: Option<&'a Machine>,
+}
+
+/// What is searched, and with what.
+#[derive(Clone, Copy)]
+pub struct Search<'a> {
+    pub space: Space<'a>,
+    pub goal: Goal,
     pub effort: Effort,
     pub method: Method,
     /// Samples that sensitivities are measured on.
@@ -77,8 +87,6 @@ pub struct Search<'a> {
     pub statistics: SharedStatistics<'a>,
     pub calibration_key: &'a str,
     pub store: &'a dyn Store,
-    /// Needed where time is counted.
-    pub machine: Option<&'a Machine>,
 }
 
 /// Where a plan comes from.

@@ -1,7 +1,8 @@
 //! What each group of layers may become, and what that takes.
 
-use super::Search;
-use crate::pipeline::configure::{self, Override, Plan, Recipe, Treatment};
+use super::Space;
+use crate::pipeline::configure::{self, Activations, Override, Plan, Recipe, Sparsity, Treatment};
+use crate::pipeline::load::Subject;
 use crate::pipeline::search::SearchError;
 use crate::pipeline::search::cost::{Cost, cost};
 use crate::pipeline::search::frontier::Choice;
@@ -73,24 +74,24 @@ pub struct Options {
 impl Options {
     /// # Errors
     /// When there are no layers or choices, or a choice makes no sense.
-    pub fn new(search: &Search<'_>) -> Result<Self, SearchError> {
-        let layers = search.subject.layers.len();
+    pub fn new(space: &Space<'_>) -> Result<Self, SearchError> {
+        let layers = space.subject.layers.len();
         if layers == 0 {
             return Err(SearchError::NoLayers);
         }
-        let mut treatments = search.choices.to_vec();
+        let mut treatments = space.choices.to_vec();
         treatments.retain(|t| !t.is_unchanged());
         if treatments.is_empty() {
             return Err(SearchError::NoSettings);
         }
         treatments.push(Treatment::UNCHANGED);
         let settings: Vec<Setting> = treatments.iter().map(|t| Setting { label: label(t), treatment: *t }).collect();
-        let plan = |s: &Setting| Ok(configure::plan(&Recipe::new(s.label.clone(), s.treatment), search.subject)?);
+        let plan = |s: &Setting| Ok(configure::plan(&Recipe::new(s.label.clone(), s.treatment), space.subject)?);
         let plans = settings.iter().map(plan).collect::<Result<Vec<Plan>, SearchError>>()?;
-        let costs = plans.iter().map(|p| cost(p, search.subject, search.machine)).collect();
-        let other = search.max_other.map(|(objective, _)| objective);
-        let groups = groups(layers, search.ties);
-        Ok(Self { groups, settings, plans, costs, counted: search.counted, objective: search.objective, other })
+        let costs = plans.iter().map(|p| cost(p, space.subject, space.machine)).collect();
+        let other = space.max_other.map(|(objective, _)| objective);
+        let groups = groups(layers, space.ties);
+        Ok(Self { groups, settings, plans, costs, counted: space.counted, objective: space.objective, other })
     }
 
     /// The options of each group with what they take and cost; layers of a group add up.
@@ -137,7 +138,7 @@ impl Options {
 
     /// A plan of groups as a recipe: the most common treatment is the default, the others are exceptions by name.
     #[must_use]
-    pub fn recipe(&self, name: &str, plan: &[usize], search: &Search<'_>) -> Recipe {
+    pub fn recipe(&self, name: &str, plan: &[usize], subject: &Subject) -> Recipe {
         let by_layer = self.by_layer(plan);
         let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
         for setting in &by_layer {
@@ -147,7 +148,7 @@ impl Options {
         let treatment = |setting: usize| self.settings.get(setting).map_or(Treatment::UNCHANGED, |s| s.treatment);
         let default = treatment(common);
         let mut recipe = Recipe::new(name, default);
-        for (layer, setting) in search.subject.layers.iter().zip(&by_layer).filter(|(_, s)| **s != common) {
+        for (layer, setting) in subject.layers.iter().zip(&by_layer).filter(|(_, s)| **s != common) {
             let own = treatment(*setting);
             recipe.overrides.push(Override {
                 weights: (own.weights != default.weights).then_some(own.weights),
@@ -178,9 +179,8 @@ impl Options {
 fn label(treatment: &Treatment) -> String {
     let parts = [
         (!treatment.is_unchanged()).then(|| treatment.weights.to_string()),
-        (treatment.sparsity != crate::pipeline::configure::Sparsity::Dense).then(|| treatment.sparsity.to_string()),
-        (treatment.activations != crate::pipeline::configure::Activations::None)
-            .then(|| format!("{} inputs", treatment.activations)),
+        (treatment.sparsity != Sparsity::Dense).then(|| treatment.sparsity.to_string()),
+        (treatment.activations != Activations::None).then(|| format!("{} inputs", treatment.activations)),
     ];
     let said: Vec<String> = parts.into_iter().flatten().collect();
     if said.is_empty() { "as it is".to_owned() } else { said.join(", ") }

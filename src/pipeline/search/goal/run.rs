@@ -1,11 +1,10 @@
 //! The search itself.
 
 use super::steps::Around;
-use super::{Candidate, Ended, Found, Goal, Objective, Options, Origin, Outcome, Predicted, Search, words};
+use super::{Candidate, Ended, Found, Goal, Objective, Options, Origin, Outcome, Planner, Predicted, Search, words};
 use crate::engine::Ctx;
 use crate::pipeline::compress::{self, CompressError};
 use crate::pipeline::configure::{self, Plan};
-use crate::pipeline::search::frontier::{Choice, Frontier, frontier};
 use crate::pipeline::search::judge::Judge;
 use crate::pipeline::search::sensitivity::{self, Map, Method, Survey};
 use crate::pipeline::search::{SearchError, TaskUnit, Verdict};
@@ -14,17 +13,13 @@ use std::time::{Duration, Instant};
 
 /// Points of the frontier that are built to see how far predictions hold.
 const SPREAD: usize = 9;
-/// Points that an outcome shows.
-const SHOWN: usize = 2_000;
 /// Points about a limit that are looked at for one whose file keeps to it exactly.
 const NEAR: usize = 256;
 
 /// All that a search knows.
 pub(super) struct Bench<'a, 'f> {
     pub search: &'a Search<'a>,
-    pub options: Options,
-    pub choices: Vec<Vec<Choice>>,
-    pub frontier: Frontier,
+    pub planner: Planner,
     judge: Judge,
     candidates: Vec<Candidate>,
     tried: BTreeMap<Vec<usize>, usize>,
@@ -38,17 +33,15 @@ pub(super) struct Bench<'a, 'f> {
 /// before anything was found. After that, a cancel ends the search with what there is.
 pub fn run(search: &Search<'_>, ctx: &Ctx, found: &mut dyn FnMut(&Found)) -> Result<Outcome, SearchError> {
     let started = Instant::now();
-    let options = Options::new(search)?;
+    let options = Options::new(&search.space)?;
     let map = map(search, &options, started, ctx, found)?;
-    let choices = options.choices(&map);
-    let limit = search.max_other.map(|(objective, share)| (options.original(objective) as f64 * share) as u64);
     let clock = Instant::now();
-    let frontier = frontier(&choices, limit, ctx)?;
+    let planner = Planner::new(options, &map, &search.space, ctx)?;
     let frontier_seconds = clock.elapsed().as_secs_f64();
-    found(&Found::Frontier(shown(&frontier)));
-    let judge = Judge::new(&search.subject.folded, search.selection, ctx)?;
+    found(&Found::Frontier(planner.shown()));
+    let judge = Judge::new(&search.space.subject.folded, search.selection, ctx)?;
     let (candidates, tried) = (Vec::new(), BTreeMap::new());
-    let mut bench = Bench { search, options, choices, frontier, judge, candidates, tried, best: None, started, found };
+    let mut bench = Bench { search, planner, judge, candidates, tried, best: None, started, found };
     bench.check_reachable()?;
     let ended = match bench.explore(ctx) {
         Err(_) if ctx.is_cancelled() && !bench.candidates.is_empty() => Ended::Cancelled,
@@ -66,7 +59,7 @@ fn map(
     found: &mut dyn FnMut(&Found),
 ) -> Result<Map, SearchError> {
     let survey = Survey {
-        subject: search.subject,
+        subject: search.space.subject,
         settings: &options.settings,
         data: search.survey,
         statistics: search.statistics,
@@ -91,13 +84,6 @@ fn map(
     }
 }
 
-fn shown(frontier: &Frontier) -> Vec<Predicted> {
-    let every = frontier.points.len().div_ceil(SHOWN).max(1);
-    let last = frontier.points.len().saturating_sub(1);
-    let points = frontier.points.iter().enumerate().filter(|(i, _)| i % every == 0 || *i == last);
-    points.map(|(_, p)| Predicted { size: p.size, kl: p.cost }).collect()
-}
-
 /// What a verdict says the task loses, and how much more it may be: in points, or percent.
 fn loss(verdict: &Verdict, unit: TaskUnit, confidence: f64) -> (f64, f64) {
     match (verdict.task, unit) {
@@ -120,17 +106,17 @@ impl Bench<'_, '_> {
     pub fn budget(&self) -> Option<u64> {
         match self.search.goal {
             Goal::MaxBytes(bytes) => Some(bytes),
-            Goal::MaxRatio(ratio) => Some((ratio.max(0.0) * self.search.subject.loaded.bytes as f64) as u64),
+            Goal::MaxRatio(ratio) => Some((ratio.max(0.0) * self.search.space.subject.loaded.bytes as f64) as u64),
             Goal::MaxDrop { .. } => None,
         }
     }
 
     fn check_reachable(&self) -> Result<(), SearchError> {
         let Some(budget) = self.budget() else { return Ok(()) };
-        if self.search.objective != Objective::Bytes {
+        if self.search.space.objective != Objective::Bytes {
             return Err(SearchError::Unreachable("a limit on bytes needs bytes as what is kept small".to_owned()));
         }
-        let smallest = self.frontier.plan(0).map(|p| self.built(&p)).transpose()?.map_or(0, |(_, bytes)| bytes);
+        let smallest = self.planner.frontier.plan(0).map(|p| self.built(&p)).transpose()?.map_or(0, |(_, bytes)| bytes);
         if smallest > budget {
             return Err(SearchError::Unreachable(format!(
                 "no plan is so small: the limit is {budget} bytes, the smallest of the choices takes {smallest}; allow fewer bits"
@@ -141,15 +127,10 @@ impl Bench<'_, '_> {
 
     /// The plan for the model, and its exact bytes.
     fn built(&self, plan: &[usize]) -> Result<(Plan, u64), SearchError> {
-        let plan = configure::plan(&self.options.recipe("search", plan, self.search), self.search.subject)?;
-        let bytes = self.search.counted.of(&plan);
+        let plan =
+            configure::plan(&self.planner.options.recipe("search", plan, self.search.space.subject), self.search.space.subject)?;
+        let bytes = self.search.space.counted.of(&plan);
         Ok((plan, bytes))
-    }
-
-    /// What an additive sum of the choices says.
-    pub fn summed(&self, plan: &[usize]) -> (u64, f64) {
-        let chosen = self.choices.iter().zip(plan).filter_map(|(group, option)| group.get(*option));
-        chosen.fold((0, 0.0), |(size, cost), c| (size + c.size, cost + c.cost))
     }
 
     pub fn candidate(&self, index: usize) -> Option<&Candidate> {
@@ -189,7 +170,7 @@ impl Bench<'_, '_> {
 
     fn judged(&self, plan: &[usize], origin: Origin, ctx: &Ctx) -> Result<Candidate, SearchError> {
         let (built, bytes) = self.built(plan)?;
-        let subject = self.search.subject;
+        let subject = self.search.space.subject;
         let measured = if built.is_unchanged() {
             self.judge.judge_whole(&subject.folded, ctx)?
         } else {
@@ -198,7 +179,7 @@ impl Bench<'_, '_> {
                 variant => self.judge.judge_whole(&variant?.model, ctx)?,
             }
         };
-        let (size, predicted) = self.summed(plan);
+        let Predicted { size, kl: predicted } = self.planner.summed(plan);
         let keeps = measured.is_some_and(|verdict| match self.search.goal {
             Goal::MaxDrop { points, confidence } => {
                 let (lost, margin) = loss(&verdict, self.judge.task_unit(), confidence);
@@ -213,7 +194,7 @@ impl Bench<'_, '_> {
     /// Of two that keep to the goal.
     fn is_better(&self, one: &Candidate, other: &Candidate) -> bool {
         let kl = |c: &Candidate| c.measured.map_or(f64::INFINITY, |v| v.kl.value);
-        let size = |c: &Candidate| if self.search.objective == Objective::Bytes { c.bytes } else { c.size };
+        let size = |c: &Candidate| if self.search.space.objective == Objective::Bytes { c.bytes } else { c.size };
         match self.search.goal {
             Goal::MaxDrop { .. } => (size(one), kl(one)) < (size(other), kl(other)),
             _ => (kl(one), size(one)) < (kl(other), size(other)),
@@ -238,15 +219,15 @@ impl Bench<'_, '_> {
             }
             None => self.bisect(ctx)?,
         }
-        for setting in 0..self.options.settings.len() {
-            let uniform = vec![setting; self.options.groups.len()];
-            let is_usable = self.choices.iter().all(|g| g.get(setting).is_some_and(|c| c.cost.is_finite()));
+        for setting in 0..self.planner.options.settings.len() {
+            let uniform = vec![setting; self.planner.options.groups.len()];
+            let is_usable = self.planner.choices.iter().all(|g| g.get(setting).is_some_and(|c| c.cost.is_finite()));
             if is_usable {
-                self.measure(&uniform, Origin::Uniform(self.options.settings[setting].label.clone()), ctx)?;
+                self.measure(&uniform, Origin::Uniform(self.planner.options.settings[setting].label.clone()), ctx)?;
             }
         }
         for point in self.spread() {
-            if let Some(plan) = self.frontier.plan(point) {
+            if let Some(plan) = self.planner.frontier.plan(point) {
                 self.measure(&plan, Origin::Frontier, ctx)?;
             }
         }
@@ -256,26 +237,26 @@ impl Bench<'_, '_> {
     /// The plan of least predicted loss whose file keeps to the budget to the byte: the model's sums are a few bytes
     /// off.
     fn largest_within(&self, budget: u64) -> Result<Option<Vec<usize>>, SearchError> {
-        let near = self.frontier.within(budget).map_or(0, |p| p + 1) + 8;
-        for point in (0..near.min(self.frontier.points.len())).rev().take(NEAR) {
-            let Some(plan) = self.frontier.plan(point) else { continue };
+        let near = self.planner.frontier.within(budget).map_or(0, |p| p + 1) + 8;
+        for point in (0..near.min(self.planner.frontier.points.len())).rev().take(NEAR) {
+            let Some(plan) = self.planner.frontier.plan(point) else { continue };
             if self.built(&plan)?.1 <= budget {
                 return Ok(Some(plan));
             }
         }
-        Ok(self.frontier.plan(0))
+        Ok(self.planner.frontier.plan(0))
     }
 
     /// Halves the frontier between what loses too much and what does not.
     fn bisect(&mut self, ctx: &Ctx) -> Result<(), Result<Ended, SearchError>> {
-        let (mut low, mut high) = (0, self.frontier.points.len().saturating_sub(1));
+        let (mut low, mut high) = (0, self.planner.frontier.points.len().saturating_sub(1));
         while low < high {
             let middle = usize::midpoint(low, high);
-            let Some(plan) = self.frontier.plan(middle) else { break };
+            let Some(plan) = self.planner.frontier.plan(middle) else { break };
             let index = self.measure(&plan, Origin::Frontier, ctx)?;
             if self.candidate(index).is_some_and(|c| c.keeps) { high = middle } else { low = middle + 1 }
         }
-        if let Some(plan) = self.frontier.plan(low) {
+        if let Some(plan) = self.planner.frontier.plan(low) {
             self.measure(&plan, Origin::Frontier, ctx)?;
         }
         Ok(())
@@ -283,17 +264,17 @@ impl Bench<'_, '_> {
 
     /// Points of the frontier at equal distances of size.
     fn spread(&self) -> Vec<usize> {
-        let points = &self.frontier.points;
+        let points = &self.planner.frontier.points;
         let (Some(first), Some(last)) = (points.first(), points.last()) else { return Vec::new() };
         let at = |i: usize| first.size + ((last.size - first.size) as f64 * i as f64 / (SPREAD - 1) as f64) as u64;
-        let mut places: Vec<usize> = (0..SPREAD).filter_map(|i| self.frontier.within(at(i))).collect();
+        let mut places: Vec<usize> = (0..SPREAD).filter_map(|i| self.planner.frontier.within(at(i))).collect();
         places.dedup();
         places
     }
 
     /// Small steps about the best plan, from what its layers bear in its company, while that makes it better.
     fn step_until_settled(&mut self, ctx: &Ctx) -> Result<(), Result<Ended, SearchError>> {
-        let survey = Judge::new(&self.search.subject.folded, self.search.survey, ctx).map_err(Err)?;
+        let survey = Judge::new(&self.search.space.subject.folded, self.search.survey, ctx).map_err(Err)?;
         for round in 1.. {
             let Some(best) = self.best else { return Ok(()) };
             let Some(start) = self.candidate(best).cloned() else { return Ok(()) };
@@ -311,11 +292,6 @@ impl Bench<'_, '_> {
         Ok(())
     }
 
-    /// What the third quantity may sum up to.
-    pub fn limit(&self) -> Option<u64> {
-        self.search.max_other.map(|(objective, share)| (self.options.original(objective) as f64 * share) as u64)
-    }
-
     /// Whether a plan's file keeps to the budget.
     pub fn fits(&self, plan: &[usize]) -> Result<bool, SearchError> {
         let Some(budget) = self.budget() else { return Ok(true) };
@@ -329,14 +305,14 @@ impl Bench<'_, '_> {
         let Some(chosen) = self.best.or(nearest).and_then(|c| self.candidates.get(c)) else {
             return Err(SearchError::Unreachable("no plan could be measured; allow more evaluations or more time".to_owned()));
         };
-        let mut recipe = self.options.recipe("search", &chosen.plan, self.search);
+        let mut recipe = self.planner.options.recipe("search", &chosen.plan, self.search.space.subject);
         recipe.description = words::summary(&self, chosen);
         recipe.history = words::history(&self, chosen, map);
         Ok(Outcome {
             goal: self.search.goal,
-            frontier: shown(&self.frontier),
-            frontier_points: self.frontier.points.len(),
-            is_exact: self.frontier.is_exact,
+            frontier: self.planner.shown(),
+            frontier_points: self.planner.frontier.points.len(),
+            is_exact: self.planner.frontier.is_exact,
             frontier_seconds,
             task_unit: self.judge.task_unit(),
             best: self.best,

@@ -24,14 +24,14 @@ impl Around {
     /// Measures every group's next smaller and next larger option, the rest being as in `start`.
     pub fn measure(bench: &Bench<'_, '_>, survey: &Judge, start: &Candidate, ctx: &Ctx) -> Result<Self, SearchError> {
         let made = |plan: &[usize]| {
-            let recipe = bench.options.recipe("search", plan, bench.search);
-            let plan = configure::plan(&recipe, bench.search.subject)?;
-            unpacked(bench.search.subject, bench.search.statistics, &plan, ctx)
+            let recipe = bench.planner.options.recipe("search", plan, bench.search.space.subject);
+            let plan = configure::plan(&recipe, bench.search.space.subject)?;
+            unpacked(bench.search.space.subject, bench.search.statistics, &plan, ctx)
         };
         let model = made(&start.plan)?;
         let (judge, whole) = survey.from_changed(&model, ctx)?;
         let base = whole.map_or(f64::NAN, |v| v.kl.value);
-        let mut choices = bench.choices.clone();
+        let mut choices = bench.planner.choices.clone();
         for (group, options) in choices.iter_mut().enumerate() {
             ctx.check()?;
             let own = start.plan.get(group).copied().unwrap_or(0);
@@ -45,8 +45,8 @@ impl Around {
                 if let Some(place) = plan.get_mut(group) {
                     *place = option;
                 }
-                let members = bench.options.groups.get(group).into_iter().flatten();
-                let touched = members.filter_map(|l| bench.search.subject.layers.get(*l)).map(|l| first_in(&model, l));
+                let members = bench.planner.options.groups.get(group).into_iter().flatten();
+                let touched = members.filter_map(|l| bench.search.space.subject.layers.get(*l)).map(|l| first_in(&model, l));
                 let Some(first) = touched.min_by_key(|id| model.nodes.iter().position(|n| n.id == *id)) else { continue };
                 choice.cost = match made(&plan) {
                     Err(SearchError::Compress(CompressError::NotFinite { .. })) => f64::NAN,
@@ -59,7 +59,7 @@ impl Around {
 
     /// Plans that should be better than `start`: within the budget, or smaller.
     pub fn proposals(&self, bench: &Bench<'_, '_>, start: &Candidate, ctx: &Ctx) -> Result<Vec<Vec<usize>>, SearchError> {
-        let limit = bench.limit();
+        let limit = bench.planner.limit;
         let mut proposals = Vec::new();
         match bench.search.goal {
             Goal::MaxDrop { .. } => {

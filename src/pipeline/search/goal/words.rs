@@ -25,8 +25,8 @@ pub(super) fn history(bench: &Bench<'_, '_>, chosen: &Candidate, map: &Map) -> V
         ),
         format!(
             "Frontier of the additive model: {} points{}.",
-            bench.frontier.points.len(),
-            if bench.frontier.is_exact { ", all there are" } else { ", thinned out" }
+            bench.planner.frontier.points.len(),
+            if bench.planner.frontier.is_exact { ", all there are" } else { ", thinned out" }
         ),
         format!("{} plans built and measured on {} selection samples.", bench.candidates().len(), bench.search.selection.len()),
     ];
@@ -58,7 +58,7 @@ fn best_uniform(bench: &Bench<'_, '_>, chosen: &Candidate) -> Option<String> {
 
 /// Nats that a byte buys at the chosen plan: what the best upgrade left would.
 fn price(bench: &Bench<'_, '_>, chosen: &Candidate) -> f64 {
-    let gains = bench.choices.iter().zip(&chosen.plan).filter_map(|(options, own)| {
+    let gains = bench.planner.choices.iter().zip(&chosen.plan).filter_map(|(options, own)| {
         let here = options.get(*own)?;
         let gain = |c: &Choice| (here.cost - c.cost) / (c.size - here.size) as f64;
         options.iter().filter(|c| c.size > here.size && c.cost < here.cost).map(gain).max_by(f64::total_cmp)
@@ -69,17 +69,18 @@ fn price(bench: &Bench<'_, '_>, chosen: &Candidate) -> f64 {
 /// One group: what it has, what a smaller option would cost and what a larger one would win, alone.
 fn why(bench: &Bench<'_, '_>, group: usize, option: usize, price: f64) -> String {
     let names: Vec<&str> = bench
+        .planner
         .options
         .groups
         .get(group)
         .into_iter()
         .flatten()
-        .filter_map(|l| bench.search.subject.layers.get(*l))
+        .filter_map(|l| bench.search.space.subject.layers.get(*l))
         .map(|l| l.name.as_str())
         .collect();
-    let label = |option: usize| bench.options.settings.get(option).map_or("", |s| s.label.as_str());
+    let label = |option: usize| bench.planner.options.settings.get(option).map_or("", |s| s.label.as_str());
     let mut text = format!("{}: {}.", names.join(" + "), label(option));
-    let (Some(options), true) = (bench.choices.get(group), price > 0.0) else { return text };
+    let (Some(options), true) = (bench.planner.choices.get(group), price > 0.0) else { return text };
     let Some(here) = options.get(option) else { return text };
     let per = |change: f64, size: u64| change / size.max(1) as f64 / price;
     let smaller = options.iter().enumerate().filter(|(_, c)| c.cost.is_finite() && c.size < here.size);
