@@ -233,7 +233,7 @@ fn what_cannot_be_found_is_said() {
     assert!(found.outcome.recipe.default.is_unchanged() && found.outcome.recipe.overrides.is_empty());
     let none = SearchRequest { choices: Vec::new(), ..search(Goal::MaxRatio(0.5)) };
     let error = opened.search(&none, &ctx, &mut |_| {}).unwrap_err();
-    assert!(matches!(error, WorkError::Search(SearchError::NoSettings)), "{error}");
+    assert!(matches!(&error, WorkError::Search(e) if matches!(**e, SearchError::NoSettings)), "{error}");
     // Cancelled with something in hand: the best so far is the answer.
     let stopped = ctx.fresh();
     let mut see = |found: &Found| {

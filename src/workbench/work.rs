@@ -45,7 +45,7 @@ pub enum WorkError {
     #[error(transparent)]
     Export(#[from] ExportError),
     #[error(transparent)]
-    Search(#[from] SearchError),
+    Search(Box<SearchError>),
     #[error("the project has no evaluation data; make one that has with `lapidary init … --evaluate DATA`")]
     NoData,
     #[error("{path} holds weights without a graph: they can be inspected, planned, compressed and exported, but not run; to run them, tie them to the network's ONNX file with `lapidary init … --graph MODEL.onnx`", path = path.display())]
@@ -54,6 +54,12 @@ pub enum WorkError {
     OtherModel { path: PathBuf, file: usize, own: usize },
     #[error("{path}: {source}", path = path.display())]
     Io { path: PathBuf, source: std::io::Error },
+}
+
+impl From<SearchError> for WorkError {
+    fn from(error: SearchError) -> Self {
+        Self::Search(Box::new(error))
+    }
 }
 
 /// Which samples.

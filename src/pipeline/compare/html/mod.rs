@@ -72,10 +72,15 @@ pub fn page(reports: &[&Report], beside: &Beside) -> String {
 
 /// A table with a head; cells are HTML.
 fn rows(heads: &[&str], body: &[Vec<String>]) -> String {
-    let head: String = heads.iter().map(|h| format!("<th>{}</th>", escaped(h))).collect();
-    let line = |row: &Vec<String>| format!("<tr>{}</tr>\n", row.iter().map(|c| format!("<td>{c}</td>")).collect::<String>());
-    let body: String = body.iter().map(line).collect();
-    format!("<div class=\"scroll\"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>\n")
+    let mut html = "<div class=\"scroll\"><table><thead><tr>".to_owned();
+    for head in heads {
+        html += &format!("<th>{}</th>", escaped(head));
+    }
+    html += "</tr></thead><tbody>\n";
+    for row in body {
+        html += &format!("<tr><td>{}</td></tr>\n", row.join("</td><td>"));
+    }
+    html + "</tbody></table></div>\n"
 }
 
 fn metrics(reports: &[&Report]) -> String {

@@ -13,7 +13,7 @@ pub(super) fn tradeoff(reports: &[&Report]) -> String {
     let finite = |values: Vec<f64>| -> Option<(f64, f64)> {
         let low = values.iter().copied().fold(f64::INFINITY, f64::min);
         let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        (low.is_finite() && high.is_finite()).then(|| if high > low { (low, high) } else { (low - 0.5, high + 0.5) })
+        (low.is_finite() && high.is_finite()).then_some(if high > low { (low, high) } else { (low - 0.5, high + 0.5) })
     };
     let (Some(x), Some(y)) =
         (finite(reports.iter().map(|r| r.bytes as f64).collect()), finite(reports.iter().map(|r| kl(r).log10()).collect()))
@@ -42,9 +42,9 @@ pub(super) fn tradeoff(reports: &[&Report]) -> String {
         let fill = if row.on_frontier { "#2f7de1" } else { "none" };
         let label = escaped(&row.report.recipe);
         let said = format!("{label}: {} bytes, KL {:.5}", row.report.bytes, row.report.fidelity.kl_mean);
-        let _ = write!(
+        let _ = writeln!(
             svg,
-            "<circle cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"5\" fill=\"{fill}\" stroke=\"#2f7de1\" stroke-width=\"1.5\"><title>{said}</title></circle><text x=\"{:.1}\" y=\"{:.1}\">{label}</text>\n",
+            "<circle cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"5\" fill=\"{fill}\" stroke=\"#2f7de1\" stroke-width=\"1.5\"><title>{said}</title></circle><text x=\"{:.1}\" y=\"{:.1}\">{label}</text>",
             px + 8.0,
             py - 8.0
         );

@@ -16,6 +16,19 @@ const SPREAD: usize = 9;
 /// Points about a limit that are looked at for one whose file keeps to it exactly.
 const NEAR: usize = 256;
 
+/// Why the search goes no further.
+#[derive(Debug)]
+pub(super) enum Stop {
+    Ended(Ended),
+    Failed(Box<SearchError>),
+}
+
+impl<E: Into<SearchError>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Failed(Box::new(error.into()))
+    }
+}
+
 /// All that a search knows.
 pub(super) struct Bench<'a, 'f> {
     pub search: &'a Search<'a>,
@@ -147,15 +160,15 @@ impl Bench<'_, '_> {
         }
     }
 
-    /// Builds and measures a plan, unless that was done before. `Err(Ok(_))` says that the effort is spent.
-    pub fn measure(&mut self, plan: &[usize], origin: Origin, ctx: &Ctx) -> Result<usize, Result<Ended, SearchError>> {
+    /// Builds and measures a plan, unless that was done before.
+    pub fn measure(&mut self, plan: &[usize], origin: Origin, ctx: &Ctx) -> Result<usize, Stop> {
         if let Some(known) = self.tried.get(plan) {
             return Ok(*known);
         }
         if let Some(ended) = self.ended() {
-            return Err(Ok(ended));
+            return Err(Stop::Ended(ended));
         }
-        let candidate = self.judged(plan, origin, ctx).map_err(Err)?;
+        let candidate = self.judged(plan, origin, ctx)?;
         let index = self.candidates.len();
         ctx.advance(1);
         (self.found)(&Found::Candidate(candidate.clone()));
@@ -206,14 +219,15 @@ impl Bench<'_, '_> {
         ctx.start("Measuring plans", self.search.effort.evaluations);
         match self.try_all(ctx) {
             Ok(()) => Ok(Ended::Settled),
-            Err(ended) => ended,
+            Err(Stop::Ended(ended)) => Ok(ended),
+            Err(Stop::Failed(error)) => Err(*error),
         }
     }
 
-    fn try_all(&mut self, ctx: &Ctx) -> Result<(), Result<Ended, SearchError>> {
+    fn try_all(&mut self, ctx: &Ctx) -> Result<(), Stop> {
         match self.budget() {
             Some(budget) => {
-                if let Some(plan) = self.largest_within(budget).map_err(Err)? {
+                if let Some(plan) = self.largest_within(budget)? {
                     self.measure(&plan, Origin::Frontier, ctx)?;
                 }
             }
@@ -248,7 +262,7 @@ impl Bench<'_, '_> {
     }
 
     /// Halves the frontier between what loses too much and what does not.
-    fn bisect(&mut self, ctx: &Ctx) -> Result<(), Result<Ended, SearchError>> {
+    fn bisect(&mut self, ctx: &Ctx) -> Result<(), Stop> {
         let (mut low, mut high) = (0, self.planner.frontier.points.len().saturating_sub(1));
         while low < high {
             let middle = usize::midpoint(low, high);
@@ -273,16 +287,16 @@ impl Bench<'_, '_> {
     }
 
     /// Small steps about the best plan, from what its layers bear in its company, while that makes it better.
-    fn step_until_settled(&mut self, ctx: &Ctx) -> Result<(), Result<Ended, SearchError>> {
-        let survey = Judge::new(&self.search.space.subject.folded, self.search.survey, ctx).map_err(Err)?;
+    fn step_until_settled(&mut self, ctx: &Ctx) -> Result<(), Stop> {
+        let survey = Judge::new(&self.search.space.subject.folded, self.search.survey, ctx)?;
         for round in 1.. {
             let Some(best) = self.best else { return Ok(()) };
             let Some(start) = self.candidate(best).cloned() else { return Ok(()) };
             if let Some(ended) = self.ended() {
-                return Err(Ok(ended));
+                return Err(Stop::Ended(ended));
             }
-            let around = Around::measure(self, &survey, &start, ctx).map_err(Err)?;
-            for plan in around.proposals(self, &start, ctx).map_err(Err)? {
+            let around = Around::measure(self, &survey, &start, ctx)?;
+            for plan in around.proposals(self, &start, ctx)? {
                 self.measure(&plan, Origin::Step(round), ctx)?;
             }
             if self.best == Some(best) {

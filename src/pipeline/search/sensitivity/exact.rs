@@ -48,7 +48,7 @@ impl Bench<'_> {
     fn row(&self, layer: usize, row: &mut Row, ctx: &Ctx, cell: &mut dyn FnMut(&Cell)) -> Result<(), SearchError> {
         let missing = row.scores.iter().enumerate().filter(|(_, s)| s.is_none()).map(|(i, _)| i);
         let missing: Vec<usize> = missing.collect();
-        let (send, receive) = mpsc::channel();
+        let (send, receive) = mpsc::sync_channel(missing.len());
         ctx.pool().in_place_scope(|scope| {
             for setting in missing {
                 let send = send.clone();
