@@ -42,6 +42,8 @@ const WALLS: &[(&str, &[&str])] = &[
     // Jobs know nothing of what they compute.
     ("workbench::jobs", &["engine::context", "engine::Ctx", "engine::Warning", "engine::Cancelled", "workbench::jobs"]),
     ("workbench::work", &["engine", "pipeline", "workbench::project"]),
+    ("workbench::share", &["engine", "pipeline", "workbench::work"]),
+    ("workbench::explore", &["engine", "pipeline", "workbench::project", "workbench::work"]),
     ("workbench::sample", &["engine", "pipeline", "workbench::project", "workbench::sample"]),
     ("workbench::conformance", &["engine", "pipeline::load", "workbench::conformance"]),
     (
@@ -51,6 +53,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "pipeline",
             "workbench::project",
             "workbench::work",
+            "workbench::explore",
             "workbench::sample",
             "workbench::conformance",
             "workbench::cli",

@@ -206,3 +206,33 @@ fn new_calibration_data_make_old_reports_worthless() {
     assert_ne!(kl(&json(&["compare", place, "int8", "--limit", "60"])), first);
     assert_eq!(reports(), 2);
 }
+
+#[test]
+fn a_map_a_search_and_a_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = project(folder.path());
+    let place = path.to_str().unwrap();
+    let map = json(&["sensitivity", place, "--bits", "2,4", "--limit", "16"]);
+    assert_eq!((map["method"].as_str(), map["samples"].as_u64(), map["measured"].as_u64()), (Some("exact"), Some(16), Some(24)));
+    let scores = &map["layers"][0]["scores"];
+    assert!(scores["2"]["kl"].as_f64().unwrap() > scores["4"]["kl"].as_f64().unwrap());
+    assert!(scores["4"]["sqnr_db"].as_f64().unwrap() > 0.0);
+    assert_eq!(json(&["sensitivity", place, "--fast", "--bits", "4", "--limit", "16"])["method"], "fast");
+    fails(2, &["search", place], &["--max-bytes"]);
+    fails(2, &["search", place, "--max-ratio", "0.2", "--max-drop", "1"], &["--max-drop"]);
+    fails(1, &["search", place, "--max-bytes", "500", "--limit", "16"], &["no plan is so small"]);
+    let calls = ["search", place, "--max-ratio", "0.2", "--max-evaluations", "3", "--limit", "16", "--bits", "2,4,8"];
+    let found = json(&[&calls[..], &["--name", "small"]].concat());
+    let chosen = &found["chosen"];
+    assert_eq!((chosen["recipe"].as_str(), chosen["keeps"].as_bool()), (Some("small"), Some(true)));
+    assert!(found["evaluations"].as_u64().unwrap() <= 3 && !found["frontier"].as_array().unwrap().is_empty());
+    assert_eq!(json(&["plan", place, "--recipe", "small"])["bytes"], chosen["bytes"]);
+    let page = folder.path().join("page.html");
+    let compared = json(&["compare", place, "fp32", "w4", "small", "--limit", "60", "--html", page.to_str().unwrap()]);
+    assert_eq!((compared["pairs"].as_array().unwrap().len(), compared["confusion"].as_array().unwrap().len()), (3, 3));
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(html.contains("data:image/png;base64,") && html.contains("<svg") && html.contains("McNemar"));
+    assert!(!html.contains("http://") && !html.contains("https://") && !html.contains("<script"), "it needs nothing else");
+    let cost = json(&["cost", place, "--recipe", "w4"]);
+    assert!(cost["layers"][0]["slow"].as_str().unwrap().contains("no fast kernel"));
+}

@@ -2,9 +2,11 @@
 
 pub mod cli;
 pub mod conformance;
+pub mod explore;
 pub mod jobs;
 pub mod project;
 pub mod sample;
+pub mod share;
 #[cfg(feature = "gui")]
 pub mod ui;
 pub mod work;

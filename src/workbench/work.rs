@@ -11,6 +11,7 @@ use crate::pipeline::configure::{self, ConfigureError, Plan, Recipe};
 use crate::pipeline::evaluate::{self, EvaluateError, Report, Settings, Subjects};
 use crate::pipeline::export::{self, Check, ExportError, Exported, Format};
 use crate::pipeline::load::{self, Dataset, LoadError, LoadedModel, Preprocess, Subject};
+use crate::pipeline::search::SearchError;
 use crate::workbench::project::{Document, Project, ProjectError, place, write_atomically};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -43,6 +44,8 @@ pub enum WorkError {
     Evaluate(#[from] EvaluateError),
     #[error(transparent)]
     Export(#[from] ExportError),
+    #[error(transparent)]
+    Search(Box<SearchError>),
     #[error("the project has no evaluation data; make one that has with `lapidary init … --evaluate DATA`")]
     NoData,
     #[error("{path} holds weights without a graph: they can be inspected, planned, compressed and exported, but not run; to run them, tie them to the network's ONNX file with `lapidary init … --graph MODEL.onnx`", path = path.display())]
@@ -51,6 +54,12 @@ pub enum WorkError {
     OtherModel { path: PathBuf, file: usize, own: usize },
     #[error("{path}: {source}", path = path.display())]
     Io { path: PathBuf, source: std::io::Error },
+}
+
+impl From<SearchError> for WorkError {
+    fn from(error: SearchError) -> Self {
+        Self::Search(Box::new(error))
+    }
 }
 
 /// Which samples.
@@ -344,6 +353,16 @@ impl Opened {
         let made = self.compress(recipe, ctx)?;
         let data = self.dataset(split, limit, ctx)?;
         self.evaluate_variant(arithmetic, recipe, &made, &data, split, ctx)
+    }
+
+    /// [`Opened::evaluate`] on samples of the evaluation data that the caller chooses.
+    ///
+    /// # Errors
+    /// When compression or evaluation fails.
+    pub fn evaluate_on(&self, recipe: &Recipe, data: &Dataset, ctx: &Ctx) -> Result<Report, WorkError> {
+        self.identify(ctx)?;
+        let made = self.compress(recipe, ctx)?;
+        self.evaluate_variant(Arithmetic::Simulated, recipe, &made, data, Split::Evaluate, ctx)
     }
 
     fn evaluate_variant(

@@ -1,5 +1,12 @@
 //! Stage 6. Reports → tables, deltas, frontier: pure functions without tensors or files.
 
+mod confusion;
+pub mod html;
+mod paired;
+
+pub use confusion::{ConfusionChange, confusion_changes};
+pub use paired::{Paired, mcnemar, pairs};
+
 use crate::pipeline::evaluate::{ChangedPrediction, Report};
 use std::collections::BTreeSet;
 

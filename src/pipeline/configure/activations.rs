@@ -86,6 +86,19 @@ impl Activations {
         }
     }
 
+    /// The same at another width; without any, static with all defaults.
+    #[must_use]
+    pub fn with_bits(self, bits: u8) -> Self {
+        match (self, bits) {
+            (Self::Static | Self::Dynamic, 8) => self,
+            (Self::None, _) => Self::StaticWith { bits, symmetric: false, observer: Observer::default() },
+            (Self::Static, _) => Self::StaticWith { bits, symmetric: false, observer: Observer::MinMax },
+            (Self::StaticWith { symmetric, observer, .. }, _) => Self::StaticWith { bits, symmetric, observer },
+            (Self::Dynamic, _) => Self::DynamicWith { bits, symmetric: false, per: Sharing::Tensor },
+            (Self::DynamicWith { symmetric, per, .. }, _) => Self::DynamicWith { bits, symmetric, per },
+        }
+    }
+
     /// What the graph is told; scale and zero point are those of a static grid, else unused.
     #[must_use]
     pub fn rounded(self, scale: f32, zero_point: i64) -> Option<RoundedInput> {

@@ -89,6 +89,9 @@ pub struct Recipe {
     pub name: String,
     #[serde(default)]
     pub description: String,
+    /// How the recipe came about, a line each; of one that a person wrote it is empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<String>,
     pub default: Treatment,
     #[serde(default)]
     pub overrides: Vec<Override>,
@@ -109,6 +112,7 @@ impl Recipe {
             version: RECIPE_VERSION,
             name: name.into(),
             description: String::new(),
+            history: Vec::new(),
             default,
             overrides: Vec::new(),
         }

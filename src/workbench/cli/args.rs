@@ -62,6 +62,18 @@ pub(super) enum Verb {
     Compress(OfRecipe),
     /// Measure a recipe against the original
     Evaluate(Evaluate),
+    /// Measure what each layer bears, one layer at a time
+    Sensitivity(Sensitivity),
+    /// Find the best recipe within a limit
+    Search(Search),
+    /// Say what a recipe costs to store and to run
+    Cost {
+        #[command(flatten)]
+        of: OfRecipe,
+        /// Run the original too, to see how far the model of time holds
+        #[arg(long)]
+        check: bool,
+    },
     /// Hold recipes against each other
     Compare(Compare),
     /// Write the compressed model, open it again and check it
@@ -243,6 +255,125 @@ pub(super) struct Evaluate {
     pub(super) contamination: bool,
 }
 
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum MethodArg {
+    /// Every cell run to the end of the network, on all samples
+    #[default]
+    Exact,
+    /// One setting of each layer run to the end, on few samples; the others follow from errors at the layer
+    Fast,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Sensitivity {
+    /// Folder of a project
+    pub(super) project: PathBuf,
+    /// Widths of weights
+    #[arg(long, value_delimiter = ',', default_values_t = [2, 3, 4, 5, 6, 8], value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub(super) bits: Vec<u8>,
+    /// Widths of activations, beside that of the recipe: 4, 8 or 16
+    #[arg(long, value_delimiter = ',')]
+    pub(super) activation_bits: Vec<u8>,
+    /// What is changed at the widths: the number format of this recipe's default, and its activations
+    #[arg(long, default_value = "w8")]
+    pub(super) recipe: String,
+    #[arg(long, default_value = "exact", conflicts_with_all = ["exact", "fast"])]
+    pub(super) method: MethodArg,
+    /// The same as --method exact
+    #[arg(long, conflicts_with = "fast")]
+    pub(super) exact: bool,
+    /// The same as --method fast
+    #[arg(long)]
+    pub(super) fast: bool,
+    /// The other direction: all layers as the recipe says, and what its error falls to with one layer spared
+    #[arg(long, conflicts_with_all = ["exact", "fast", "bits", "activation_bits"])]
+    pub(super) without: bool,
+    /// Which samples; those that choose a recipe flatter it
+    #[arg(long, default_value = "evaluate")]
+    pub(super) split: SplitArg,
+    /// So many of them, at equal distances
+    #[arg(long, default_value_t = 256, value_parser = at_least_1)]
+    pub(super) limit: usize,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum ObjectiveArg {
+    #[default]
+    Bytes,
+    Bops,
+    Latency,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(super) enum CountArg {
+    /// Bytes of the exported file
+    #[default]
+    File,
+    /// The same with codes of every width packed without a gap
+    Packed,
+}
+
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("goal").required(true).args(["max_bytes", "max_ratio", "max_drop"])))]
+pub(super) struct Search {
+    /// Folder of a project
+    pub(super) project: PathBuf,
+    /// The least loss in so many bytes
+    #[arg(long, value_name = "N")]
+    pub(super) max_bytes: Option<u64>,
+    /// The least loss in this share of the original's bytes
+    #[arg(long, value_name = "F", value_parser = above_zero)]
+    pub(super) max_ratio: Option<f64>,
+    /// The smallest that loses so many points of top-1 (texts: percent of perplexity; no labels: percent of predictions changed)
+    #[arg(long, value_name = "POINTS", value_parser = not_negative)]
+    pub(super) max_drop: Option<f64>,
+    /// How certain the drop must be
+    #[arg(long, default_value_t = 0.95, value_parser = a_confidence)]
+    pub(super) confidence: f64,
+    /// Seconds after which nothing new is begun
+    #[arg(long, value_name = "S", value_parser = a_while)]
+    pub(super) max_time: Option<f64>,
+    /// Plans that are built and measured at most
+    #[arg(long, value_name = "N", default_value_t = 40, value_parser = at_least_1)]
+    pub(super) max_evaluations: usize,
+    /// What is searched about: the number format, activations and sparsity of this recipe's default
+    #[arg(long, default_value = "w8")]
+    pub(super) recipe: String,
+    /// Widths of weights to choose from
+    #[arg(long, value_delimiter = ',', default_values_t = [2, 3, 4, 5, 6, 8], value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub(super) bits: Vec<u8>,
+    /// Shares of weights that may be pruned, to choose from
+    #[arg(long, value_delimiter = ',', value_parser = a_share)]
+    pub(super) prune: Vec<f32>,
+    /// A further choice for every layer: the default of this recipe
+    #[arg(long, value_name = "RECIPE")]
+    pub(super) also: Vec<String>,
+    /// Layers that share one choice: a pattern as in recipes
+    #[arg(long, value_name = "PATTERN")]
+    pub(super) tie: Vec<String>,
+    /// What --max-drop keeps small
+    #[arg(long, default_value = "bytes")]
+    pub(super) objective: ObjectiveArg,
+    /// Which bytes count
+    #[arg(long, default_value = "file")]
+    pub(super) count: CountArg,
+    /// Bit operations at most, as a share of the original's
+    #[arg(long, value_name = "F", value_parser = above_zero, conflicts_with = "max_latency")]
+    pub(super) max_bops: Option<f64>,
+    /// Time at most by the model of this machine, as a share of the original's
+    #[arg(long, value_name = "F", value_parser = above_zero)]
+    pub(super) max_latency: Option<f64>,
+    /// How sensitivities are measured
+    #[arg(long, default_value = "exact")]
+    pub(super) method: MethodArg,
+    /// Samples that sensitivities are measured on
+    #[arg(long, default_value_t = 256, value_parser = at_least_1)]
+    pub(super) limit: usize,
+    /// Name of the recipe
+    #[arg(long)]
+    pub(super) name: Option<String>,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Compare {
     /// Folder of a project
@@ -252,6 +383,9 @@ pub(super) struct Compare {
     pub(super) recipes: Vec<String>,
     #[command(flatten)]
     pub(super) samples: Samples,
+    /// Write the comparison as one HTML page that needs nothing else
+    #[arg(long, value_name = "FILE")]
+    pub(super) html: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -319,4 +453,24 @@ fn a_while(text: &str) -> Result<f64, String> {
         Ok(seconds) if seconds > 0.0 && seconds <= 86_400.0 => Ok(seconds),
         _ => Err("a number of seconds above 0, up to a day".to_owned()),
     }
+}
+
+fn real(text: &str, fits: impl Fn(f64) -> bool, wanted: &str) -> Result<f64, String> {
+    text.parse::<f64>().ok().filter(|v| v.is_finite() && fits(*v)).ok_or_else(|| wanted.to_owned())
+}
+
+fn above_zero(text: &str) -> Result<f64, String> {
+    real(text, |v| v > 0.0, "a number above 0")
+}
+
+fn not_negative(text: &str) -> Result<f64, String> {
+    real(text, |v| v >= 0.0, "a number, 0 or more")
+}
+
+fn a_confidence(text: &str) -> Result<f64, String> {
+    real(text, |v| (0.5..1.0).contains(&v), "a probability from 0.5 up to, not including, 1")
+}
+
+fn a_share(text: &str) -> Result<f32, String> {
+    real(text, |v| (0.0..1.0).contains(&v), "a share from 0 up to, not including, 1").map(|v| v as f32)
 }

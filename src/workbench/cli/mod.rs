@@ -3,6 +3,7 @@
 mod args;
 pub mod bench;
 mod contamination;
+mod explore;
 mod output;
 mod show;
 mod verbs;
@@ -21,6 +22,8 @@ pub enum CliError {
     Failed(String),
     /// There is an answer, and it says that something failed.
     Answered(Box<Document>, String),
+    /// There is an answer, and it does not keep to a limit that was asked for.
+    Unmet(Box<Document>, String),
     /// The call makes no sense.
     Usage(String),
     Cancelled,
@@ -47,6 +50,10 @@ pub fn main() -> ExitCode {
             output::error(&message);
             ExitCode::from(1)
         }
+        Err(CliError::Unmet(_, message)) => {
+            output::error(&message);
+            ExitCode::from(3)
+        }
         Err(CliError::Usage(message)) => {
             output::error(&message);
             ExitCode::from(2)
@@ -72,7 +79,7 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
         Ok(document) => printed(output::print(&document, common.json)),
         Err(_) if ctx.is_cancelled() => Err(CliError::Cancelled),
         Err(error) => {
-            if let CliError::Answered(document, _) = &error {
+            if let CliError::Answered(document, _) | CliError::Unmet(document, _) = &error {
                 printed(output::print(document, common.json))?;
             }
             Err(error)

@@ -431,8 +431,22 @@ pub(super) fn comparison(reports: &[Report]) -> Document {
         rows.iter_mut().zip(column).for_each(|(row, cell)| row.insert(3, cell));
     }
     let samples = reports.first().map_or(0, |r| r.samples);
-    let text = format!("{}{samples} samples; a row is on the frontier when no smaller one is as good\n", columns(&rows));
-    Document { json: json!({ "recipes": recipes, "layers": layers, "changed": changed }), text }
+    let pairs = compare::pairs(&all);
+    let mut text = format!("{}{samples} samples; a row is on the frontier when no smaller one is as good\n", columns(&rows));
+    if !pairs.is_empty() {
+        let mut rows =
+            vec![["pair, on the same samples", "change of top-1", "lost", "won", "McNemar p"].map(str::to_owned).to_vec()];
+        let name = |i: usize| reports.get(i).map_or("", |r| r.recipe.as_str());
+        rows.extend(pairs.iter().map(|p| {
+            let change = format!("{:+.2} ± {:.2}", p.change, p.half_width);
+            let pair = format!("{} → {}", name(p.a), name(p.b));
+            vec![pair, change, p.lost.to_string(), p.won.to_string(), format!("{:.4}", p.mcnemar)]
+        }));
+        text += &columns(&rows);
+    }
+    let confusion: Vec<_> = all.iter().map(|r| compare::confusion_changes(r)).collect();
+    let json = json!({ "recipes": recipes, "layers": layers, "changed": changed, "pairs": pairs, "confusion": confusion });
+    Document { json, text }
 }
 
 pub(super) fn exported(exported: &Exported) -> Document {

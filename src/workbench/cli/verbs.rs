@@ -2,7 +2,7 @@
 
 use super::args::{Bench, Common, Compare, Evaluate, Export, ExportFormat, Init, OfRecipe, Samples, Verb, Verify};
 use super::output::Document;
-use super::{CliError, bench, show};
+use super::{CliError, bench, explore, show};
 use crate::engine::Ctx;
 use crate::engine::exec::Arithmetic;
 use crate::pipeline::configure::Recipe;
@@ -10,14 +10,14 @@ use crate::pipeline::evaluate::Report;
 use crate::pipeline::export::Format;
 use crate::pipeline::load;
 use crate::workbench::conformance;
-use crate::workbench::project::{Project, check_name};
+use crate::workbench::project::{Project, check_name, write_atomically};
 use crate::workbench::sample;
 use crate::workbench::work::{self, NewProject, Opened, Split};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-type Answer = Result<Document, CliError>;
+pub(super) type Answer = Result<Document, CliError>;
 
 pub(super) fn run(verb: Verb, common: &Common, ctx: &Ctx) -> Answer {
     match verb {
@@ -28,6 +28,9 @@ pub(super) fn run(verb: Verb, common: &Common, ctx: &Ctx) -> Answer {
         Verb::Calibrate(of) => calibrate(&of, ctx),
         Verb::Compress(of) => compress(&of, ctx),
         Verb::Evaluate(evaluate) => evaluate_recipe(&evaluate, ctx),
+        Verb::Sensitivity(sensitivity) => explore::sensitivity(&sensitivity, ctx),
+        Verb::Search(search) => explore::search(&search, ctx),
+        Verb::Cost { of, check } => explore::cost(&of, check, ctx),
         Verb::Compare(compare) => compare_recipes(&compare, ctx),
         Verb::Export(export) => export_recipe(&export, ctx),
         Verb::Verify(verify) => verify_file(&verify, ctx),
@@ -65,7 +68,7 @@ pub(super) fn window(_: Option<PathBuf>, _: Option<PathBuf>, _: &Common) -> Resu
 }
 
 /// A recipe of the project, a preset, or a file.
-fn recipe(opened: &Opened, name: &str) -> Result<Arc<Recipe>, CliError> {
+pub(super) fn recipe(opened: &Opened, name: &str) -> Result<Arc<Recipe>, CliError> {
     let path = Path::new(name);
     if path.extension().is_some_and(|e| e == "ron") {
         let text = std::fs::read_to_string(path).map_err(|source| work::WorkError::Io { path: path.to_path_buf(), source })?;
@@ -138,6 +141,10 @@ fn evaluate_recipe(evaluate: &Evaluate, ctx: &Ctx) -> Answer {
 fn compare_recipes(compare: &Compare, ctx: &Ctx) -> Answer {
     let (project, opened) = work::open(&compare.project, ctx)?;
     let reports = reports(&project, &opened, &compare.recipes, &compare.samples, false, ctx)?;
+    if let Some(path) = &compare.html {
+        let page = opened.page(&reports.iter().collect::<Vec<_>>(), compare.samples.split.into(), compare.samples.limit, ctx)?;
+        write_atomically(path, page.as_bytes(), false).map_err(|source| work::WorkError::Io { path: path.clone(), source })?;
+    }
     Ok(show::comparison(&reports))
 }
 
