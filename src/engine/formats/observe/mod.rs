@@ -101,11 +101,18 @@ impl Observer {
     /// The range for a grid over these weights, which are finite.
     #[must_use]
     pub fn of_weights(&self, weights: &[f32], target: &Integer) -> Range {
+        self.of_weighed(weights, None, target)
+    }
+
+    /// [`Observer::of_weights`], the error of each weight counted as often as `importance` says (positive, a
+    /// number for every weight). [`Observer::Grid`] alone looks at errors.
+    #[must_use]
+    pub fn of_weighed(&self, weights: &[f32], importance: Option<&[f32]>, target: &Integer) -> Range {
         let all = min_max(weights);
         let symmetric = target.symmetry != Symmetry::Asymmetric;
         let chosen = match *self {
             Self::MinMax | Self::MovingAverage => all,
-            Self::Grid { exponent } => grid::of_weights(weights, all, target, exponent),
+            Self::Grid { exponent } => grid::of_weights(weights, importance, all, target, exponent),
             Self::Percentile(_) | Self::Entropy | Self::Gaussian => {
                 let mut seen = Accumulator::default();
                 seen.add(weights);
