@@ -218,6 +218,9 @@ pub(super) fn plan(plan: &Plan) -> Document {
                     "codebook": s.codebook, "padding": s.padding,
                 });
             }
+            if l.treatment.weights_text() != l.treatment.weights.to_string() {
+                layer["how"] = json!(l.treatment.weights_text());
+            }
             for (key, value) in [("refusal", &l.refusal), ("note", &l.note)] {
                 if let Some(value) = value {
                     layer[key] = json!(value);
@@ -226,8 +229,15 @@ pub(super) fn plan(plan: &Plan) -> Document {
             layer
         })
         .collect();
+    let name = |index: &usize| plan.layers.get(*index).map(|l| l.layer.name.as_str());
+    let groups: Vec<Value> = plan
+        .groups
+        .iter()
+        .map(|g| json!({ "kind": g.kind.name(), "layers": g.layers.iter().filter_map(name).collect::<Vec<_>>() }))
+        .collect();
     let json = json!({
         "recipe": plan.recipe,
+        "groups": groups,
         "file": plan.file.name(),
         "bytes": plan.bytes,
         "bytes_original": plan.original_bytes,
@@ -240,7 +250,7 @@ pub(super) fn plan(plan: &Plan) -> Document {
         let why = l.refusal.as_ref().or(l.note.as_ref()).cloned().unwrap_or_default();
         vec![
             l.layer.name.clone(),
-            t.weights.to_string(),
+            t.weights_text(),
             t.sparsity.to_string(),
             t.activations.to_string(),
             l.bytes.to_string(),

@@ -82,6 +82,7 @@ fn initialize(init: Init, ctx: &Ctx) -> Answer {
         graph: init.graph,
         evaluate: init.evaluate,
         calibrate: init.calibrate,
+        importance: init.importance,
         preprocess: init.preprocess.settings(),
     };
     let (project, opened) = work::init(&init.folder, &new, ctx)?;

@@ -27,6 +27,8 @@ fn plan(activations: Activations) -> LayerPlan {
         wanted: treatment,
         treatment,
         known,
+        shares: Vec::new(),
+        importance: ImportanceSource::None,
         storage: None,
         bytes: 4,
         original_bytes: 4,

@@ -61,7 +61,14 @@ impl NewForm {
         };
         Ok((
             folder,
-            NewProject { model, graph: None, evaluate: path(&self.evaluate), calibrate: path(&self.calibrate), preprocess },
+            NewProject {
+                model,
+                graph: None,
+                evaluate: path(&self.evaluate),
+                calibrate: path(&self.calibrate),
+                importance: None,
+                preprocess,
+            },
         ))
     }
 }
