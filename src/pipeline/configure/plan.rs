@@ -207,7 +207,7 @@ fn predicted_bytes(
         (FileFormat::Onnx, Some(model)) => subject.file_bytes(&model).map_err(format),
         (FileFormat::Gguf, _) => {
             let replaced = layers.iter().zip(lowered).filter_map(|(plan, lowered)| whole(plan, lowered)).collect();
-            let (metadata, tensors) = gguf::write::contents(&subject.folded, &replaced);
+            let (metadata, tensors) = gguf::write::contents(&subject.folded, &subject.loaded.metadata, &replaced);
             let gguf = |source| ConfigureError::Gguf { recipe: recipe.name.clone(), source };
             gguf::write::file_len(&metadata, &tensors).map_err(gguf)
         }

@@ -4,6 +4,7 @@ mod args;
 pub mod bench;
 mod contamination;
 mod output;
+mod plan;
 mod show;
 mod verbs;
 

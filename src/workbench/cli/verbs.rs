@@ -101,7 +101,7 @@ fn inspect(file: &Path, graph: Option<&Path>, ctx: &Ctx) -> Answer {
 
 fn plan(of: &OfRecipe, ctx: &Ctx) -> Answer {
     let (_, opened) = work::open(&of.project, ctx)?;
-    Ok(show::plan(&opened.plan(&*recipe(&opened, &of.recipe)?)?))
+    Ok(super::plan::plan(&opened.plan(&*recipe(&opened, &of.recipe)?)?))
 }
 
 fn calibrate(of: &OfRecipe, ctx: &Ctx) -> Answer {

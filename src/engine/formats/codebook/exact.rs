@@ -39,8 +39,8 @@ pub(super) fn exact(sorted: &Sorted, k: usize, ctx: &Ctx) -> Result<Vec<usize>, 
     Ok(bounds)
 }
 
-/// Ends that one task works on.
-const SHARE: usize = 1 << 12;
+/// Ends that one task works on, a power of two: what it looks at stays near.
+const SHARE: usize = 1 << 13;
 
 /// One more cluster: where the last one begins for every end, or for the last end alone; `costs` become
 /// those of so many clusters. `floor` is where the last cluster begins with one cluster less.
@@ -49,51 +49,80 @@ fn layer(sorted: &Sorted, costs: &mut [f64], floor: &[u32], whole: bool) -> Vec<
     // What does not depend on the end: cost(j, i) = squares(i) + open(j) − (sums(i) − sums(j))²/(weights(i) − weights(j)).
     let open: Vec<f64> = costs.iter().zip(&sorted.squares).map(|(c, q)| c - q).collect();
     let mut begins = floor.to_vec();
-    let level = |stride: usize, begins: &mut [u32], costs: &mut [f64]| {
-        // The ends at odd multiples of the stride, counted from 1; those at even ones are done.
+    let top = if whole { ends.next_power_of_two() } else { ends };
+    let last = if whole { SHARE } else { ends };
+    // The ends at odd multiples of a stride, counted from 1; those at even ones are done.
+    for stride in std::iter::successors(Some(top), |s| Some(s / 2)).take_while(|s| *s >= last).filter(|s| *s <= ends) {
         let mut found = vec![(0.0, 0); (ends / stride).div_ceil(2)];
-        found.par_chunks_mut(SHARE).enumerate().for_each(|(task, found)| {
-            widest(Level { sorted, open: &open, floor, begins, stride, first: task * SHARE, found });
+        found.par_chunks_mut(16).enumerate().for_each(|(task, found)| {
+            for (at, found) in (task * 16..).zip(found) {
+                let end = (2 * at + 1) * stride - 1;
+                let bounds = (end.checked_sub(stride).map(|left| begins[left]), begins.get(end + stride).copied());
+                widest(One { sorted, open: &open, floor: floor[end], bounds, end, found });
+            }
         });
         for (at, (cost, begin)) in found.into_iter().enumerate() {
             let end = (2 * at + 1) * stride - 1;
             (costs[end], begins[end]) = (cost, begin);
         }
-    };
+    }
     if whole {
-        let top = ends.next_power_of_two();
-        std::iter::successors(Some(top), |s| (*s > 1).then_some(s / 2))
-            .filter(|s| *s <= ends)
-            .for_each(|stride| level(stride, &mut begins, costs));
-    } else {
-        level(ends, &mut begins, costs);
+        // What lies between two ends that are done hangs on them alone.
+        let before: Vec<Option<u32>> = std::iter::once(None).chain(begins.chunks_exact(SHARE).map(|c| c.last().copied())).collect();
+        let chunks = begins.par_chunks_mut(SHARE).zip(costs.par_chunks_mut(SHARE)).zip(before).enumerate();
+        chunks.for_each(|(task, ((begins, costs), before))| {
+            widest(Between { sorted, open: &open, floor, first: task * SHARE, before, begins, costs });
+        });
     }
     begins
 }
 
-/// The best last clusters for some of the ends of one level.
-struct Level<'a> {
+/// The best last cluster for one end.
+struct One<'a> {
+    sorted: &'a Sorted,
+    open: &'a [f64],
+    /// Where the last cluster begins with one cluster less.
+    floor: u32,
+    /// Where it begins for the nearest ends on either side that are done.
+    bounds: (Option<u32>, Option<u32>),
+    end: usize,
+    found: &'a mut (f64, u32),
+}
+
+impl Work for One<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let Self { sorted, open, floor, bounds: (left, right), end, found } = self;
+        let below = left.unwrap_or(0).max(floor) as usize;
+        let above = right.map_or(end, |b| b as usize + 1).min(end);
+        *found = least(sorted, open, below.min(above.saturating_sub(1))..above, end);
+    }
+}
+
+/// The best last clusters for a run of ends, of which the last is done if the run is whole.
+struct Between<'a> {
     sorted: &'a Sorted,
     open: &'a [f64],
     floor: &'a [u32],
-    /// Of the ends that are done.
-    begins: &'a [u32],
-    stride: usize,
-    /// Number of the first end, of those of the level.
+    /// Number of the first end.
     first: usize,
-    found: &'a mut [(f64, u32)],
+    /// Where the last cluster begins for the end before it.
+    before: Option<u32>,
+    begins: &'a mut [u32],
+    costs: &'a mut [f64],
 }
 
-impl Work for Level<'_> {
+impl Work for Between<'_> {
     #[inline(always)]
     fn run(self) {
-        let Self { sorted, open, floor, begins, stride, first, found } = self;
-        for (at, found) in (first..).zip(found) {
-            let end = (2 * at + 1) * stride - 1;
-            let below = end.checked_sub(stride).map_or(0, |left| begins[left]).max(floor[end]) as usize;
-            let above = begins.get(end + stride).map_or(end, |b| *b as usize + 1).min(end);
-            let range = below.min(above.saturating_sub(1))..above;
-            *found = least(sorted, open, range, end);
+        let Self { sorted, open, floor, first, before, begins, costs } = self;
+        for stride in std::iter::successors(Some(SHARE / 2), |s| (*s > 1).then_some(s / 2)) {
+            for at in (stride - 1..begins.len()).step_by(2 * stride) {
+                let bounds = (at.checked_sub(stride).map_or(before, |left| Some(begins[left])), begins.get(at + stride).copied());
+                let mut found = (0.0, 0);
+                One { sorted, open, floor: floor[first + at], bounds, end: first + at, found: &mut found }.run();
+                (costs[at], begins[at]) = found;
+            }
         }
     }
 }
@@ -131,9 +160,10 @@ fn least(sorted: &Sorted, open: &[f64], range: std::ops::Range<usize>, end: usiz
     let done = start + w.len() * LANES;
     for (i, ((w, s), o)) in w_rest.iter().zip(s_rest).zip(o_rest).enumerate() {
         let gain = gain(*w, *s, *o);
-        if gain < found.0 {
-            found = (gain, done + i);
-        }
+        // Two choices instead of a branch that nobody can foresee.
+        let better = gain < found.0;
+        found.1 = if better { done + i } else { found.1 };
+        found.0 = if better { gain } else { found.0 };
     }
     // No value, no cost.
     if end == 0 { (0.0, 0) } else { (sorted.squares[end] + found.0, found.1 as u32) }

@@ -5,7 +5,7 @@ use crate::engine::graph::{KnownRange, Layer, LayerKind, NodeId, RoundedInput, W
 use crate::engine::tensor::DType;
 use crate::pipeline::calibrate::{Statistics, WireStatistics};
 use crate::pipeline::compress::{CompressError, LayerWork, Technique};
-use crate::pipeline::configure::{Activations, LayerPlan, Treatment};
+use crate::pipeline::configure::{Activations, ImportanceSource, LayerPlan, Treatment};
 
 fn plan(activations: Activations) -> LayerPlan {
     let layer = Layer {
