@@ -168,11 +168,7 @@ fn importance(folder: &Path) -> PathBuf {
 #[test]
 fn importance_comes_from_a_file_where_it_knows_the_layer() {
     let folder = tempfile::tempdir().unwrap();
-    let new = NewProject {
-        model: weights(folder.path()),
-        importance: Some(importance(folder.path())),
-        ..NewProject::default()
-    };
+    let new = NewProject { model: weights(folder.path()), importance: Some(importance(folder.path())), ..NewProject::default() };
     work::init(&folder.path().join("p"), &new, &ctx()).unwrap();
     // The project remembers the file.
     let (_, opened) = work::open(&folder.path().join("p"), &ctx()).unwrap();

@@ -213,7 +213,8 @@ fn every_preset(subject: &Subject, statistics: Option<&Statistics>, every: usize
     for recipe in recipes.filter(|r| statistics.is_some() || !with_data(r)).step_by(every) {
         let plan = whole_way(subject, &recipe, statistics, ctx);
         for layer in &plan.layers {
-            let asked = layer.wanted.weights != layer.treatment.weights || layer.wanted.activations != layer.treatment.activations;
+            let asked =
+                layer.wanted.weights != layer.treatment.weights || layer.wanted.activations != layer.treatment.activations;
             assert_eq!(asked, layer.refusal.is_some(), "{} {}: {:?}", recipe.name, layer.layer.name, layer.refusal);
         }
     }

@@ -51,6 +51,8 @@ pub enum EvaluateError {
     )]
     Tokens { tokens: usize, rows: usize },
     /// `place` names the first layer, or node, whose output is not finite.
-    #[error("the {which} model gives NaN or infinity for sample {sample}, first {place}; check the weights and the preprocessing")]
+    #[error(
+        "the {which} model gives NaN or infinity for sample {sample}, first {place}; check the weights and the preprocessing"
+    )]
     NotFinite { which: &'static str, sample: usize, place: String },
 }

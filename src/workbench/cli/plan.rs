@@ -26,14 +26,7 @@ pub(super) fn plan(plan: &Plan) -> Document {
     rows.extend(plan.layers.iter().map(|l| {
         let t = &l.treatment;
         let why = l.refusal.as_ref().or(l.note.as_ref()).cloned().unwrap_or_default();
-        vec![
-            l.layer.name.clone(),
-            t.weights_text(),
-            t.sparsity.to_string(),
-            t.activations.to_string(),
-            l.bytes.to_string(),
-            why,
-        ]
+        vec![l.layer.name.clone(), t.weights_text(), t.sparsity.to_string(), t.activations.to_string(), l.bytes.to_string(), why]
     }));
     let text = format!(
         "{}: {} of {} ({:.1} %), {:.2} bits per weight\n{}",

@@ -53,23 +53,21 @@ impl Sorted {
     pub(super) fn of_points(points: &[(f64, f64)]) -> Self {
         let total: f64 = points.iter().map(|p| p.1).sum();
         let center = if total > 0.0 { points.iter().map(|(x, w)| x * w).sum::<f64>() / total } else { 0.0 };
-        let prefix = |of: &dyn Fn(f64, f64) -> f64| {
-            let mut sum = 0.0;
-            let mut all = Vec::with_capacity(points.len() + 1);
-            all.push(0.0);
-            all.extend(points.iter().map(|(x, w)| {
-                sum += of(*x - center, *w);
-                sum
-            }));
-            all
-        };
-        Self {
-            values: points.iter().map(|p| p.0).collect(),
-            center,
-            weights: prefix(&|_, w| w),
-            sums: prefix(&|x, w| x * w),
-            squares: prefix(&|x, w| x * x * w),
+        let mut all = Self { center, ..Self::default() };
+        all.values.extend(points.iter().map(|p| p.0));
+        for of in [&mut all.weights, &mut all.sums, &mut all.squares] {
+            of.reserve_exact(points.len() + 1);
+            of.push(0.0);
         }
+        let (mut weight, mut sum, mut square) = (0.0, 0.0, 0.0);
+        for (x, w) in points {
+            let x = x - center;
+            (weight, sum, square) = (weight + w, sum + x * w, square + x * x * w);
+            all.weights.push(weight);
+            all.sums.push(sum);
+            all.squares.push(square);
+        }
+        all
     }
 
     pub(crate) fn len(&self) -> usize {

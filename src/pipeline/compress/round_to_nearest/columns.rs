@@ -27,8 +27,11 @@ impl Columns {
                 let (layer, wire) = (&plan.layer, &plan.layer.input);
                 let sums = statistics.wire(wire).and_then(|seen| seen.channels.as_ref());
                 let columns = sums.and_then(|sums| spread(layer, &sums.mean_squares()));
-                let missing =
-                    || CompressError::NoImportance { layer: layer.name.clone(), wire: wire.to_string(), shape: layer.shape.clone() };
+                let missing = || CompressError::NoImportance {
+                    layer: layer.name.clone(),
+                    wire: wire.to_string(),
+                    shape: layer.shape.clone(),
+                };
                 columns.ok_or_else(missing).map(Some)
             }
         }
