@@ -46,7 +46,8 @@ fn ranges_are_chosen_for_weights() {
     let made = |range| sqnr(&opened.compress(&recipe(integers(3, range)), &ctx()).unwrap().1);
     let (all, best) = (made(Observer::MinMax), made(Observer::MSE));
     assert!(all.iter().zip(&best).all(|(all, best)| best >= all), "{all:?} {best:?}");
-    assert!(best.iter().sum::<f64>() > all.iter().sum::<f64>() + best.len() as f64, "a decibel each, on average");
+    let gain = (best.iter().sum::<f64>() - all.iter().sum::<f64>()) / best.len() as f64;
+    assert!(gain > 0.3, "{gain} dB on average");
     assert_ne!(made(Observer::Percentile(90.0)), all);
     // The bytes know nothing of it, the text does.
     let [plain, chosen] = [Observer::MinMax, Observer::MSE].map(|r| opened.plan(&recipe(integers(3, r))).unwrap());
@@ -116,7 +117,7 @@ fn importance_comes_from_the_calibration_data() {
     });
     // Errors are moved to where they count less: there is no fewer of them.
     let pairs: Vec<(f64, f64)> = sqnr(&weighed).into_iter().zip(sqnr(&alike)).collect();
-    assert!(pairs.iter().all(|(w, a)| w <= &(a + 1e-9)) && pairs.iter().any(|(w, a)| w < a), "{pairs:?}");
+    assert!(pairs.iter().all(|(w, a)| *w <= a + 1e-4) && pairs.iter().any(|(w, a)| w < a), "{pairs:?}");
     // A project without data says so in the plan.
     let new = NewProject { model: opened.subject.loaded.path.clone(), ..NewProject::default() };
     let (_, bare) = work::init(&folder.path().join("bare"), &new, &ctx()).unwrap();
