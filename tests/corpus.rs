@@ -24,6 +24,7 @@ fn resnet20_at_four_bits_is_what_others_measure() {
         graph: None,
         evaluate: Some(corpus.join("data/cifar10/eval")),
         calibrate: Some(corpus.join("data/cifar10/calib")),
+        importance: None,
         preprocess: Preprocess {
             channels: Some(Channels::Rgb),
             scale: Some(255.0),

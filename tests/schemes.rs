@@ -18,9 +18,11 @@ use lapidary::engine::graph::{
 };
 use lapidary::engine::random::Random;
 use lapidary::engine::tensor::{DType, Tensor, Value};
-use lapidary::pipeline::configure::{self, Activations, Override, Recipe, Rounding, Scheme, Treatment, presets};
-use lapidary::pipeline::load::{self, Subject};
+use lapidary::pipeline::calibrate::{self, Statistics};
+use lapidary::pipeline::configure::{self, Activations, Importance, Override, Recipe, Rounding, Scheme, Treatment, presets};
+use lapidary::pipeline::load::{self, Preprocess, Subject};
 use lapidary::pipeline::{compress, export};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Every kind of format, with every layout that it has in a graph.
@@ -171,10 +173,11 @@ fn subject(path: &Path, ctx: &Ctx) -> Subject {
 }
 
 /// Plans, compresses, writes and reopens; gives the plan.
-fn whole_way(subject: &Subject, recipe: &Recipe, ctx: &Ctx) -> configure::Plan {
+fn whole_way(subject: &Subject, recipe: &Recipe, statistics: Option<&Statistics>, ctx: &Ctx) -> configure::Plan {
     let name = &recipe.name;
     let plan = configure::plan(recipe, subject).unwrap_or_else(|e| panic!("{name}: {e}"));
-    let variant = compress::run(&plan, subject, &|_, _| Ok(None), ctx).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let source = |_: &BTreeSet<Wire>, _: &Ctx| Ok(statistics.cloned());
+    let variant = compress::run(&plan, subject, &source, ctx).unwrap_or_else(|e| panic!("{name}: {e}"));
     for (planned, made) in plan.layers.iter().zip(&variant.layers) {
         if plan.file == configure::FileFormat::Onnx || matches!(planned.treatment.weights, Scheme::Block(_)) {
             assert_eq!(planned.bytes, made.bytes, "{name}: {}", made.name);
@@ -192,23 +195,77 @@ fn whole_way(subject: &Subject, recipe: &Recipe, ctx: &Ctx) -> configure::Plan {
     plan
 }
 
+/// Statistics of everything that layers read, over a few samples.
+fn statistics(subject: &Subject, data: &Path, preprocess: &Preprocess, ctx: &Ctx) -> Statistics {
+    let input = subject.original.data_input().unwrap();
+    let data = load::dataset(data, preprocess, input, ctx).unwrap().spread(10);
+    let wires = subject.layers.iter().map(|l| l.input.clone()).collect();
+    calibrate::run(&subject.folded, &wires, &data, ctx).unwrap()
+}
+
+fn every_preset(subject: &Subject, statistics: Option<&Statistics>, every: usize, ctx: &Ctx) {
+    // Some things take data to know; the file is looked at without.
+    let with_data = |recipe: &Recipe| {
+        let Treatment { activations, importance, .. } = recipe.default;
+        activations != Activations::None || importance != Importance::Alike
+    };
+    let recipes = presets::names().into_iter().map(|name| presets::preset(name).unwrap());
+    for recipe in recipes.filter(|r| statistics.is_some() || !with_data(r)).step_by(every) {
+        let plan = whole_way(subject, &recipe, statistics, ctx);
+        for layer in &plan.layers {
+            let asked =
+                layer.wanted.weights != layer.treatment.weights || layer.wanted.activations != layer.treatment.activations;
+            assert_eq!(asked, layer.refusal.is_some(), "{} {}: {:?}", recipe.name, layer.layer.name, layer.refusal);
+        }
+    }
+}
+
 #[test]
-fn real_networks_take_every_preset_and_the_bytes_foretold() {
+fn a_real_network_takes_every_preset_and_the_bytes_foretold() {
     let Some(corpus) = corpus() else { return };
     let ctx = Ctx::new(2).unwrap();
-    // Every third preset on the language model: of each family some, and the test stays quick.
-    for (model, every) in [("cifar_resnet20/resnet20.onnx", 1), ("stories260K/stories260K.safetensors", 3)] {
-        let subject = subject(&corpus.join("models").join(model), &ctx);
-        // Ranges of data need data; the files are looked at without.
-        let weights_alone = |name: &&str| presets::preset(name).unwrap().default.activations == Activations::None;
-        for name in presets::names().into_iter().filter(weights_alone).step_by(every) {
-            let recipe = presets::preset(name).unwrap();
-            let plan = whole_way(&subject, &recipe, &ctx);
-            for layer in &plan.layers {
-                let left_alone = layer.wanted.weights != layer.treatment.weights;
-                assert_eq!(left_alone, layer.refusal.is_some(), "{model} {name} {}: {:?}", layer.layer.name, layer.refusal);
-            }
-        }
+    let subject = subject(&corpus.join("models/cifar_resnet20/resnet20.onnx"), &ctx);
+    let preprocess = Preprocess { channels: Some(load::Channels::Rgb), scale: Some(255.0), ..Preprocess::default() };
+    let statistics = statistics(&subject, &corpus.join("data/cifar10/calib"), &preprocess, &ctx);
+    every_preset(&subject, Some(&statistics), 1, &ctx);
+    data_that_meet_in_sums_share_one_scale(&subject, &statistics, &ctx);
+}
+
+#[test]
+fn a_language_model_takes_every_preset_and_the_bytes_foretold() {
+    let Some(corpus) = corpus() else { return };
+    let ctx = Ctx::new(2).unwrap();
+    let models = corpus.join("models/stories260K");
+    let graph = subject(&models.join("stories260K.onnx"), &ctx);
+    let statistics = statistics(&graph, &corpus.join("data/text/tinystories_tokens.npz"), &Preprocess::default(), &ctx);
+    every_preset(&graph, Some(&statistics), 1, &ctx);
+    every_preset(&subject(&models.join("stories260K.safetensors"), &ctx), None, 3, &ctx);
+}
+
+/// Scales of the grids that wires are rounded to.
+fn scales(model: &Model) -> BTreeMap<Wire, f32> {
+    let rounded = model.nodes.iter().filter(|n| n.op == "QuantizeLinear");
+    let scale = |node: &Node| Some((node.input(0)?.clone(), model.constants.get(node.input(1)?)?.to_f32().ok()?[0]));
+    rounded.filter_map(scale).collect()
+}
+
+fn data_that_meet_in_sums_share_one_scale(subject: &Subject, statistics: &Statistics, ctx: &Ctx) {
+    let made = |name: &str| {
+        let plan = configure::plan(&presets::preset(name).unwrap(), subject).unwrap();
+        let variant = compress::run(&plan, subject, &|_, _| Ok(Some(statistics.clone())), ctx).unwrap();
+        (plan, scales(&variant.model))
+    };
+    let ((plan, shared), (_, apart)) = (made("int8-sums"), made("int8-histogram"));
+    let groups: Vec<_> = plan.groups.iter().filter(|g| g.kind == configure::GroupKind::Sums).collect();
+    assert_eq!(groups.len(), 3, "a stream for each of the stages");
+    for group in groups {
+        let of = |scales: &BTreeMap<Wire, f32>| -> Vec<f32> {
+            group.layers.iter().map(|i| scales[&plan.layers[*i].layer.input]).collect()
+        };
+        let (shared, apart) = (of(&shared), of(&apart));
+        assert!(shared.windows(2).all(|w| w[0] == w[1]), "{shared:?}");
+        assert!(apart.windows(2).any(|w| w[0] != w[1]), "{apart:?}");
+        assert!(plan.layers[group.layers[0]].note.as_ref().unwrap().contains("share one range"));
     }
 }
 

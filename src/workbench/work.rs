@@ -7,10 +7,10 @@ use crate::engine::hash::of_bytes;
 use crate::engine::{Ctx, Warning};
 use crate::pipeline::calibrate::{self, CalibrateError, Statistics};
 use crate::pipeline::compress::{self, CompressError, Variant};
-use crate::pipeline::configure::{self, ConfigureError, Plan, Recipe};
+use crate::pipeline::configure::{self, ConfigureError, Grouping, Importance, Plan, Recipe};
 use crate::pipeline::evaluate::{self, EvaluateError, Report, Settings, Subjects};
 use crate::pipeline::export::{self, Check, ExportError, Exported, Format};
-use crate::pipeline::load::{self, Dataset, LoadError, LoadedModel, Preprocess, Subject};
+use crate::pipeline::load::{self, Dataset, LoadError, LoadedModel, Preprocess, Subject, imatrix};
 use crate::pipeline::search::SearchError;
 use crate::workbench::project::{Document, Project, ProjectError, place, write_atomically};
 use std::collections::{BTreeMap, BTreeSet};
@@ -98,7 +98,10 @@ pub struct Opened {
 pub fn open(path: &Path, ctx: &Ctx) -> Result<(Project, Opened), WorkError> {
     let (project, document) = Project::open(path)?;
     let graph = document.graph.as_ref().map(|graph| project.resolve(graph));
-    let subject = load_subject(&project.resolve(&document.model), graph.as_deref(), ctx)?;
+    let mut subject = load_subject(&project.resolve(&document.model), graph.as_deref(), ctx)?;
+    if let Some(file) = &document.importance {
+        subject.importance = Arc::new(imatrix::open(&project.resolve(file), ctx)?);
+    }
     let root = project.root().to_path_buf();
     Ok((project, Opened { root, document: Arc::new(document), subject }))
 }
@@ -123,6 +126,8 @@ pub struct NewProject {
     pub graph: Option<PathBuf>,
     pub evaluate: Option<PathBuf>,
     pub calibrate: Option<PathBuf>,
+    /// How much the inputs of weights count, as `llama-imatrix` writes it.
+    pub importance: Option<PathBuf>,
     pub preprocess: Preprocess,
 }
 
@@ -132,7 +137,10 @@ pub struct NewProject {
 /// # Errors
 /// When the model or the data cannot be read or do not fit each other, or the folder cannot be written.
 pub fn init(root: &Path, new: &NewProject, ctx: &Ctx) -> Result<(Project, Opened), WorkError> {
-    let subject = load_subject(&new.model, new.graph.as_deref(), ctx)?;
+    let mut subject = load_subject(&new.model, new.graph.as_deref(), ctx)?;
+    if let Some(file) = &new.importance {
+        subject.importance = Arc::new(imatrix::open(file, ctx)?);
+    }
     if root.join("project.ron").exists() {
         return Err(ProjectError::Exists { path: root.to_path_buf() }.into());
     }
@@ -156,6 +164,7 @@ pub fn init(root: &Path, new: &NewProject, ctx: &Ctx) -> Result<(Project, Opened
     document.graph = new.graph.as_deref().map(|p| Project::refer(root, p)).transpose()?;
     document.evaluate = new.evaluate.as_deref().map(|p| Project::refer(root, p)).transpose()?;
     document.calibrate = new.calibrate.as_deref().map(|p| Project::refer(root, p)).transpose()?;
+    document.importance = new.importance.as_deref().map(|p| Project::refer(root, p)).transpose()?;
     document.preprocess = new.preprocess.clone();
     if let (Some(&samples), None) = (checked.first(), &new.calibrate) {
         // At most about 500 samples calibrate, at most every fifth. Of a handful none can be spared.
@@ -211,7 +220,7 @@ impl Opened {
     /// # Errors
     /// When the recipe does not fit the model.
     pub fn plan(&self, recipe: &Recipe) -> Result<Plan, WorkError> {
-        Ok(configure::plan(recipe, &self.subject)?)
+        self.plan_for(recipe, None)
     }
 
     /// [`Opened::plan`] for a kind of file.
@@ -219,14 +228,23 @@ impl Opened {
     /// # Errors
     /// When the recipe does not fit the model.
     pub fn plan_for(&self, recipe: &Recipe, file: Option<Format>) -> Result<Plan, WorkError> {
-        Ok(configure::plan_for(recipe, &self.subject, file)?)
+        let plan = configure::plan_for(recipe, &self.subject, file)?;
+        let has_data = self.document.evaluate.is_some() || self.document.calibrate.is_some();
+        Ok(if has_data { plan } else { plan.without_data() })
     }
 
     /// What a report of this recipe bears: it changes when what happens to a layer changes.
     #[must_use]
     pub fn recipe_key(&self, recipe: &Recipe) -> String {
-        let resolved = configure::resolve(recipe, &self.subject).map(|t| format!("{t:?}")).unwrap_or_default();
-        of_bytes(format!("{resolved} {}", self.subject.loaded.hash()).as_bytes())
+        let treatments = configure::resolve(recipe, &self.subject).unwrap_or_default();
+        let mut key = format!("{treatments:?} {}", self.subject.loaded.hash());
+        if recipe.groups == Grouping::ProjectionsAndSums {
+            key += " sums";
+        }
+        if treatments.iter().any(|t| t.importance != Importance::Alike) && !self.subject.importance.is_empty() {
+            key += &format!("{:?}", self.subject.importance);
+        }
+        of_bytes(key.as_bytes())
     }
 
     /// What a recipe's calibrated ranges come from: the key of the calibration data, or nothing where

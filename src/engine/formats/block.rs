@@ -21,13 +21,23 @@ impl Codec for BlockFormat {
         Storage { values: self.bytes(shape.rows(), shape.cols()).unwrap_or(0), ..Storage::default() }
     }
 
-    fn encode(&self, matrix: &Matrix<'_>, _how: &How, ctx: &Ctx) -> Result<Parts, FormatError> {
+    fn encode(&self, matrix: &Matrix<'_>, how: &How<'_>, ctx: &Ctx) -> Result<Parts, FormatError> {
         ctx.check()?;
         let shape = matrix.shape();
         let len = usize::try_from(self.bytes(shape.rows(), shape.cols())?)
             .map_err(|_| BlockError::Overflow { rows: shape.rows(), cols: shape.cols() })?;
         let mut values = vec![0; len];
-        self.quantize(matrix.values(), shape.cols(), None, &mut values)?;
+        let cols = shape.cols();
+        match &how.importance {
+            None => self.quantize(matrix.values(), cols, None, &mut values)?,
+            Some(importance) => {
+                let row_bytes = values.len().checked_div(shape.rows()).unwrap_or(0);
+                for (row, tall, columns) in importance.runs(shape) {
+                    let out = &mut values[row * row_bytes..(row + tall) * row_bytes];
+                    self.quantize(&matrix.values()[row * cols..(row + tall) * cols], cols, Some(columns), out)?;
+                }
+            }
+        }
         ctx.advance(shape.len());
         Ok(Parts { values, ..Parts::default() })
     }

@@ -19,6 +19,10 @@ pub enum FormatError {
         "the scale {scale:e} of the weights from row {row}, column {col} on is too large for a 16-bit float; take scales of 32 bits"
     )]
     ScaleTooLarge { row: usize, col: usize, scale: f32 },
+    #[error("{given} numbers of importance, for {runs} runs of rows, do not fit a matrix of {rows} × {cols}")]
+    Importance { given: usize, runs: usize, rows: usize, cols: usize },
+    #[error("the importance of column {column} is {value}; it must be a number that is not negative")]
+    NoImportance { column: usize, value: f32 },
     #[error("{part}: {given} bytes, but the format makes it {wanted}")]
     Damaged { part: &'static str, given: u64, wanted: u64 },
 }

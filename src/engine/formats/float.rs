@@ -112,7 +112,7 @@ impl Codec for Float {
         }
     }
 
-    fn encode(&self, matrix: &Matrix<'_>, how: &How, ctx: &Ctx) -> Result<Parts, FormatError> {
+    fn encode(&self, matrix: &Matrix<'_>, how: &How<'_>, ctx: &Ctx) -> Result<Parts, FormatError> {
         let largest = self.element().max();
         let scales = match self.tiles(matrix.shape()) {
             None => Vec::new(),

@@ -15,8 +15,9 @@
 
 use super::encoded::{Encoded, Parts, Storage, f32_at};
 use super::error::FormatError;
+use super::importance::Weighing;
 use super::matrix::{Matrix, Shape, Tiles};
-use super::observe::Range;
+use super::observe::{Observer, Range};
 use super::pack::{Lines, code_at, pack, packed_len, signed, unpack};
 use super::rounding::{Rule, with_rule};
 use super::{Codec, Format, How};
@@ -168,9 +169,21 @@ impl Integer {
         Some(grid)
     }
 
+    /// What its errors are weighed by, where that makes a difference.
+    fn weighing(how: &How<'_>, shape: Shape) -> Option<Weighing> {
+        let importance = how.importance.filter(|_| matches!(how.range, Observer::Grid { .. }))?;
+        Some(Weighing::new(&importance, shape))
+    }
+
     /// The grid of one tile.
-    fn fit(&self, values: &[f32], how: &How, origin: impl Fn() -> (usize, usize)) -> Result<AffineParameters, FormatError> {
-        let range = how.range.of_weights(values, self);
+    fn fit(
+        &self,
+        values: &[f32],
+        importance: Option<&[f32]>,
+        how: &How<'_>,
+        origin: impl Fn() -> (usize, usize),
+    ) -> Result<AffineParameters, FormatError> {
+        let range = how.range.of_weighed(values, importance, self);
         self.grid(range).ok_or_else(|| {
             let (row, col) = origin();
             let exact = Self { scales: ScaleType::F32, ..*self }.grid(range).map_or(f32::NAN, |g| g.scale);
@@ -178,11 +191,13 @@ impl Integer {
         })
     }
 
-    fn fit_all(&self, matrix: &Matrix<'_>, how: &How, ctx: &Ctx) -> Result<Vec<AffineParameters>, FormatError> {
+    fn fit_all(&self, matrix: &Matrix<'_>, how: &How<'_>, ctx: &Ctx) -> Result<Vec<AffineParameters>, FormatError> {
         let tiles = self.tiles(matrix.shape());
+        let weighing = Self::weighing(how, matrix.shape());
         tiles.map(matrix, |tile, values| {
             ctx.check()?;
-            self.fit(values, how, || tiles.origin(tile))
+            let importance = weighing.as_ref().map(|w| w.of_tile(tiles, tile));
+            self.fit(values, importance.as_deref(), how, || tiles.origin(tile))
         })
     }
 
@@ -234,7 +249,7 @@ impl Integer {
     fn approximate_by<R: Rule>(
         &self,
         matrix: &Matrix<'_>,
-        how: &How,
+        how: &How<'_>,
         rule: R,
         ctx: &Ctx,
         out: &mut [f32],
@@ -242,6 +257,7 @@ impl Integer {
         let (tiles, cols) = (self.tiles(matrix.shape()), matrix.shape().cols());
         // A tile of one row is read twice while it lies in the cache; others are fitted beforehand.
         let fitted = if tiles.tall > 1 { Some(self.fit_all(matrix, how, ctx)?) } else { None };
+        let weighing = Self::weighing(how, matrix.shape());
         let rows = (1_usize << 15).div_ceil(cols.max(1));
         out.par_chunks_mut((rows * cols).max(1)).enumerate().try_for_each(|(task, out)| {
             ctx.check()?;
@@ -251,7 +267,11 @@ impl Integer {
                     let tile = tiles.first_of(row) + segment;
                     let grid = match &fitted {
                         Some(grids) => grids[tile],
-                        None => self.fit(x, how, || tiles.origin(tile))?,
+                        None => {
+                            let from = segment * tiles.wide;
+                            let importance = weighing.as_ref().map(|w| w.segment(row, from, from + x.len()));
+                            self.fit(x, importance, how, || tiles.origin(tile))?
+                        }
                     };
                     let at = (row * cols + segment * tiles.wide) as u64;
                     // The quantized value less the zero point, as `AffineParameters::dequantize` has it.
@@ -314,7 +334,7 @@ impl Codec for Integer {
         }
     }
 
-    fn encode(&self, matrix: &Matrix<'_>, how: &How, ctx: &Ctx) -> Result<Parts, FormatError> {
+    fn encode(&self, matrix: &Matrix<'_>, how: &How<'_>, ctx: &Ctx) -> Result<Parts, FormatError> {
         let grids = self.fit_all(matrix, how, ctx)?;
         let values = with_rule!(how.rounding, rule => self.encode_on(matrix, &grids, rule, ctx))?;
         let mut parts = Parts { values, ..Parts::default() };
@@ -347,7 +367,7 @@ impl Codec for Integer {
         (grid.low..=grid.high).map(|q| grid.dequantize(q)).collect()
     }
 
-    fn approximate(&self, matrix: &Matrix<'_>, how: &How, ctx: &Ctx, out: &mut [f32]) -> Result<(), FormatError> {
+    fn approximate(&self, matrix: &Matrix<'_>, how: &How<'_>, ctx: &Ctx, out: &mut [f32]) -> Result<(), FormatError> {
         with_rule!(how.rounding, rule => self.approximate_by(matrix, how, rule, ctx, out))
     }
 }

@@ -3,6 +3,7 @@
 use super::error::FormatError;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSlice;
+use std::ops::Range;
 
 /// Rows (output channels) × columns (the flattened input axis), few enough for sizes in bits to be counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,12 +127,17 @@ impl Tiles {
         (tile / across * self.tall, tile % across * self.wide)
     }
 
+    /// Rows and columns of a tile.
+    pub(super) fn span(self, tile: usize) -> (Range<usize>, Range<usize>) {
+        let (row, col) = self.origin(tile);
+        (row..(row + self.tall).min(self.shape.rows), col..(col + self.wide).min(self.shape.cols))
+    }
+
     /// The weights of a tile, a row at a time.
     pub(super) fn segments<'a>(self, matrix: &Matrix<'a>, tile: usize) -> impl Iterator<Item = &'a [f32]> + use<'a> {
-        let (row, col) = self.origin(tile);
-        let (last_row, last_col) = ((row + self.tall).min(self.shape.rows), (col + self.wide).min(self.shape.cols));
+        let (rows, cols) = self.span(tile);
         let matrix = *matrix;
-        (row..last_row).map(move |row| matrix.segment(row, col, last_col))
+        rows.map(move |row| matrix.segment(row, cols.start, cols.end))
     }
 
     /// `f` of every tile, in order: what it is given is the tile's weights, in one piece where they lie so.

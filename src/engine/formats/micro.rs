@@ -170,7 +170,7 @@ impl Codec for Micro {
         }
     }
 
-    fn encode(&self, matrix: &Matrix<'_>, how: &How, ctx: &Ctx) -> Result<Parts, FormatError> {
+    fn encode(&self, matrix: &Matrix<'_>, how: &How<'_>, ctx: &Ctx) -> Result<Parts, FormatError> {
         let largest = MiniFloat::E2M1.max() * MiniFloat::E4M3FN.max();
         let whole = if *self == Self::NvFp4 { usable(observe::absmax(matrix.values()) / largest) } else { 1.0 };
         let mut scales = self.tiles(matrix.shape()).map(matrix, |_, values| Ok(self.scale_byte(values, whole)))?;

@@ -15,6 +15,7 @@ mod codebook;
 mod encoded;
 mod error;
 mod float;
+mod importance;
 mod integer;
 mod matrix;
 mod micro;
@@ -31,6 +32,7 @@ pub use codebook::{Codebook, Entries, Fit, Scope, Zeros};
 pub use encoded::{Encoded, Parts, Storage};
 pub use error::FormatError;
 pub use float::{Float, Fp8, Fp8Scale};
+pub use importance::Importance;
 pub use integer::{Granularity, Integer, ScaleType, Symmetry};
 pub use matrix::{Matrix, Shape};
 pub use micro::Micro;
@@ -67,10 +69,12 @@ pub enum Format {
 
 /// What is chosen besides the format when weights are rounded to it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct How {
+pub struct How<'a> {
     pub rounding: Rounding,
     /// How the range that integers span is chosen; the other formats have rules of their own.
     pub range: Observer,
+    /// What errors of the columns count, where the format weighs them ([`Format::weighs`]).
+    pub importance: Option<Importance<'a>>,
 }
 
 /// What every family of formats can do. Shapes and lengths of parts were checked before it is asked.
@@ -84,12 +88,12 @@ trait Codec {
         Ok(())
     }
     fn storage(&self, shape: Shape) -> Storage;
-    fn encode(&self, matrix: &Matrix<'_>, how: &How, ctx: &Ctx) -> Result<Parts, FormatError>;
+    fn encode(&self, matrix: &Matrix<'_>, how: &How<'_>, ctx: &Ctx) -> Result<Parts, FormatError>;
     fn decode(&self, parts: &Parts, shape: Shape, out: &mut [f32]);
     /// Every value that the weight at this place could have, in ascending order.
     fn levels(&self, parts: &Parts, shape: Shape, row: usize, col: usize) -> Vec<f32>;
     /// What comes of encoding and decoding.
-    fn approximate(&self, matrix: &Matrix<'_>, how: &How, ctx: &Ctx, out: &mut [f32]) -> Result<(), FormatError> {
+    fn approximate(&self, matrix: &Matrix<'_>, how: &How<'_>, ctx: &Ctx, out: &mut [f32]) -> Result<(), FormatError> {
         let parts = self.encode(matrix, how, ctx)?;
         self.decode(&parts, matrix.shape(), out);
         Ok(())
@@ -126,15 +130,27 @@ impl Format {
         }
     }
 
+    /// Whether importance makes a difference to weights whose ranges are chosen so.
+    #[must_use]
+    pub fn weighs(&self, range: Observer) -> bool {
+        match self {
+            Self::Integer(_) => matches!(range, Observer::Grid { .. }),
+            Self::Codebook(format) => format.weighs(),
+            Self::Block(format) => format.uses_importance(),
+            Self::Float(_) | Self::Micro(_) | Self::Normal(_) | Self::Ternary(_) | Self::Binary => false,
+        }
+    }
+
     /// # Errors
     /// [`FormatError::Impossible`] where the settings make no sense, with what to change.
     pub fn validate(&self) -> Result<(), FormatError> {
         self.codec().validate().map_err(|reason| FormatError::Impossible { format: self.to_string(), reason })
     }
 
-    fn check(&self, shape: Shape, how: &How) -> Result<(), FormatError> {
+    fn check(&self, shape: Shape, how: &How<'_>) -> Result<(), FormatError> {
         self.validate()?;
         self.codec().fits(shape)?;
+        how.importance.map_or(Ok(()), |importance| importance.check(shape))?;
         how.range.validate().map_err(|reason| FormatError::Impossible { format: self.to_string(), reason })
     }
 
@@ -153,7 +169,7 @@ impl Format {
     ///
     /// # Errors
     /// When the settings make no sense, a scale does not fit in its type, or on cancel.
-    pub fn encode(&self, matrix: &Matrix<'_>, how: &How, ctx: &Ctx) -> Result<Encoded, FormatError> {
+    pub fn encode(&self, matrix: &Matrix<'_>, how: &How<'_>, ctx: &Ctx) -> Result<Encoded, FormatError> {
         ctx.pool().install(|| self.encode_here(matrix, how, ctx))
     }
 
@@ -161,7 +177,7 @@ impl Format {
     ///
     /// # Errors
     /// As [`Format::encode`].
-    pub fn encode_here(&self, matrix: &Matrix<'_>, how: &How, ctx: &Ctx) -> Result<Encoded, FormatError> {
+    pub fn encode_here(&self, matrix: &Matrix<'_>, how: &How<'_>, ctx: &Ctx) -> Result<Encoded, FormatError> {
         self.check(matrix.shape(), how)?;
         let parts = self.codec().encode(matrix, how, ctx)?;
         Encoded::new(*self, matrix.shape(), parts)
@@ -172,7 +188,7 @@ impl Format {
     ///
     /// # Errors
     /// As [`Format::encode`], and when `out` is not as long as the matrix.
-    pub fn approximate(&self, matrix: &Matrix<'_>, how: &How, ctx: &Ctx, out: &mut [f32]) -> Result<(), FormatError> {
+    pub fn approximate(&self, matrix: &Matrix<'_>, how: &How<'_>, ctx: &Ctx, out: &mut [f32]) -> Result<(), FormatError> {
         let shape = matrix.shape();
         self.check(shape, how)?;
         if out.len() != shape.len() {

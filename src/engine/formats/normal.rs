@@ -120,7 +120,7 @@ impl Codec for NormalScales {
         Storage { values: Self::lines(shape).bytes(), scales, ..Storage::default() }
     }
 
-    fn encode(&self, matrix: &Matrix<'_>, how: &How, ctx: &Ctx) -> Result<Parts, FormatError> {
+    fn encode(&self, matrix: &Matrix<'_>, how: &How<'_>, ctx: &Ctx) -> Result<Parts, FormatError> {
         let absmax: Vec<f32> = matrix.values().par_chunks(NORMAL_BLOCK).map(observe::absmax).collect();
         let scales = self.write(&absmax);
         let values = with_rule!(how.rounding, rule => self.codes(matrix, &scales, rule, ctx))?;

@@ -4,6 +4,7 @@
 
 use crate::engine::random::Random;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Which of the two neighboring levels is taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -20,6 +21,18 @@ pub enum Rounding {
     /// The upper one with the probability of the way there: right on average. The draw of an element
     /// depends on the seed and its place alone, so that it is the same at any number of threads.
     Stochastic { seed: u64 },
+}
+
+impl fmt::Display for Rounding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NearestEven => f.write_str("rounded to nearest, ties to even"),
+            Self::NearestAway => f.write_str("rounded to nearest, ties away from zero"),
+            Self::Floor => f.write_str("rounded down"),
+            Self::Ceiling => f.write_str("rounded up"),
+            Self::Stochastic { seed } => write!(f, "rounded at random, seed {seed}"),
+        }
+    }
 }
 
 /// One [`Rounding`], known when loops are compiled.

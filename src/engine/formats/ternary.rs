@@ -54,7 +54,7 @@ impl Codec for Sharing {
         Storage { values, scales: 4 * tiles, ..Storage::default() }
     }
 
-    fn encode(&self, matrix: &Matrix<'_>, _how: &How, ctx: &Ctx) -> Result<Parts, FormatError> {
+    fn encode(&self, matrix: &Matrix<'_>, _how: &How<'_>, ctx: &Ctx) -> Result<Parts, FormatError> {
         let (tiles, cols) = (self.tiles(matrix.shape()), matrix.shape().cols());
         let fits = tiles.map(matrix, |_, values| Ok(fit(values)))?;
         let values = Lines::of_rows(matrix.shape(), 1, 2).write(ctx, |first, codes| {
@@ -94,7 +94,7 @@ impl Codec for Binary {
         Storage { values: packed_len(shape.len() as u64, 1), scales: 4 * filters, ..Storage::default() }
     }
 
-    fn encode(&self, matrix: &Matrix<'_>, _how: &How, ctx: &Ctx) -> Result<Parts, FormatError> {
+    fn encode(&self, matrix: &Matrix<'_>, _how: &How<'_>, ctx: &Ctx) -> Result<Parts, FormatError> {
         let filters = Tiles::new(matrix.shape(), 1, usize::MAX);
         let alphas = filters.map(matrix, |_, values| Ok(mean(magnitudes(values), values.len()) as f32))?;
         let cols = matrix.shape().cols();

@@ -2,6 +2,7 @@
 //! a report about a node still finds it after a patch. No I/O, no technique is known here.
 
 mod channels;
+pub mod groups;
 mod known;
 mod layers;
 mod lower;

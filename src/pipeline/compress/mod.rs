@@ -30,6 +30,10 @@ pub enum CompressError {
     NotFinite { layer: String, count: usize, total: usize },
     #[error("layer \"{layer}\": no range was calibrated for its input \"{wire}\"")]
     NoRange { layer: String, wire: String },
+    #[error(
+        "layer \"{layer}\": the channels of its input \"{wire}\" could not be told apart for weights of shape {shape:?}; leave `importance` out for it"
+    )]
+    NoImportance { layer: String, wire: String, shape: Vec<usize> },
     #[error("layer \"{layer}\": {source}")]
     Tensor { layer: String, source: TensorError },
     #[error("layer \"{layer}\": {source}")]

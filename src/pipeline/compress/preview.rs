@@ -28,7 +28,8 @@ pub struct Preview {
 static UNHURRIED: LazyLock<Option<Ctx>> = LazyLock::new(|| Ctx::new(1).ok());
 
 /// Treats `weights`, which lie in the order of `layer.shape`. What the plan would leave alone stays as it is, as
-/// do weights that a format cannot hold.
+/// do weights that a format cannot hold. Errors count alike, whatever importance the treatment asks for: nothing is
+/// known here of the layer's data.
 #[must_use]
 pub fn preview(weights: &[f32], layer: &Layer, treatment: &Treatment) -> Preview {
     let mut approximate = weights.to_vec();

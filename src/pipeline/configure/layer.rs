@@ -2,11 +2,13 @@
 
 use super::activations::Activations;
 use super::plan::FileFormat;
-use super::recipe::Treatment;
+use super::recipe::{Importance, Treatment};
 use super::scheme::{Scheme, Sparsity};
 use crate::engine::formats::{Granularity, Storage};
-use crate::engine::graph::{KnownRange, Layer, Model, StoredWeight, known_range};
+use crate::engine::graph::{KnownRange, Layer, StoredWeight, Wire, known_range};
 use crate::engine::tensor::{DType, Tensor, TensorError};
+use crate::pipeline::load::Subject;
+use std::sync::Arc;
 
 /// What will happen to one layer.
 #[derive(Debug, Clone)]
@@ -18,6 +20,10 @@ pub struct LayerPlan {
     pub treatment: Treatment,
     /// What the graph tells of the data that the layer reads.
     pub known: KnownRange,
+    /// Other wires whose data get the same static range, and what the graph tells of them.
+    pub shares: Vec<(Wire, KnownRange)>,
+    /// What errors of the weights are weighed by.
+    pub importance: ImportanceSource,
     /// Bytes that the scheme itself takes, packed without a gap; `None` for 32-bit floats. [`LayerPlan::bytes`] may
     /// be more, where the file has no type as narrow.
     pub storage: Option<Storage>,
@@ -29,6 +35,18 @@ pub struct LayerPlan {
     pub refusal: Option<String>,
     /// What the person should know of how it will be done.
     pub note: Option<String>,
+}
+
+/// Where it is known from how much the errors of a layer's weights count.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum ImportanceSource {
+    /// They count alike.
+    #[default]
+    None,
+    /// The mean squares of the channels of the layer's input, which calibration finds.
+    Calibrated,
+    /// One number for each column of the weight's matrix, from a file.
+    File(Arc<[f32]>),
 }
 
 /// The file that can hold every layer.
@@ -75,14 +93,54 @@ pub fn stored_bytes(layer: &Layer, scheme: Scheme) -> Result<u64, TensorError> {
 }
 
 /// A remark after another.
-fn and(before: Option<String>, more: &str) -> String {
+pub(super) fn and(before: Option<String>, more: &str) -> String {
     before.map_or_else(|| more.to_owned(), |before| format!("{before}; {more}"))
 }
 
-pub(super) fn layer_plan(layer: &Layer, wanted: Treatment, model: &Model) -> LayerPlan {
-    let original_bytes = model.constants.get(&layer.weight).map_or(0, |t| t.size_bytes() as u64);
+/// Where a layer's importance comes from, or why there is none.
+fn importance_of(layer: &Layer, treatment: &Treatment, subject: &Subject) -> Result<ImportanceSource, String> {
+    if treatment.importance == Importance::Alike {
+        return Ok(ImportanceSource::None);
+    }
+    let columns = layer.parameters() / layer.out_channels().max(1);
+    if let Some(found) = [&*layer.weight, layer.name.as_str()].into_iter().find_map(|name| subject.importance.get(name)) {
+        return if found.len() == columns {
+            Ok(ImportanceSource::File(found.as_slice().into()))
+        } else {
+            Err(format!("the importance file has {} numbers for it, and it has {columns} inputs", found.len()))
+        };
+    }
+    let node = layer.node.and_then(|id| subject.folded.node(id));
+    match node {
+        None => Err("the file holds weights without a graph, and no importance file knows it".to_owned()),
+        Some(_) if subject.folded.constants.contains_key(&layer.input) => Err("its input is a constant of the model".to_owned()),
+        Some(node) if node.int("transA").unwrap_or(0) != 0 => Err("its data have their channels first".to_owned()),
+        Some(_) => Ok(ImportanceSource::Calibrated),
+    }
+}
+
+/// What can be done of a treatment's part for weights, what their errors are weighed by, and why not the rest.
+fn fitted(layer: &Layer, wanted: Treatment, subject: &Subject) -> (Treatment, ImportanceSource, Option<String>) {
     let (weights, mut refusal) = fitting(layer, wanted.weights);
-    let (mut treatment, mut note) = (Treatment { weights, ..wanted }, None);
+    let mut treatment = Treatment { weights, ..wanted }.sensible();
+    if let (true, Some(reason)) = (weights == wanted.weights, wanted.useless()) {
+        refusal = Some(and(refusal, &reason));
+    }
+    let importance = importance_of(layer, &treatment, subject).unwrap_or_else(|reason| {
+        treatment.importance = Importance::Alike;
+        refusal = Some(and(refusal.take(), &format!("{reason}: {COUNT_ALIKE}")));
+        ImportanceSource::None
+    });
+    (treatment, importance, refusal)
+}
+
+const COUNT_ALIKE: &str = "errors of its weights count alike";
+
+pub(super) fn layer_plan(layer: &Layer, wanted: Treatment, subject: &Subject) -> LayerPlan {
+    let model = &*subject.folded;
+    let original_bytes = model.constants.get(&layer.weight).map_or(0, |t| t.size_bytes() as u64);
+    let (mut treatment, importance, mut refusal) = fitted(layer, wanted, subject);
+    let mut note = None;
     if wanted.weights == Scheme::F32 && wanted.sparsity != Sparsity::Dense {
         note = Some("zeros take as many bytes in ONNX as other values".to_owned());
     }
@@ -112,6 +170,8 @@ pub(super) fn layer_plan(layer: &Layer, wanted: Treatment, model: &Model) -> Lay
         wanted,
         treatment,
         known,
+        shares: Vec::new(),
+        importance: if treatment.is_unchanged() { ImportanceSource::None } else { importance },
         storage: None,
         bytes: original_bytes,
         original_bytes,
@@ -124,8 +184,27 @@ impl LayerPlan {
     /// Whether the range of its data must be calibrated.
     #[must_use]
     pub fn needs_range(&self) -> bool {
-        let fixed = matches!(self.known, KnownRange::Fixed { .. });
-        self.treatment.activations.static_grid().is_some_and(|grid| !(grid.uses_bounds && fixed))
+        self.ranges_needed().next().is_some()
+    }
+
+    /// The wires whose ranges must be calibrated for the layer's data.
+    pub fn ranges_needed(&self) -> impl Iterator<Item = &Wire> {
+        let grid = self.treatment.activations.static_grid();
+        let own = std::iter::once((&self.layer.input, self.known));
+        own.chain(self.shares.iter().map(|(wire, known)| (wire, *known)))
+            .filter(move |(_, known)| grid.is_some_and(|g| !(g.uses_bounds && matches!(known, KnownRange::Fixed { .. }))))
+            .map(|(wire, _)| wire)
+    }
+
+    /// Does without the calibrated importance that there is no data for.
+    pub(super) fn refuse_importance(&mut self) {
+        if self.importance != ImportanceSource::Calibrated {
+            return;
+        }
+        self.importance = ImportanceSource::None;
+        self.treatment.importance = Importance::Alike;
+        let reason = format!("there are no calibration data that tell which inputs matter: {COUNT_ALIKE}");
+        self.refusal = Some(and(self.refusal.take(), &reason));
     }
 
     /// Counts the bytes and says what they are; gives the tensors, of which only the size exists, or `None`

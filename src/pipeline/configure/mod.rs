@@ -4,6 +4,7 @@
 
 mod activations;
 mod families;
+mod groups;
 mod layer;
 mod plan;
 pub mod presets;
@@ -12,9 +13,10 @@ mod scheme;
 
 pub use activations::{Activations, Sharing, StaticGrid};
 pub use families::{Family, Offer, Offers};
-pub use layer::{LayerPlan, fitting, stored_bytes};
+pub use groups::{Group, GroupKind, groups};
+pub use layer::{ImportanceSource, LayerPlan, fitting, stored_bytes};
 pub use plan::{FileFormat, Plan, plan, plan_for, resolve};
-pub use recipe::{Override, RECIPE_FORMAT, RECIPE_VERSION, Recipe, Treatment};
+pub use recipe::{Grouping, Importance, Override, RECIPE_FORMAT, RECIPE_VERSION, Recipe, Treatment};
 pub use scheme::{FloatFormat, Fp8, Fp8Scale, Granularity, Rounding, Scheme, Sparsity};
 
 use crate::engine::graph::GraphError;

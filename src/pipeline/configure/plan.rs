@@ -1,7 +1,8 @@
 //! Recipe × model → plan.
 
 use super::ConfigureError;
-use super::layer::{LayerPlan, file_of, layer_plan};
+use super::groups::{Decided, Group, groups, share_ranges, together};
+use super::layer::{ImportanceSource, LayerPlan, and, file_of, layer_plan};
 use super::recipe::{Recipe, Treatment};
 use crate::engine::graph::{GraphError, Layer, LoweredLayer, StoredWeight, Wire, lower};
 use crate::engine::tensor::{DType, Tensor};
@@ -40,6 +41,8 @@ impl FileFormat {
 pub struct Plan {
     pub recipe: String,
     pub layers: Vec<LayerPlan>,
+    /// Layers that decide together.
+    pub groups: Vec<Group>,
     /// The file that is counted: ONNX, unless a layer is stored in blocks that only GGUF holds, or it was asked for.
     pub file: FileFormat,
     /// Exact size of the exported file.
@@ -65,7 +68,15 @@ impl Plan {
     /// Whether calibration data is needed.
     #[must_use]
     pub fn needs_calibration(&self) -> bool {
-        self.layers.iter().any(LayerPlan::needs_range)
+        self.layers.iter().any(|l| l.needs_range() || l.importance == ImportanceSource::Calibrated)
+    }
+
+    /// The same where there are no data to calibrate with: what only data can tell of weights is refused.
+    /// (Static ranges are left as they are; they cannot be done without, and compressing says so.)
+    #[must_use]
+    pub fn without_data(mut self) -> Self {
+        self.layers.iter_mut().for_each(LayerPlan::refuse_importance);
+        self
     }
 }
 
@@ -74,18 +85,20 @@ impl Plan {
 /// # Errors
 /// When a pattern matches nothing, naming it and the layers that there are.
 pub fn resolve(recipe: &Recipe, subject: &Subject) -> Result<Vec<Treatment>, ConfigureError> {
+    Ok(decide(recipe, subject, &groups(recipe.groups, subject))?.treatments)
+}
+
+fn decide(recipe: &Recipe, subject: &Subject, groups: &[Group]) -> Result<Decided, ConfigureError> {
     recipe.validate()?;
     let mut treatments = vec![recipe.default; subject.layers.len()];
+    let mut named = vec![false; treatments.len()];
     for rule in &recipe.overrides {
-        let matched = matching(recipe, &rule.layers, subject)?;
-        for index in matched {
-            let treatment = &mut treatments[index];
-            treatment.weights = rule.weights.unwrap_or(treatment.weights);
-            treatment.sparsity = rule.sparsity.unwrap_or(treatment.sparsity);
-            treatment.activations = rule.activations.unwrap_or(treatment.activations);
+        for index in matching(recipe, &rule.layers, subject)? {
+            treatments[index] = rule.over(treatments[index]);
+            named[index] = true;
         }
     }
-    Ok(treatments)
+    Ok(together(groups, &named, treatments, subject))
 }
 
 /// Patterns of overrides for the first and the last layer, in the order of [`Subject::layers`].
@@ -144,9 +157,14 @@ pub fn plan(recipe: &Recipe, subject: &Subject) -> Result<Plan, ConfigureError> 
 /// # Errors
 /// As [`plan`].
 pub fn plan_for(recipe: &Recipe, subject: &Subject, file: Option<FileFormat>) -> Result<Plan, ConfigureError> {
-    let treatments = resolve(recipe, subject)?;
+    let groups = groups(recipe.groups, subject);
+    let Decided { treatments, notes } = decide(recipe, subject, &groups)?;
     let mut layers: Vec<LayerPlan> =
-        subject.layers.iter().zip(treatments).map(|(layer, wanted)| layer_plan(layer, wanted, &subject.folded)).collect();
+        subject.layers.iter().zip(treatments).map(|(layer, wanted)| layer_plan(layer, wanted, subject)).collect();
+    for (layer, said) in layers.iter_mut().zip(notes) {
+        layer.note = said.into_iter().chain(layer.note.take()).reduce(|before, more| and(Some(before), &more));
+    }
+    share_ranges(&groups, &mut layers);
     let file = file.unwrap_or_else(|| file_of(&layers));
     let graph = |source| ConfigureError::Graph { recipe: recipe.name.clone(), source };
     let lowered = layers.iter_mut().map(|layer| placeholder(layer, file)).collect::<Result<Vec<_>, _>>().map_err(graph)?;
@@ -157,6 +175,7 @@ pub fn plan_for(recipe: &Recipe, subject: &Subject, file: Option<FileFormat>) ->
         recipe: recipe.name.clone(),
         bits_per_weight: if weights == 0 { 0.0 } else { stored as f64 * 8.0 / weights as f64 },
         layers,
+        groups,
         file,
         bytes,
         original_bytes: subject.loaded.bytes,
@@ -188,7 +207,7 @@ fn predicted_bytes(
         (FileFormat::Onnx, Some(model)) => subject.file_bytes(&model).map_err(format),
         (FileFormat::Gguf, _) => {
             let replaced = layers.iter().zip(lowered).filter_map(|(plan, lowered)| whole(plan, lowered)).collect();
-            let (metadata, tensors) = gguf::write::contents(&subject.folded, &replaced);
+            let (metadata, tensors) = gguf::write::contents(&subject.folded, &subject.loaded.metadata, &replaced);
             let gguf = |source| ConfigureError::Gguf { recipe: recipe.name.clone(), source };
             gguf::write::file_len(&metadata, &tensors).map_err(gguf)
         }

@@ -3,6 +3,7 @@
 use super::ConfigureError;
 use super::activations::Activations;
 use super::scheme::{Rounding, Scheme, Sparsity};
+use crate::engine::formats::observe::Observer;
 use serde::{Deserialize, Serialize};
 
 /// The tag that a recipe file starts with.
@@ -22,21 +23,100 @@ pub struct Treatment {
     /// How weights between two levels of the scheme are rounded.
     #[serde(default, skip_serializing_if = "is_default")]
     pub rounding: Rounding,
+    /// How the range of every scale of integers is chosen from the weights that share it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub range: Observer,
+    /// What the errors of weights count when scales and codebooks are searched for.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub importance: Importance,
 }
 
-fn is_default(rounding: &Rounding) -> bool {
-    *rounding == Rounding::default()
+/// What the error of a weight counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Importance {
+    /// As much as that of any other.
+    #[default]
+    Alike,
+    /// The mean square `E[x²]` of the data that the weight is multiplied with: of the project's importance file
+    /// where that knows the layer, else of the calibration data.
+    Activations,
+}
+
+/// Which layers decide together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Grouping {
+    /// None: every layer is treated as it is asked.
+    Apart,
+    /// Matrices that read the same data, as those of queries, keys and values do: runtimes make one product of them.
+    #[default]
+    Projections,
+    /// Besides, data that meet in residual sums have one static range: sums of integers then need no new scale.
+    ProjectionsAndSums,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Treatment {
     /// Leaves a layer as it is.
-    pub const UNCHANGED: Self =
-        Self { weights: Scheme::F32, sparsity: Sparsity::Dense, activations: Activations::None, rounding: Rounding::NearestEven };
+    pub const UNCHANGED: Self = Self {
+        weights: Scheme::F32,
+        sparsity: Sparsity::Dense,
+        activations: Activations::None,
+        rounding: Rounding::NearestEven,
+        range: Observer::MinMax,
+        importance: Importance::Alike,
+    };
 
     #[must_use]
     pub fn is_unchanged(&self) -> bool {
         // Where nothing is rounded, it does not matter how.
-        Self { rounding: Self::UNCHANGED.rounding, ..*self } == Self::UNCHANGED
+        Self { rounding: Rounding::NearestEven, range: Observer::MinMax, importance: Importance::Alike, ..*self }
+            == Self::UNCHANGED
+    }
+
+    /// The scheme, and in words what is chosen beside it.
+    #[must_use]
+    pub fn weights_text(&self) -> String {
+        let mut text = self.weights.to_string();
+        if self.rounding != Rounding::default() {
+            text += &format!(", {}", self.rounding);
+        }
+        if self.range != Observer::default() {
+            text += &format!(", {} ranges", self.range);
+        }
+        if self.importance != Importance::default() {
+            text += ", weighed by inputs";
+        }
+        text
+    }
+
+    /// Without what its scheme has no use for: ways to round, to choose ranges and to weigh errors.
+    #[must_use]
+    pub fn sensible(self) -> Self {
+        let rounding = if self.weights.rounds() { self.rounding } else { Rounding::default() };
+        let range = if self.weights.has_ranges() { self.range } else { Observer::default() };
+        let importance = if self.weights.weighs(range) { self.importance } else { Importance::default() };
+        Self { rounding, range, importance, ..self }
+    }
+
+    /// Why the scheme has no use for something that is asked for beside it.
+    #[must_use]
+    pub fn useless(&self) -> Option<String> {
+        let (weights, sensible) = (self.weights, self.sensible());
+        if sensible.rounding != self.rounding {
+            Some(format!("{weights} has its own rule of rounding; leave `rounding` out"))
+        } else if sensible.range != self.range {
+            Some(format!("{weights} has its own rule for scales; leave `range` out"))
+        } else if sensible.importance != self.importance && weights.has_ranges() {
+            let range = self.range;
+            Some(format!("importance weighs errors, and {range} ranges look at none; take `range: Grid(exponent: 2.0)`"))
+        } else if sensible.importance != self.importance {
+            Some(format!("{weights} is found without looking at errors; leave `importance` out"))
+        } else {
+            None
+        }
     }
 
     /// # Errors
@@ -45,10 +125,8 @@ impl Treatment {
         self.weights.validate()?;
         self.sparsity.validate()?;
         self.activations.validate()?;
-        if self.rounding != Rounding::NearestEven && !self.weights.rounds() {
-            return Err(format!("{} has its own rule of rounding; leave `rounding` out", self.weights));
-        }
-        Ok(())
+        self.range.validate()?;
+        self.useless().map_or(Ok(()), Err)
     }
 }
 
@@ -66,17 +144,60 @@ pub struct Override {
     pub activations: Option<Activations>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rounding: Option<Rounding>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<Observer>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub importance: Option<Importance>,
 }
 
 impl Override {
     #[must_use]
     pub fn new(layers: impl Into<String>) -> Self {
-        Self { layers: layers.into(), weights: None, sparsity: None, activations: None, rounding: None }
+        Self {
+            layers: layers.into(),
+            weights: None,
+            sparsity: None,
+            activations: None,
+            rounding: None,
+            range: None,
+            importance: None,
+        }
     }
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::new(self.layers.clone())
+    }
+
+    /// What a treatment becomes by it. A new scheme keeps of the old one's ways what it has a use for.
+    #[must_use]
+    pub fn over(&self, treatment: Treatment) -> Treatment {
+        let kept = match self.weights {
+            Some(weights) => Treatment { weights, ..treatment }.sensible(),
+            None => treatment,
+        };
+        Treatment {
+            weights: kept.weights,
+            sparsity: self.sparsity.unwrap_or(kept.sparsity),
+            activations: self.activations.unwrap_or(kept.activations),
+            rounding: self.rounding.unwrap_or(kept.rounding),
+            range: self.range.unwrap_or(kept.range),
+            importance: self.importance.unwrap_or(kept.importance),
+        }
+    }
+
+    /// # Errors
+    /// A sentence on what is wrong.
+    fn validate(&self) -> Result<(), String> {
+        glob::Pattern::new(&self.layers).map_err(|e| format!("the pattern is malformed: {}", e.msg))?;
+        self.weights.map_or(Ok(()), Scheme::validate)?;
+        self.sparsity.map_or(Ok(()), Sparsity::validate)?;
+        self.activations.map_or(Ok(()), Activations::validate)?;
+        self.range.map_or(Ok(()), |range| range.validate())?;
+        // What hangs on the default as well is judged in the plan, layer by layer.
+        let alone = self.weights.is_some_and(|w| self.importance.is_none() || self.range.is_some() || !w.has_ranges());
+        let useless = if alone { self.over(Treatment::UNCHANGED).useless() } else { None };
+        useless.map_or(Ok(()), Err)
     }
 }
 
@@ -95,6 +216,8 @@ pub struct Recipe {
     pub default: Treatment,
     #[serde(default)]
     pub overrides: Vec<Override>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub groups: Grouping,
 }
 
 /// Read before the rest, so that a newer file is refused by its version and not by a field.
@@ -115,6 +238,7 @@ impl Recipe {
             history: Vec::new(),
             default,
             overrides: Vec::new(),
+            groups: Grouping::default(),
         }
     }
 
@@ -159,17 +283,7 @@ impl Recipe {
         }
         self.default.validate().map_err(|r| bad("the default", r))?;
         for rule in &self.overrides {
-            let place = format!("the override \"{}\"", rule.layers);
-            glob::Pattern::new(&rule.layers).map_err(|e| bad(&place, format!("the pattern is malformed: {}", e.msg)))?;
-            if let Some(scheme) = rule.weights {
-                scheme.validate().map_err(|r| bad(&place, r))?;
-            }
-            if let Some(sparsity) = rule.sparsity {
-                sparsity.validate().map_err(|r| bad(&place, r))?;
-            }
-            if let Some(activations) = rule.activations {
-                activations.validate().map_err(|r| bad(&place, r))?;
-            }
+            rule.validate().map_err(|r| bad(&format!("the override \"{}\"", rule.layers), r))?;
         }
         Ok(())
     }

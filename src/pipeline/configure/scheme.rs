@@ -1,6 +1,7 @@
 //! How one layer's numbers are stored: sum types, so that what makes no sense cannot be written.
 
 use crate::engine::formats::blocks::BlockFormat;
+use crate::engine::formats::observe::Observer;
 use crate::engine::formats::{
     Codebook, Entries, Float, Format, Integer, Micro, NormalScales, ScaleType, Scope, Sharing, Symmetry,
 };
@@ -144,6 +145,18 @@ impl Scheme {
             Self::Codebook { entries, .. } => entries.width() == 1,
             _ => true,
         }
+    }
+
+    /// Whether its scales span ranges that can be chosen in several ways; the other schemes have rules of their own.
+    #[must_use]
+    pub fn has_ranges(self) -> bool {
+        matches!(self, Self::Integer { .. } | Self::Affine { .. })
+    }
+
+    /// Whether importance makes a difference where ranges are chosen so.
+    #[must_use]
+    pub fn weighs(self, range: Observer) -> bool {
+        self.format().is_some_and(|format| format.weighs(range))
     }
 
     /// # Errors

@@ -50,6 +50,9 @@ pub enum EvaluateError {
         "the model gives {rows} rows of output for {tokens} tokens: it is no language model that predicts a token at each place; evaluate it on other data"
     )]
     Tokens { tokens: usize, rows: usize },
-    #[error("the {which} model gives NaN or infinity for sample {sample}; check the weights and the preprocessing")]
-    NotFinite { which: &'static str, sample: usize },
+    /// `place` names the first layer, or node, whose output is not finite.
+    #[error(
+        "the {which} model gives NaN or infinity for sample {sample}, first {place}; check the weights and the preprocessing"
+    )]
+    NotFinite { which: &'static str, sample: usize, place: String },
 }

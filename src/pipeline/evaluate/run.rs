@@ -46,6 +46,10 @@ pub struct Settings {
 /// Changed predictions that a report lists at most.
 const CHANGED_LIMIT: usize = 2_000;
 
+/// What errors call the two models.
+const ORIGINAL: &str = "original";
+const COMPRESSED: &str = "compressed";
+
 /// # Errors
 /// When data and models do not fit each other, outputs are not finite, or on cancel.
 pub fn run(subjects: &Subjects<'_>, data: &Dataset, settings: &Settings, ctx: &Ctx) -> Result<Report, EvaluateError> {
@@ -54,8 +58,8 @@ pub fn run(subjects: &Subjects<'_>, data: &Dataset, settings: &Settings, ctx: &C
         return Err(EvaluateError::Empty);
     }
     let input = subjects.original.data_input().ok_or(EvaluateError::NoPorts)?.wire.clone();
-    let original = executor("original", subjects.original, Arithmetic::Simulated)?;
-    let variant = executor("compressed", subjects.variant, settings.arithmetic)?;
+    let original = executor(ORIGINAL, subjects.original, Arithmetic::Simulated)?;
+    let variant = executor(COMPRESSED, subjects.variant, settings.arithmetic)?;
     let batch = data.batch_size(original.fixed_batch());
     let mut tally = Tally::new(OutputKind::of(subjects.original));
     ctx.start(format!("Evaluating {}", settings.recipe), data.len());
@@ -63,8 +67,8 @@ pub fn run(subjects: &Subjects<'_>, data: &Dataset, settings: &Settings, ctx: &C
     for indices in all.chunks(batch) {
         ctx.check()?;
         let values = data.batch(&Dataset::whole_batch(indices, original.fixed_batch()), ctx)?;
-        let before = first_output("original", &original, &input, &values, ctx)?;
-        let after = first_output("compressed", &variant, &input, &values, ctx)?;
+        let before = first_output(ORIGINAL, &original, &input, &values, ctx)?;
+        let after = first_output(COMPRESSED, &variant, &input, &values, ctx)?;
         let truth = match &data.labels {
             _ if data.is_text() => Truth::Next(values.to_i64()?),
             Some(labels) => Truth::Classes(indices.iter().map(|i| labels[*i]).collect()),
@@ -74,7 +78,11 @@ pub fn run(subjects: &Subjects<'_>, data: &Dataset, settings: &Settings, ctx: &C
         if after.shape() != shape {
             return Err(EvaluateError::OtherShape { original: shape, compressed: after.shape().to_vec() });
         }
-        before.with_f32(|b| after.with_f32(|a| tally.batch(indices, &truth, &shape, b, a)))???;
+        let counted = before.with_f32(|b| after.with_f32(|a| tally.batch(indices, &truth, &shape, b, a)))??;
+        if let Err(EvaluateError::NotFinite { which, sample, .. }) = counted {
+            return Err(first_bad(which, sample, subjects, &input, &values, ctx)?);
+        }
+        counted?;
         ctx.advance(indices.len());
     }
     let (layers, contamination) = if settings.layer_samples == 0 {
@@ -126,6 +134,39 @@ fn first_output(
         .run(&[(input.clone(), values.clone())], ctx, &mut |_, _| {})
         .map_err(|source| EvaluateError::Exec { which, source })?;
     outputs.into_iter().next().map(|(_, value)| value).ok_or(EvaluateError::NoPorts)
+}
+
+/// Runs a batch once more to find where the first value comes from that is not finite; minus infinity, which masks
+/// are made of, is none.
+fn first_bad(
+    which: &'static str,
+    sample: usize,
+    subjects: &Subjects<'_>,
+    input: &Wire,
+    values: &Value,
+    ctx: &Ctx,
+) -> Result<EvaluateError, EvaluateError> {
+    let exec = |source| EvaluateError::Exec { which, source };
+    let model = if which == ORIGINAL { subjects.original } else { subjects.variant };
+    let taps = model.nodes.iter().flat_map(|n| n.outputs.iter().flatten().cloned()).collect();
+    let executor = Executor::new(model, &Request { taps, ..Request::default() }).map_err(exec)?;
+    let mut bad: Vec<Wire> = Vec::new();
+    let mut watch = |wire: &Wire, value: &Value| {
+        let is_bad = |all: &[f32]| all.iter().any(|v| v.is_nan() || *v == f32::INFINITY);
+        if value.dtype.is_float() && value.with_f32(is_bad).unwrap_or(false) {
+            bad.push(wire.clone());
+        }
+    };
+    executor.run(&[(input.clone(), values.clone())], ctx, &mut watch).map_err(exec)?;
+    let first = model.nodes.iter().find(|n| n.outputs.iter().flatten().any(|w| bad.contains(w)));
+    let place = first.map_or_else(
+        || "at its output".to_owned(),
+        |node| match subjects.layers.iter().find(|l| node.output(0) == Some(&l.output)) {
+            Some(layer) => format!("in layer \"{}\"", layer.name),
+            None => format!("in node \"{}\" ({})", node.label(), node.op),
+        },
+    );
+    Ok(EvaluateError::NotFinite { which, sample, place })
 }
 
 /// What the outputs of a batch should say.
@@ -229,9 +270,9 @@ impl Tally {
         }
         for (row, (b, a)) in before.chunks(classes).zip(after.chunks(classes)).take(rows).enumerate() {
             let sample = indices[(row / rows_per_sample).min(indices.len() - 1)];
-            for (which, values) in [("original", b), ("compressed", a)] {
+            for (which, values) in [(ORIGINAL, b), (COMPRESSED, a)] {
                 if values.iter().any(|v| v.is_nan() || *v == f32::INFINITY) {
-                    return Err(EvaluateError::NotFinite { which, sample });
+                    return Err(EvaluateError::NotFinite { which, sample, place: "at its output".to_owned() });
                 }
             }
             let place = match truth {

@@ -4,6 +4,7 @@
 use crate::engine::graph::{Layer, LayerKind, Model, Wire};
 use crate::engine::tensor::Tensor;
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 /// What part of a network a layer belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -139,6 +140,35 @@ pub fn family(model: &Model) -> Option<&'static str> {
 #[must_use]
 pub fn block(layer: &Layer) -> Option<usize> {
     parts(&layer.weight).find_map(|part| part.parse().ok())
+}
+
+/// Parts of names that tell apart matrices which read the same data.
+const SIDE_BY_SIDE: [&[&str]; 7] = [
+    &["q_proj", "k_proj", "v_proj"],
+    &["wq", "wk", "wv"],
+    &["query", "key", "value"],
+    &["attn_q", "attn_k", "attn_v"],
+    &["gate_proj", "up_proj"],
+    &["ffn_gate", "ffn_up"],
+    &["w1", "w3"],
+];
+
+/// Matrices of a file without a graph whose names say that they read the same data, as those of queries, keys
+/// and values do. Numbers of `layers`, two at least in each group.
+#[must_use]
+pub fn projections(layers: &[Layer]) -> Vec<Vec<usize>> {
+    let mut found: BTreeMap<(usize, String, usize), Vec<usize>> = BTreeMap::new();
+    for (index, layer) in layers.iter().enumerate().filter(|(_, l)| l.kind == LayerKind::Linear && l.shape.len() == 2) {
+        let parts: Vec<&str> = parts(&layer.weight).collect();
+        let set = |part: &&str| SIDE_BY_SIDE.iter().position(|set| set.contains(part));
+        let Some((at, set)) = parts.iter().enumerate().find_map(|(at, part)| Some((at, set(part)?))) else { continue };
+        let rest = [&parts[..at], &parts[at + 1..]].map(|p| p.join(".")).join(".*.");
+        let inputs = layer.parameters() / layer.out_channels().max(1);
+        found.entry((set, rest, inputs)).or_default().push(index);
+    }
+    let mut groups: Vec<Vec<usize>> = found.into_values().filter(|group| group.len() > 1).collect();
+    groups.sort_unstable();
+    groups
 }
 
 /// The weights of a model without nodes, as layers: embeddings first, then by their names with numbers
@@ -383,6 +413,24 @@ mod tests {
             told(&[("up.weight", &[8, 4, 2, 2]), ("up.bias", &[4]), ("a.weight", &[8, 1, 3, 3]), ("b.weight", &[4, 1, 3, 3])]);
         let kinds: Vec<LayerKind> = found.iter().map(|(_, kind, ..)| *kind).collect();
         assert_eq!(kinds, [LayerKind::Depthwise, LayerKind::Depthwise, LayerKind::ConvTranspose]);
+    }
+
+    #[test]
+    fn names_tell_what_reads_the_same_data() {
+        let found = layers(&model(&[
+            ("model.layers.0.self_attn.q_proj.weight", &[8, 4]),
+            ("model.layers.0.self_attn.k_proj.weight", &[2, 4]),
+            ("model.layers.0.self_attn.o_proj.weight", &[4, 8]),
+            ("model.layers.1.self_attn.q_proj.weight", &[8, 4]),
+            ("model.layers.1.self_attn.k_proj.weight", &[2, 6]),
+            ("blk.0.ffn_gate.weight", &[8, 4]),
+            ("blk.0.ffn_up.weight", &[8, 4]),
+            ("blk.0.ffn_down.weight", &[4, 8]),
+        ]));
+        let named: Vec<Vec<&str>> =
+            projections(&found).iter().map(|g| g.iter().map(|i| found[*i].name.as_str()).collect()).collect();
+        let attention = ["model.layers.0.self_attn.k_proj", "model.layers.0.self_attn.q_proj"];
+        assert_eq!(named, [vec!["blk.0.ffn_gate", "blk.0.ffn_up"], attention.to_vec()]);
     }
 
     #[test]

@@ -77,6 +77,8 @@ pub struct LoadedModel {
     pub externals: Vec<PathBuf>,
     pub model: Model,
     pub source: Arc<OnnxSource>,
+    /// What a GGUF file says beside its weights; empty for other formats.
+    pub metadata: Arc<gguf::Metadata>,
 }
 
 impl LoadedModel {
@@ -127,13 +129,14 @@ pub fn model(path: &Path, ctx: &Ctx) -> Result<LoadedModel, LoadError> {
     let path = path.as_path();
     ctx.start(format!("Opening {}", path.display()), 0);
     let map = MappedFile::open(path).map_err(LoadError::io(path))?;
-    let Opened { format, model, source, externals } = read(path, &map, ctx)?;
+    let Opened { format, model, source, externals, metadata } = read(path, &map, ctx)?;
     let (externals, maps): (Vec<PathBuf>, Vec<MappedFile>) = externals.into_iter().unzip();
     let identity = Identity::new(&map, maps);
     identity.check_values(&model, false, ctx)?;
     gaps::warn_about(&model, ctx);
     let bytes = identity.bytes();
-    Ok(LoadedModel { path: path.to_owned(), format, bytes, identity, externals, model, source: Arc::new(source) })
+    let (path, source, metadata) = (path.to_owned(), Arc::new(source), Arc::new(metadata));
+    Ok(LoadedModel { path, format, bytes, identity, externals, model, source, metadata })
 }
 
 /// Opens a data set of any format that is known, to be fed to `input` of a model. Samples are read
@@ -168,6 +171,7 @@ struct Opened {
     model: Model,
     source: OnnxSource,
     externals: Vec<Mapped>,
+    metadata: gguf::Metadata,
 }
 
 fn read(path: &Path, map: &MappedFile, ctx: &Ctx) -> Result<Opened, LoadError> {
@@ -176,13 +180,23 @@ fn read(path: &Path, map: &MappedFile, ctx: &Ctx) -> Result<Opened, LoadError> {
         model: of_weights(path, tensors),
         source: OnnxSource::empty(""),
         externals,
+        metadata: gguf::Metadata::new(),
     };
     Ok(match sniff(path, map.as_slice())? {
         Sniffed::Onnx => {
             let decoded = onnx::decode_file(path, map, ctx)?;
-            Opened { format: Format::Onnx, model: decoded.model, source: decoded.source, externals: decoded.externals }
+            Opened {
+                format: Format::Onnx,
+                model: decoded.model,
+                source: decoded.source,
+                externals: decoded.externals,
+                metadata: gguf::Metadata::new(),
+            }
         }
-        Sniffed::Gguf => weights(Format::Gguf, gguf::read(path, map, ctx)?.model.constants, Vec::new()),
+        Sniffed::Gguf => {
+            let file = gguf::read(path, map, ctx)?;
+            Opened { metadata: file.metadata, ..weights(Format::Gguf, file.model.constants, Vec::new()) }
+        }
         Sniffed::Safetensors => weights(Format::Safetensors, safetensors::read(path, map, ctx)?, Vec::new()),
         Sniffed::Shards => {
             let (tensors, files) = shards::read(path, ctx)?;

@@ -1,8 +1,9 @@
 //! The model under the knife: as loaded, and as every recipe starts from it.
 
+use super::imatrix::Importance;
 use super::{LoadError, LoadedModel, families, onnx};
 use crate::engine::exec;
-use crate::engine::graph::{Layer, Model, layers, passes};
+use crate::engine::graph::{Layer, Model, groups, layers, passes};
 use std::sync::Arc;
 
 /// A loaded model with what each later stage would otherwise derive again. Cheap to clone.
@@ -15,6 +16,8 @@ pub struct Subject {
     pub folded: Arc<Model>,
     /// The layers of `folded`, in running order; of weights without a graph in the order of their names.
     pub layers: Arc<Vec<Layer>>,
+    /// What a file says of how much the inputs of weights count; empty without one.
+    pub importance: Arc<Importance>,
 }
 
 impl Subject {
@@ -25,7 +28,24 @@ impl Subject {
         let original = exec::prepare(&loaded.model).map_err(graph)?;
         let folded = passes::fold_batch_norm(&original).map_err(graph)?;
         let layers = if loaded.has_graph() { layers(&folded) } else { families::layers(&folded) };
-        Ok(Self { loaded: Arc::new(loaded), original: Arc::new(original), folded: Arc::new(folded), layers: Arc::new(layers) })
+        Ok(Self {
+            loaded: Arc::new(loaded),
+            original: Arc::new(original),
+            folded: Arc::new(folded),
+            layers: Arc::new(layers),
+            importance: Arc::default(),
+        })
+    }
+
+    /// Layers that read the same data side by side, as numbers of [`Subject::layers`]: told by the graph, of
+    /// weights without one by their names.
+    #[must_use]
+    pub fn projections(&self) -> Vec<Vec<usize>> {
+        if self.loaded.has_graph() {
+            groups::projections(&self.folded, &self.layers)
+        } else {
+            families::projections(&self.layers)
+        }
     }
 
     /// Exact size of the file that `model`, made from this one, is written to; its tensors need not

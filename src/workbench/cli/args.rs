@@ -115,6 +115,10 @@ pub(super) struct Init {
     /// Samples to find ranges with; without it a slice of the evaluation data is held out
     #[arg(long)]
     pub(super) calibrate: Option<PathBuf>,
+    /// How much the inputs of weights count, as llama-imatrix writes it (.gguf, .dat); recipes with
+    /// `importance: Activations` use it
+    #[arg(long, value_name = "FILE")]
+    pub(super) importance: Option<PathBuf>,
     #[command(flatten)]
     pub(super) preprocess: PreprocessArgs,
 }

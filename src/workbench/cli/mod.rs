@@ -5,6 +5,7 @@ pub mod bench;
 mod contamination;
 mod explore;
 mod output;
+mod plan;
 mod show;
 mod verbs;
 

@@ -199,66 +199,6 @@ fn weights(subject: &Subject, warnings: &[Warning]) -> Document {
     Document { json, text }
 }
 
-pub(super) fn plan(plan: &Plan) -> Document {
-    let layers: Vec<Value> = plan
-        .layers
-        .iter()
-        .map(|l| {
-            let mut layer = json!({
-                "name": l.layer.name,
-                "scheme": l.treatment.weights.to_string(),
-                "sparsity": l.treatment.sparsity.to_string(),
-                "activations": l.treatment.activations.to_string(),
-                "bytes": l.bytes,
-                "bytes_original": l.original_bytes,
-            });
-            if let Some(s) = l.storage {
-                layer["scheme_bytes"] = json!({
-                    "total": s.total(), "values": s.values, "scales": s.scales, "zero_points": s.zero_points,
-                    "codebook": s.codebook, "padding": s.padding,
-                });
-            }
-            for (key, value) in [("refusal", &l.refusal), ("note", &l.note)] {
-                if let Some(value) = value {
-                    layer[key] = json!(value);
-                }
-            }
-            layer
-        })
-        .collect();
-    let json = json!({
-        "recipe": plan.recipe,
-        "file": plan.file.name(),
-        "bytes": plan.bytes,
-        "bytes_original": plan.original_bytes,
-        "bits_per_weight": plan.bits_per_weight,
-        "layers": layers,
-    });
-    let mut rows = vec![["layer", "scheme", "sparsity", "inputs", "bytes", ""].map(str::to_owned).to_vec()];
-    rows.extend(plan.layers.iter().map(|l| {
-        let t = &l.treatment;
-        let why = l.refusal.as_ref().or(l.note.as_ref()).cloned().unwrap_or_default();
-        vec![
-            l.layer.name.clone(),
-            t.weights.to_string(),
-            t.sparsity.to_string(),
-            t.activations.to_string(),
-            l.bytes.to_string(),
-            why,
-        ]
-    }));
-    let text = format!(
-        "{}: {} of {} ({:.1} %), {:.2} bits per weight\n{}",
-        plan.recipe,
-        units::bytes(plan.bytes),
-        units::bytes(plan.original_bytes),
-        100.0 * plan.bytes as f64 / plan.original_bytes.max(1) as f64,
-        plan.bits_per_weight,
-        columns(&rows)
-    );
-    Document { json, text }
-}
-
 pub(super) fn nothing_to_calibrate(recipe: &str) -> Document {
     Document {
         json: json!({ "samples": 0, "seconds": 0.0, "reused": false, "peak_rss_bytes": super::bench::peak_rss_bytes() }),

@@ -85,6 +85,7 @@ fn initialize(init: Init, ctx: &Ctx) -> Answer {
         graph: init.graph,
         evaluate: init.evaluate,
         calibrate: init.calibrate,
+        importance: init.importance,
         preprocess: init.preprocess.settings(),
     };
     let (project, opened) = work::init(&init.folder, &new, ctx)?;
@@ -103,7 +104,7 @@ fn inspect(file: &Path, graph: Option<&Path>, ctx: &Ctx) -> Answer {
 
 fn plan(of: &OfRecipe, ctx: &Ctx) -> Answer {
     let (_, opened) = work::open(&of.project, ctx)?;
-    Ok(show::plan(&opened.plan(&*recipe(&opened, &of.recipe)?)?))
+    Ok(super::plan::plan(&opened.plan(&*recipe(&opened, &of.recipe)?)?))
 }
 
 fn calibrate(of: &OfRecipe, ctx: &Ctx) -> Answer {

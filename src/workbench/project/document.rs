@@ -34,6 +34,10 @@ pub struct Document {
     /// where `hold_out` is 0, all of it does both.
     #[serde(default)]
     pub calibrate: Option<FileRef>,
+    /// What weights count, as `llama-imatrix` writes it; recipes with `importance: Activations` use it where it
+    /// knows a layer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub importance: Option<FileRef>,
     #[serde(default = "default_hold_out")]
     pub hold_out: usize,
     #[serde(default)]
@@ -65,6 +69,7 @@ impl Document {
             graph: None,
             evaluate: None,
             calibrate: None,
+            importance: None,
             hold_out: default_hold_out(),
             preprocess: Preprocess::default(),
             active: "int8".to_owned(),

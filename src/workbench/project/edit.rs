@@ -118,7 +118,8 @@ impl Document {
                 }
             })?,
             Edit::Reset { layers } => next.change_active(|recipe| recipe.overrides.retain(|o| !layers.contains(&o.layers)))?,
-            Edit::SetDefault(treatment) => next.change_active(|recipe| recipe.default = *treatment)?,
+            // What belonged to the old scheme must not make the new one invalid.
+            Edit::SetDefault(treatment) => next.change_active(|recipe| recipe.default = treatment.sensible())?,
             Edit::SelectRecipe(name) => {
                 next.recipe(name)?;
                 next.active.clone_from(name);

@@ -13,6 +13,8 @@ pub enum Purpose {
     Model,
     /// The network of a file of weights.
     Graph,
+    /// What the inputs of each weight are like, from elsewhere.
+    Importance,
     /// Where a new project goes.
     NewFolder,
     EvaluationData,
@@ -27,6 +29,7 @@ impl Purpose {
             Self::OpenProject => "Open a project's folder",
             Self::Model => "Choose a network or a file of weights",
             Self::Graph => "Choose the network's graph (ONNX)",
+            Self::Importance => "Choose an importance matrix (GGUF or ggml's older file)",
             Self::NewFolder => "Choose the new project's folder",
             Self::EvaluationData => "Choose evaluation data (a folder)",
             Self::CalibrationData => "Choose calibration data (a folder)",
@@ -105,7 +108,7 @@ impl FilePicker for SystemPicker {
         }
         let asked = Instant::now();
         let answer: Answer = match purpose {
-            Purpose::Model | Purpose::Graph => Box::pin(dialog.pick_file()),
+            Purpose::Model | Purpose::Graph | Purpose::Importance => Box::pin(dialog.pick_file()),
             Purpose::ExportFile => Box::pin(dialog.save_file()),
             _ => Box::pin(dialog.pick_folder()),
         };

@@ -33,7 +33,7 @@ pub enum Prompt {
         purpose: Purpose,
         text: String,
     },
-    New(NewForm),
+    New(Box<NewForm>),
     Close,
 }
 

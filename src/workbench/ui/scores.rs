@@ -1,5 +1,6 @@
 //! The weight error of a layer under a treatment, kept once found.
 
+use crate::engine::formats::observe::Observer;
 use crate::pipeline::configure::{Plan, Rounding, Scheme, Sparsity, Treatment};
 use std::collections::HashMap;
 
@@ -13,6 +14,7 @@ pub struct Key {
     scheme: Scheme,
     rounding: Rounding,
     sparsity: (u8, u32),
+    range: (u8, u32),
 }
 
 impl Key {
@@ -23,7 +25,16 @@ impl Key {
             Sparsity::Threshold(t) => (1, t.to_bits()),
             Sparsity::Fraction(f) => (2, f.to_bits()),
         };
-        Self { layer, scheme: treatment.weights, rounding: treatment.rounding, sparsity }
+        let range = match treatment.range {
+            Observer::MinMax => (0, 0),
+            Observer::MovingAverage => (1, 0),
+            Observer::Percentile(percent) => (2, percent.to_bits()),
+            Observer::Entropy => (3, 0),
+            Observer::Grid { exponent } => (4, exponent.to_bits()),
+            Observer::Gaussian => (5, 0),
+            Observer::Histogram => (6, 0),
+        };
+        Self { layer, scheme: treatment.weights, rounding: treatment.rounding, sparsity, range }
     }
 }
 

@@ -11,11 +11,21 @@ use crate::engine::formats::error::FormatError;
 const EXACT: usize = 1 << 20;
 const TABLE: usize = 1 << 26;
 
-/// At most `count` entries for the values, ascending.
-pub(super) fn scalar(values: &[f32], fit: Fit, zeros: Zeros, count: usize, ctx: &Ctx) -> Result<Vec<f32>, FormatError> {
-    let sorted = match zeros {
-        Zeros::Shared => Sorted::new(values),
-        Zeros::Apart => Sorted::new(&values.iter().copied().filter(|v| *v != 0.0).collect::<Vec<_>>()),
+/// At most `count` entries for the values, ascending. `importance` holds a number for every value; without, each
+/// counts once.
+pub(super) fn scalar(
+    values: &[f32],
+    importance: Option<&[f32]>,
+    fit: Fit,
+    zeros: Zeros,
+    count: usize,
+    ctx: &Ctx,
+) -> Result<Vec<f32>, FormatError> {
+    let kept = |value: f32| zeros == Zeros::Shared || value != 0.0;
+    let sorted = match (importance, zeros) {
+        (Some(importance), _) => Sorted::weighed(values.iter().copied().zip(importance.iter().copied()).filter(|p| kept(p.0))),
+        (None, Zeros::Shared) => Sorted::new(values),
+        (None, Zeros::Apart) => Sorted::new(&values.iter().copied().filter(|v| kept(*v)).collect::<Vec<_>>()),
     };
     let (Some(low), Some(high)) = (sorted.values.first(), sorted.values.last()) else { return Ok(Vec::new()) };
     let mut entries = match fit {

@@ -10,13 +10,14 @@ mod vector;
 
 use super::encoded::{Parts, Storage, f32_at, f32_bytes};
 use super::error::FormatError;
+use super::importance::Weighing;
 use super::matrix::{Matrix, Shape};
 use super::pack::{Lines, packed_len};
 use super::rounding::{Rule, with_rule};
 use super::table::nearest;
 use super::{Codec, How};
 use crate::engine::Ctx;
-use rayon::iter::ParallelIterator;
+use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSlice;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -124,11 +125,17 @@ impl Codebook {
         Lines { count: shape.rows() * length, length, bits: self.bits }
     }
 
-    /// Entries of one codebook, `width` values each; those of scalars in ascending order.
-    fn fit(&self, values: &[f32], cols: usize, ctx: &Ctx) -> Result<Vec<f32>, FormatError> {
+    /// Whether importance makes a difference: where entries are the means of what is nearest to them.
+    pub(super) fn weighs(&self) -> bool {
+        matches!(self.entries, Entries::Scalar { fit: Fit::Exact | Fit::Lloyd, .. })
+    }
+
+    /// Entries of one codebook, `width` values each; those of scalars in ascending order. `importance` holds a
+    /// number for every value.
+    fn fit(&self, values: &[f32], importance: Option<&[f32]>, cols: usize, ctx: &Ctx) -> Result<Vec<f32>, FormatError> {
         let count = self.stored();
         let mut entries = match self.entries {
-            Entries::Scalar { fit, zeros } => choose::scalar(values, fit, zeros, count, ctx)?,
+            Entries::Scalar { fit, zeros } => choose::scalar(values, importance, fit, zeros, count, ctx)?,
             Entries::Pair => vector::fit::<2>(values, cols, count, ctx)?,
             Entries::Quad => vector::fit::<4>(values, cols, count, ctx)?,
         };
@@ -206,11 +213,19 @@ impl Codec for Codebook {
         Storage { values, codebook: entries * 4, padding: lines.bytes() - values, ..Storage::default() }
     }
 
-    fn encode(&self, matrix: &Matrix<'_>, how: &How, ctx: &Ctx) -> Result<Parts, FormatError> {
+    fn encode(&self, matrix: &Matrix<'_>, how: &How<'_>, ctx: &Ctx) -> Result<Parts, FormatError> {
         let (shape, cols) = (matrix.shape(), matrix.shape().cols());
-        let size = self.tall(shape) * cols;
-        let books: Vec<Vec<f32>> =
-            matrix.values().par_chunks(size.max(1)).map(|values| self.fit(values, cols, ctx)).collect::<Result<_, _>>()?;
+        let tall = self.tall(shape);
+        let weighing = how.importance.filter(|_| self.weighs()).map(|importance| Weighing::new(&importance, shape));
+        let books: Vec<Vec<f32>> = matrix
+            .values()
+            .par_chunks((tall * cols).max(1))
+            .enumerate()
+            .map(|(book, values)| {
+                let importance = weighing.as_ref().map(|w| w.of_rows(book * tall, values.len() / cols));
+                self.fit(values, importance.as_deref(), cols, ctx)
+            })
+            .collect::<Result<_, _>>()?;
         let codebook = f32_bytes(books.into_iter().flatten());
         let values = with_rule!(how.rounding, rule => self.codes(matrix, &codebook, rule, ctx))?;
         Ok(Parts { values, codebook, ..Parts::default() })

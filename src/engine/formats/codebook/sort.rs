@@ -31,27 +31,43 @@ impl Sorted {
         Self::of_points(&points)
     }
 
+    /// Of values that do not count alike: pairs of a value and how often it counts, more than 0.
+    pub(super) fn weighed(pairs: impl Iterator<Item = (f32, f32)>) -> Self {
+        // Pairs that are equal cannot be told apart: their order makes no difference to a sum.
+        let mut keys: Vec<u64> = pairs.map(|(v, w)| u64::from(key(v)) << 32 | u64::from(w.to_bits())).collect();
+        keys.par_sort_unstable();
+        let mut points: Vec<(f64, f64)> = Vec::new();
+        let mut last = None;
+        for both in keys {
+            let (key, weight) = ((both >> 32) as u32, f64::from(f32::from_bits(both as u32)));
+            match points.last_mut() {
+                Some(point) if last == Some(key) => point.1 += weight,
+                _ => points.push((f64::from(value(key)), weight)),
+            }
+            last = Some(key);
+        }
+        Self::of_points(&points)
+    }
+
     /// From (value, weight) in ascending order.
     pub(super) fn of_points(points: &[(f64, f64)]) -> Self {
         let total: f64 = points.iter().map(|p| p.1).sum();
         let center = if total > 0.0 { points.iter().map(|(x, w)| x * w).sum::<f64>() / total } else { 0.0 };
-        let prefix = |of: &dyn Fn(f64, f64) -> f64| {
-            let mut sum = 0.0;
-            let mut all = Vec::with_capacity(points.len() + 1);
-            all.push(0.0);
-            all.extend(points.iter().map(|(x, w)| {
-                sum += of(*x - center, *w);
-                sum
-            }));
-            all
-        };
-        Self {
-            values: points.iter().map(|p| p.0).collect(),
-            center,
-            weights: prefix(&|_, w| w),
-            sums: prefix(&|x, w| x * w),
-            squares: prefix(&|x, w| x * x * w),
+        let mut all = Self { center, ..Self::default() };
+        all.values.extend(points.iter().map(|p| p.0));
+        for of in [&mut all.weights, &mut all.sums, &mut all.squares] {
+            of.reserve_exact(points.len() + 1);
+            of.push(0.0);
         }
+        let (mut weight, mut sum, mut square) = (0.0, 0.0, 0.0);
+        for (x, w) in points {
+            let x = x - center;
+            (weight, sum, square) = (weight + w, sum + x * w, square + x * x * w);
+            all.weights.push(weight);
+            all.sums.push(sum);
+            all.squares.push(square);
+        }
+        all
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -70,7 +86,9 @@ impl Sorted {
         let mut points = Vec::with_capacity(count);
         let mut from = 0;
         for part in 1..=count {
-            let to = self.weights.partition_point(|w| *w <= total * part as f64 / count as f64) - 1;
+            // Weights may be fractions: the last part is all that is left.
+            let share = if part == count { total } else { total * part as f64 / count as f64 };
+            let to = self.weights.partition_point(|w| *w <= share) - 1;
             if let Some(mean) = self.mean(from, to) {
                 points.push((mean, self.weights[to] - self.weights[from]));
             }

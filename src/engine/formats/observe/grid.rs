@@ -28,12 +28,12 @@ fn best(all: Range, target: &Integer, mut error: impl FnMut(&AffineParameters) -
     best.1
 }
 
-/// The best range for these weights, every one of which counts.
-pub(super) fn of_weights(weights: &[f32], all: Range, target: &Integer, exponent: f32) -> Range {
+/// The best range for these weights, every one of which counts: as much as any other, or as its importance.
+pub(super) fn of_weights(weights: &[f32], importance: Option<&[f32]>, all: Range, target: &Integer, exponent: f32) -> Range {
     if all.absmax() < f32::MIN_POSITIVE {
         return all;
     }
-    best(all, target, |grid| error(weights, grid, all.absmax(), exponent))
+    best(all, target, |grid| error(weights, importance, grid, all.absmax(), exponent))
 }
 
 /// The best range for the values of a histogram, taken to lie in the middle of their bins; where the grid is
@@ -60,22 +60,50 @@ pub(super) fn of_histogram(bins: &Bins, all: Range, target: &Integer, exponent: 
     })
 }
 
-/// Σ(|x − x̂|/unit)^exponent.
-pub(super) fn error(weights: &[f32], grid: &AffineParameters, unit: f32, exponent: f32) -> f64 {
+/// Σ importance·(|x − x̂|/unit)^exponent; without importance every weight counts once.
+pub(super) fn error(weights: &[f32], importance: Option<&[f32]>, grid: &AffineParameters, unit: f32, exponent: f32) -> f64 {
     let mut sum = 0.0;
-    let unit = 1.0 / unit;
-    if exponent == 2.0 {
-        widest(Errors { weights, grid: *grid, unit, power: |e| e * e, sum: &mut sum });
-    } else {
-        widest(Errors { weights, grid: *grid, unit, power: move |e| power(e, exponent), sum: &mut sum });
+    let power = move |e| power(e, exponent);
+    match (exponent == 2.0, importance) {
+        (true, None) => widest(Errors { weights, counts: Once, grid: *grid, unit, power: |e| e * e, sum: &mut sum }),
+        (true, Some(i)) => widest(Errors { weights, counts: Each(i), grid: *grid, unit, power: |e| e * e, sum: &mut sum }),
+        (false, None) => widest(Errors { weights, counts: Once, grid: *grid, unit, power, sum: &mut sum }),
+        (false, Some(i)) => widest(Errors { weights, counts: Each(i), grid: *grid, unit, power, sum: &mut sum }),
     }
     sum
 }
 
-struct Errors<'a, F> {
+/// How often the error of a weight counts.
+trait Counts: Copy {
+    fn times(self, error: f32, place: usize) -> f32;
+}
+
+#[derive(Clone, Copy)]
+struct Once;
+
+impl Counts for Once {
+    #[inline(always)]
+    fn times(self, error: f32, _place: usize) -> f32 {
+        error
+    }
+}
+
+/// A number for every weight.
+#[derive(Clone, Copy)]
+struct Each<'a>(&'a [f32]);
+
+impl Counts for Each<'_> {
+    #[inline(always)]
+    fn times(self, error: f32, place: usize) -> f32 {
+        error * self.0[place]
+    }
+}
+
+struct Errors<'a, C, F> {
     weights: &'a [f32],
+    counts: C,
     grid: AffineParameters,
-    /// What errors are multiplied with, so that no power of them overflows.
+    /// What errors are divided by, so that no power of them overflows.
     unit: f32,
     power: F,
     sum: &'a mut f64,
@@ -84,27 +112,28 @@ struct Errors<'a, F> {
 /// Values whose errors are summed in f32 before they join the sum in f64.
 const RUN: usize = 4096;
 
-impl<F: Fn(f32) -> f32> Work for Errors<'_, F> {
+impl<C: Counts, F: Fn(f32) -> f32> Work for Errors<'_, C, F> {
     #[inline(always)]
     fn run(self) {
         // Whole numbers this small are rounded by adding it and taking it off, half to even.
         const MAGIC: f32 = 12_582_912.0;
-        let Self { weights, grid, unit, power, sum } = self;
+        let Self { weights, counts, grid, unit, power, sum } = self;
+        let unit = 1.0 / unit;
         let (low, high) = ((grid.low - grid.zero_point) as f32, (grid.high - grid.zero_point) as f32);
         let one = |x: f32| {
             let q = (x / grid.scale).clamp(low, high);
             power((((q + MAGIC) - MAGIC) * grid.scale - x) * unit)
         };
-        for run in weights.chunks(RUN) {
+        for (at, run) in (0..).step_by(RUN).zip(weights.chunks(RUN)) {
             let mut lanes = [0.0_f32; LANES];
             let (whole, rest) = run.as_chunks::<LANES>();
-            for x in whole {
+            for (at, x) in (at..).step_by(LANES).zip(whole) {
                 for i in 0..LANES {
-                    lanes[i] += one(x[i]);
+                    lanes[i] += counts.times(one(x[i]), at + i);
                 }
             }
-            for (lane, x) in lanes.iter_mut().zip(rest) {
-                *lane += one(*x);
+            for ((lane, x), at) in lanes.iter_mut().zip(rest).zip(at + run.len() - rest.len()..) {
+                *lane += counts.times(one(*x), at);
             }
             *sum += lanes.iter().map(|l| f64::from(*l)).sum::<f64>();
         }

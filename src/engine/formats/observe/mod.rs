@@ -10,10 +10,12 @@ mod accumulate;
 mod entropy;
 mod grid;
 mod histogram;
+mod shrink;
 
 pub use accumulate::{Accumulator, ChannelSums};
 pub use entropy::{entropy, entropy_window};
 pub use histogram::{Bins, Histogram};
+pub use shrink::shrink;
 
 use super::integer::{Integer, Symmetry};
 use crate::engine::kernels::widest::{Work, widest};
@@ -60,6 +62,9 @@ pub enum Observer {
     /// The shrunk min–max range, of 80 in steps of one percent, with the least Σ|x − x̂|^p: p = 2 is the
     /// squared error, GPTQ takes 2.4.
     Grid { exponent: f32 },
+    /// The min–max range, drawn in from both ends while the squared error falls; the rule of torch's histogram
+    /// observer.
+    Histogram,
     /// The range with the least squared error if the values were normal with their mean and variance.
     Gaussian,
 }
@@ -93,6 +98,7 @@ impl Observer {
             Self::Percentile(percent) => percentile(seen, percent, symmetric),
             Self::Entropy => entropy(&seen.histogram().magnitudes(), groups(all, target)).map_or(all, around_zero),
             Self::Grid { exponent } => grid::of_histogram(&seen.histogram().bins(), all, target, exponent),
+            Self::Histogram => shrink(&seen.histogram().bins(), 1 << target.bits.min(16)).unwrap_or(all),
             Self::Gaussian => gaussian(seen.mean(), seen.variance(), all, target),
         };
         Some(finish(chosen, all, symmetric))
@@ -101,12 +107,19 @@ impl Observer {
     /// The range for a grid over these weights, which are finite.
     #[must_use]
     pub fn of_weights(&self, weights: &[f32], target: &Integer) -> Range {
+        self.of_weighed(weights, None, target)
+    }
+
+    /// [`Observer::of_weights`], the error of each weight counted as often as `importance` says (positive, a
+    /// number for every weight). [`Observer::Grid`] alone looks at errors.
+    #[must_use]
+    pub fn of_weighed(&self, weights: &[f32], importance: Option<&[f32]>, target: &Integer) -> Range {
         let all = min_max(weights);
         let symmetric = target.symmetry != Symmetry::Asymmetric;
         let chosen = match *self {
             Self::MinMax | Self::MovingAverage => all,
-            Self::Grid { exponent } => grid::of_weights(weights, all, target, exponent),
-            Self::Percentile(_) | Self::Entropy | Self::Gaussian => {
+            Self::Grid { exponent } => grid::of_weights(weights, importance, all, target, exponent),
+            Self::Percentile(_) | Self::Entropy | Self::Histogram | Self::Gaussian => {
                 let mut seen = Accumulator::default();
                 seen.add(weights);
                 self.of_data(&seen, target).unwrap_or(all)
@@ -125,6 +138,7 @@ impl fmt::Display for Observer {
             Self::Entropy => f.write_str("entropy"),
             Self::Grid { exponent } if *exponent == 2.0 => f.write_str("MSE"),
             Self::Grid { exponent } => write!(f, "L{exponent}"),
+            Self::Histogram => f.write_str("histogram"),
             Self::Gaussian => f.write_str("Gaussian"),
         }
     }

@@ -65,6 +65,7 @@ fn every_observer_copes_with_them() {
         Observer::Entropy,
         Observer::MSE,
         Observer::Grid { exponent: 2.4 },
+        Observer::Histogram,
         Observer::Gaussian,
     ];
     for range in observers {

@@ -1,6 +1,7 @@
 //! What holds for every format, reference values of other tools, and input that means no good.
 
 mod extremes;
+mod importance;
 mod observers;
 mod oracles;
 mod properties;

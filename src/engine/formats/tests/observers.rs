@@ -1,5 +1,5 @@
 use super::*;
-use crate::engine::formats::observe::{Accumulator, Bins, ChannelSums, Range, entropy, entropy_window};
+use crate::engine::formats::observe::{Accumulator, Bins, ChannelSums, Range, entropy, entropy_window, shrink};
 use crate::engine::kernels::affine::ErrorSums;
 
 const INT8: Integer =
@@ -71,6 +71,27 @@ fn the_moving_average_of_torch() {
     seen.add(&with);
     let range = seen.average().unwrap();
     assert!((range.low + 4.018_549_9).abs() < 1e-6 && (range.high - 4.048_550_1).abs() < 1e-6, "{range:?}");
+}
+
+/// Counts over all there is, as torch has them.
+fn bins_of_all(values: &[f32], count: usize) -> Bins {
+    let all = seen(values).range().unwrap();
+    let (low, width) = (f64::from(all.low), (f64::from(all.high) - f64::from(all.low)) / count as f64);
+    let mut bins = Bins { low, width, counts: vec![0; count] };
+    for value in values {
+        let bin = ((f64::from(*value) - low) / width) as usize;
+        bins.counts[bin.min(count - 1)] += 1;
+    }
+    bins
+}
+
+#[test]
+fn the_histogram_observer_of_torch() {
+    let (_, x) = tails();
+    let range = shrink(&bins_of_all(&x, 2048), 256).unwrap();
+    assert_eq!((range.low, range.high), (-6.0, 8.992_675_781_25));
+    let grid = UINT8.grid(range).unwrap();
+    assert!((grid.scale - 0.058_794_807_6).abs() < 1e-8 && grid.zero_point == 102, "{grid:?}");
 }
 
 #[test]

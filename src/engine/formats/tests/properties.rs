@@ -103,7 +103,7 @@ fn both_ways_at_once_are_both_ways() {
     let matrix = Matrix::new(&values, ROWS, COLS).unwrap();
     for rounding in [Rounding::NearestEven, Rounding::NearestAway, Rounding::Ceiling, Rounding::Stochastic { seed: 9 }] {
         for range in [Observer::MinMax, Observer::MSE] {
-            let how = How { rounding, range };
+            let how = How { rounding, range, ..How::default() };
             for (format, _) in all() {
                 let mut at_once = vec![0.0; values.len()];
                 format.approximate(&matrix, &how, &ctx(), &mut at_once).unwrap();
@@ -125,7 +125,7 @@ fn threads_make_no_difference() {
     let values = normal(rows * cols, 6);
     let matrix = Matrix::new(&values, rows, cols).unwrap();
     let (one, four) = (Ctx::new(1).unwrap(), Ctx::new(4).unwrap());
-    let how = How { rounding: Rounding::Stochastic { seed: 3 }, range: Observer::Gaussian };
+    let how = How { rounding: Rounding::Stochastic { seed: 3 }, range: Observer::Gaussian, ..How::default() };
     for (format, _) in all().into_iter().step_by(3) {
         let (a, b) = (format.encode(&matrix, &how, &one).unwrap(), format.encode(&matrix, &how, &four).unwrap());
         assert_eq!(a, b, "{format}");

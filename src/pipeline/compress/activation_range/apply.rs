@@ -19,7 +19,7 @@ impl Technique for ActivationRange {
     }
 
     fn needs(&self, plan: &LayerPlan) -> Vec<Wire> {
-        if plan.needs_range() { vec![plan.layer.input.clone()] } else { Vec::new() }
+        plan.ranges_needed().cloned().collect()
     }
 
     fn apply(&self, plan: &LayerPlan, work: &mut LayerWork, statistics: &Statistics, _ctx: &Ctx) -> Result<(), CompressError> {
@@ -44,10 +44,20 @@ impl Technique for ActivationRange {
     }
 }
 
-/// What the grid spans: what the graph fixes, else what the observer chooses of what was seen, within the
-/// bounds that the graph tells of. `None` where nothing was seen.
+/// What the grid spans: the range of the layer's data, and of those that it shares one with. `None` where nothing
+/// was seen.
 fn range(plan: &LayerPlan, grid: StaticGrid, statistics: &Statistics) -> Option<Range> {
-    if let (KnownRange::Fixed { low, high }, true) = (plan.known, grid.uses_bounds) {
+    let own = range_on(&plan.layer.input, plan.known, grid, statistics)?;
+    plan.shares.iter().try_fold(own, |all, (wire, known)| {
+        let next = range_on(wire, *known, grid, statistics)?;
+        Some(Range { low: all.low.min(next.low), high: all.high.max(next.high) })
+    })
+}
+
+/// Of the data on one wire: what the graph fixes, else what the observer chooses of what was seen, within the
+/// bounds that the graph tells of.
+fn range_on(wire: &Wire, known: KnownRange, grid: StaticGrid, statistics: &Statistics) -> Option<Range> {
+    if let (KnownRange::Fixed { low, high }, true) = (known, grid.uses_bounds) {
         return Some(Range { low, high });
     }
     let target = Integer {
@@ -56,8 +66,8 @@ fn range(plan: &LayerPlan, grid: StaticGrid, statistics: &Statistics) -> Option<
         granularity: Granularity::Tensor,
         scales: ScaleType::F32,
     };
-    let chosen = grid.observer.of_data(&statistics.wire(&plan.layer.input)?.values, &target)?;
-    match plan.known {
+    let chosen = grid.observer.of_data(&statistics.wire(wire)?.values, &target)?;
+    match known {
         KnownRange::Within { low, high } if grid.uses_bounds && !grid.symmetric => Some(chosen.within(Range { low, high })),
         _ => Some(chosen),
     }

@@ -5,7 +5,7 @@ use crate::engine::graph::{KnownRange, Layer, LayerKind, NodeId, RoundedInput, W
 use crate::engine::tensor::DType;
 use crate::pipeline::calibrate::{Statistics, WireStatistics};
 use crate::pipeline::compress::{CompressError, LayerWork, Technique};
-use crate::pipeline::configure::{Activations, LayerPlan, Treatment};
+use crate::pipeline::configure::{Activations, ImportanceSource, LayerPlan, Treatment};
 
 fn plan(activations: Activations) -> LayerPlan {
     let layer = Layer {
@@ -27,6 +27,8 @@ fn plan(activations: Activations) -> LayerPlan {
         wanted: treatment,
         treatment,
         known,
+        shares: Vec::new(),
+        importance: ImportanceSource::None,
         storage: None,
         bytes: 4,
         original_bytes: 4,

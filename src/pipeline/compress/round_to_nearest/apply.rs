@@ -1,9 +1,10 @@
+use super::columns::Columns;
 use crate::engine::Ctx;
 use crate::engine::formats::{Encoded, Format, FormatError, How, Matrix};
 use crate::engine::graph::{Channels, Layer, StoredWeight, Wire};
 use crate::pipeline::calibrate::Statistics;
 use crate::pipeline::compress::{CompressError, LayerWork, Technique};
-use crate::pipeline::configure::{LayerPlan, Scheme, Treatment};
+use crate::pipeline::configure::{ImportanceSource, LayerPlan, Scheme, Treatment};
 use std::borrow::Cow;
 
 pub(in crate::pipeline::compress) struct RoundToNearest;
@@ -17,14 +18,16 @@ impl Technique for RoundToNearest {
         plan.treatment.weights != Scheme::F32
     }
 
-    fn needs(&self, _plan: &LayerPlan) -> Vec<Wire> {
-        Vec::new()
+    fn needs(&self, plan: &LayerPlan) -> Vec<Wire> {
+        if plan.importance == ImportanceSource::Calibrated { vec![plan.layer.input.clone()] } else { Vec::new() }
     }
 
-    fn apply(&self, plan: &LayerPlan, work: &mut LayerWork, _statistics: &Statistics, ctx: &Ctx) -> Result<(), CompressError> {
+    fn apply(&self, plan: &LayerPlan, work: &mut LayerWork, statistics: &Statistics, ctx: &Ctx) -> Result<(), CompressError> {
         let name = || plan.layer.name.clone();
         let Some(format) = plan.treatment.weights.format() else { return Ok(()) };
-        let encoded = encode(&work.weights, &plan.layer, format, &how(&plan.treatment), ctx)
+        let columns = Columns::of(plan, statistics)?;
+        let how = How { importance: columns.as_ref().map(Columns::importance), ..how(&plan.treatment) };
+        let encoded = encode(&work.weights, &plan.layer, format, &how, ctx)
             .map_err(|source| CompressError::Format { layer: name(), source })?;
         let stored = StoredWeight::of(format, &plan.layer, Some(&encoded))
             .map_err(|source| CompressError::Tensor { layer: name(), source })?;
@@ -34,9 +37,9 @@ impl Technique for RoundToNearest {
     }
 }
 
-/// What a treatment says of rounding.
-pub(in crate::pipeline::compress) fn how(treatment: &Treatment) -> How {
-    How { rounding: treatment.rounding, ..How::default() }
+/// What a treatment says of rounding and ranges; importance, which it takes data to know, is left out.
+pub(in crate::pipeline::compress) fn how(treatment: &Treatment) -> How<'static> {
+    How { rounding: treatment.rounding, range: treatment.range, importance: None }
 }
 
 /// Weights in the order of `layer.shape` as a matrix in `format`, a row per output channel. Runs on the
@@ -45,7 +48,7 @@ pub(in crate::pipeline::compress) fn encode(
     weights: &[f32],
     layer: &Layer,
     format: Format,
-    how: &How,
+    how: &How<'_>,
     ctx: &Ctx,
 ) -> Result<Encoded, FormatError> {
     let channels = Channels::new(&layer.shape, layer.out_axis);

@@ -4,6 +4,7 @@
 //! range; below 4 bits accuracy falls without correction.
 
 mod apply;
+mod columns;
 #[cfg(test)]
 mod tests;
 

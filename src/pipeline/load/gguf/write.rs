@@ -22,15 +22,21 @@ pub enum GgufError {
     Metadata { key: String, reason: String },
 }
 
+/// What ggml's tools say of how most tensors are stored.
+const FILE_TYPE: &str = "general.file_type";
+
 /// What a file of a network's weights holds: its constants that are floats, of which those in `replaced` are
-/// stored otherwise. Where a replaced tensor has another shape (blocks lie in [out, in]), the metadata
-/// says which the network reads.
+/// stored otherwise. `known` is the metadata of the GGUF file that the network came from (empty for others): the
+/// vocabulary, and what it takes to run it. Where a replaced tensor has another shape (blocks lie in [out, in]),
+/// the metadata says which the network reads.
 #[must_use]
-pub fn contents(model: &Model, replaced: &BTreeMap<Wire, Tensor>) -> (Metadata, Vec<(String, Tensor)>) {
-    let mut metadata = Metadata::from([
-        ("general.architecture".to_owned(), Value::Text("unknown".to_owned())),
-        ("general.name".to_owned(), Value::Text(model.name.clone())),
-    ]);
+pub fn contents(model: &Model, known: &Metadata, replaced: &BTreeMap<Wire, Tensor>) -> (Metadata, Vec<(String, Tensor)>) {
+    let mut metadata = known.clone();
+    metadata.entry("general.architecture".to_owned()).or_insert_with(|| Value::Text("unknown".to_owned()));
+    metadata.entry("general.name".to_owned()).or_insert_with(|| Value::Text(model.name.clone()));
+    if !replaced.is_empty() {
+        metadata.remove(FILE_TYPE);
+    }
     let mut tensors = Vec::new();
     for (wire, tensor) in model.constants.iter().filter(|(_, tensor)| tensor.dtype().is_float()) {
         let stored = replaced.get(wire).unwrap_or(tensor);

@@ -92,7 +92,7 @@ impl App {
             return;
         }
         match command {
-            Command::NewProject => self.prompt = Prompt::New(NewForm::default()),
+            Command::NewProject => self.prompt = Prompt::New(Box::default()),
             Command::OpenProject => self.ask_for_path(Purpose::OpenProject),
             Command::OpenSample => self.open_sample(),
             Command::Save => {

@@ -146,9 +146,14 @@ impl App {
         match purpose {
             Purpose::OpenProject => self.open_path(path),
             Purpose::ExportFile => self.export_path = Some(path.display().to_string()),
-            Purpose::Model | Purpose::Graph | Purpose::NewFolder | Purpose::EvaluationData | Purpose::CalibrationData => {
+            Purpose::Model
+            | Purpose::Graph
+            | Purpose::Importance
+            | Purpose::NewFolder
+            | Purpose::EvaluationData
+            | Purpose::CalibrationData => {
                 if !matches!(self.prompt, Prompt::New(_)) {
-                    self.prompt = Prompt::New(NewForm::default());
+                    self.prompt = Prompt::New(Box::default());
                 }
                 if let Prompt::New(form) = &mut self.prompt {
                     form.set(purpose, &path);
@@ -176,7 +181,7 @@ impl App {
         if is_model {
             let mut form = NewForm::default();
             form.set(Purpose::Model, &path);
-            self.prompt = Prompt::New(form);
+            self.prompt = Prompt::New(Box::new(form));
             return;
         }
         let folder =

@@ -122,6 +122,8 @@ mod tests {
             wanted: treatment,
             treatment,
             known: crate::engine::graph::KnownRange::Any,
+            shares: Vec::new(),
+            importance: crate::pipeline::configure::ImportanceSource::None,
             storage: None,
             bytes: 0,
             original_bytes: 432,

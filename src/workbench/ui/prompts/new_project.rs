@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 pub struct NewForm {
     model: String,
     graph: String,
+    importance: String,
     folder: String,
     evaluate: String,
     calibrate: String,
@@ -38,6 +39,7 @@ impl NewForm {
                 self.model = text;
             }
             Purpose::Graph => self.graph = text,
+            Purpose::Importance => self.importance = text,
             Purpose::NewFolder => self.folder = text,
             Purpose::EvaluationData => self.evaluate = text,
             Purpose::CalibrationData => self.calibrate = text,
@@ -68,6 +70,7 @@ impl NewForm {
                 graph: path(&self.graph),
                 evaluate: path(&self.evaluate),
                 calibrate: path(&self.calibrate),
+                importance: path(&self.importance),
                 preprocess,
             },
         ))
@@ -93,11 +96,12 @@ impl App {
         ui.heading("New project");
         small(ui, tokens, "A project refers to its model and data; it copies neither.");
         Grid::new("new project").num_columns(3).spacing([8.0, 6.0]).show(ui, |ui| {
-            let rows: [(&str, &mut String, Purpose); 5] = [
+            let rows: [(&str, &mut String, Purpose); 6] = [
                 ("Model", &mut form.model, Purpose::Model),
                 ("Graph", &mut form.graph, Purpose::Graph),
                 ("Evaluation data", &mut form.evaluate, Purpose::EvaluationData),
                 ("Calibration data", &mut form.calibrate, Purpose::CalibrationData),
+                ("Importance", &mut form.importance, Purpose::Importance),
                 ("Project folder", &mut form.folder, Purpose::NewFolder),
             ];
             for (name, text, purpose) in rows {
@@ -106,6 +110,7 @@ impl App {
                     Purpose::Model => "ONNX, safetensors, GGUF, .pt, .npz",
                     Purpose::Graph => "an ONNX file, where the model is weights alone",
                     Purpose::CalibrationData => "part of the evaluation data",
+                    Purpose::Importance => "an importance matrix of ggml's, if there is one",
                     _ => "",
                 };
                 ui.add(TextEdit::singleline(text).desired_width(330.0).hint_text(hint)).labelled_by(label.id);
