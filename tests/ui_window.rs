@@ -321,3 +321,46 @@ fn the_chart_holds_the_common_presets_and_what_is_worked_with() {
     let all = bench.points.len();
     assert!(all > 60, "the others are there to choose: {all}");
 }
+
+#[test]
+fn measured_losses_fill_the_heat_map_and_a_budget_makes_the_recipe() {
+    let mut window = Window::open();
+    window.command(Command::MeasureLosses);
+    window.wait();
+    let state = window.harness.state();
+    let (bench, layer) = (state.bench().unwrap(), window.first_layer());
+    let planner = bench.losses.planner.as_ref().unwrap_or_else(|| panic!("{:?}", state.log()));
+    assert!(planner.frontier.points.len() > 20, "{}", planner.frontier.points.len());
+    assert_eq!(planner.frontier.points.last().unwrap().cost, 0.0, "the last one leaves all layers alone");
+    let least = planner.frontier.points[0].size;
+    // Fewer bits, more loss: the cells say so.
+    let loss = |bits: u8| {
+        let treatment = lapidary::workbench::ui::scores::at_width(&bench.layer_plan(0).unwrap().treatment, bits);
+        bench.losses.get(0, &treatment).unwrap().kl.unwrap()
+    };
+    assert!(loss(2) > loss(8) && loss(8) >= 0.0, "{} {}", loss(2), loss(8));
+    window.harness.get_by_label_contains(&format!("{layer}, 2 bits: loses"));
+    // The budget moves: the recipe follows, keeps to it and is one step of undo.
+    let before = window.bytes();
+    let budget = least + 2_000;
+    window.harness.state_mut().ask(Act::Budget(budget));
+    window.wait();
+    assert_eq!(window.harness.state().bench().unwrap().document().active, "within budget");
+    assert!(window.bytes() <= budget && window.bytes() > least / 2, "{} of {budget}", window.bytes());
+    window.press(Modifiers::COMMAND, Key::Z);
+    assert_eq!(window.bytes(), before);
+    assert!(window.harness.query_by_label_contains("Alone it loses").is_some(), "the inspector says why");
+}
+
+#[test]
+fn the_worst_three_are_protected_in_one_step() {
+    let mut window = Window::open();
+    window.harness.state_mut().ask(Act::Edit(lapidary::workbench::project::Edit::SelectRecipe("w3".to_owned())));
+    window.wait();
+    window.command(Command::ProtectWorst);
+    let layers = window.harness.state().bench().unwrap().layers().len();
+    let wide = |window: &Window| (0..layers).filter(|&i| window.bits(i) == 8).count();
+    assert_eq!(wide(&window), 3);
+    window.press(Modifiers::COMMAND, Key::Z);
+    assert_eq!(wide(&window), 0, "it was one step");
+}

@@ -13,6 +13,16 @@ pub fn bytes(count: u64) -> String {
     format!("{count} B")
 }
 
+/// What [`bytes`] wrote, or a person did in its way: a number with B, KB, MB or GB, or without.
+#[must_use]
+pub fn parse_bytes(text: &str) -> Option<f64> {
+    let text = text.trim().to_ascii_uppercase();
+    let (number, size) = [("GB", 1e9), ("MB", 1e6), ("KB", 1e3), ("B", 1.0), ("", 1.0)]
+        .into_iter()
+        .find_map(|(unit, size)| Some((text.strip_suffix(unit)?, size)))?;
+    number.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0).map(|n| n * size)
+}
+
 /// `940`, `268 k`, `1.81 M`, `3.2 G`.
 #[must_use]
 pub fn count(value: u64) -> String {
@@ -47,6 +57,7 @@ mod tests {
     fn reads_well() {
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(268_400), "268 KB");
+        assert_eq!(["12.5 KB", "3mb", "7", "x"].map(parse_bytes), [Some(12_500.0), Some(3e6), Some(7.0), None]);
         assert_eq!(bytes(1_095_641), "1.1 MB");
         assert_eq!(count(272_474), "272 k");
         assert_eq!(count(1_810_000), "1.81 M");

@@ -4,12 +4,12 @@ use super::work::{Opened, Split, WorkError};
 use crate::engine::Ctx;
 use crate::engine::graph::Wire;
 use crate::pipeline::calibrate::{CalibrateError, Statistics};
-use crate::pipeline::configure::{Activations, Override, Recipe, Scheme, Sparsity, Treatment};
+use crate::pipeline::configure::{Activations, Grouping, Override, Recipe, Scheme, Sparsity, Treatment, groups};
 use crate::pipeline::evaluate::Report;
 use crate::pipeline::load::Dataset;
 use crate::pipeline::search::SearchError;
 use crate::pipeline::search::cost::{self, Check, Cost, Machine};
-use crate::pipeline::search::goal::{self, Counted, Effort, Found, Goal, Objective, Outcome, Search, Space};
+use crate::pipeline::search::goal::{self, Counted, Effort, Found, Goal, Objective, Options, Outcome, Planner, Search, Space};
 use crate::pipeline::search::sensitivity::{self, Ablation, Cell, Map, Method, Setting, Store, Survey, Without};
 use crate::workbench::project::write_atomically;
 use std::collections::BTreeSet;
@@ -166,7 +166,8 @@ impl Opened {
         let counts_time = request.objective == Objective::Latency
             || request.max_other.is_some_and(|(objective, _)| objective == Objective::Latency);
         let machine = if counts_time { Some(self.machine(ctx)?) } else { None };
-        let ties = request.ties.iter().map(|pattern| self.matching(pattern)).collect::<Result<Vec<_>, WorkError>>()?;
+        let named = request.ties.iter().map(|pattern| self.matching(pattern));
+        let ties = named.chain(self.ties().into_iter().map(Ok)).collect::<Result<Vec<_>, WorkError>>()?;
         let settings: Vec<Setting> = request.choices.iter().map(|c| Setting { label: String::new(), treatment: *c }).collect();
         let outcome = self.surveyed(&settings, &survey, ctx, &mut |from| {
             let space = Space {
@@ -194,6 +195,32 @@ impl Opened {
         // After a cancel there is still the recipe.
         let report = if ctx.is_cancelled() { None } else { Some(self.evaluate_on(&outcome.recipe, &rest, ctx)?) };
         Ok(Searched { outcome, report, selection: selection.len() })
+    }
+
+    /// All best plans of what a map measured, by bytes of the exported file. The last of its settings leaves layers as
+    /// they are; layers that read the same data share a choice.
+    ///
+    /// # Errors
+    /// When no plan has a finite loss, or on cancel.
+    pub fn planner(&self, map: &sensitivity::Map, ctx: &Ctx) -> Result<Planner, WorkError> {
+        let choices: Vec<Treatment> = map.settings.iter().map(|s| s.treatment).collect();
+        let ties = self.ties();
+        let space = Space {
+            subject: &self.subject,
+            choices: &choices,
+            ties: &ties,
+            objective: Objective::Bytes,
+            counted: Counted::File,
+            max_other: None,
+            machine: None,
+        };
+        let options = Options::new(&space)?;
+        Ok(Planner::new(options, map, &space, ctx)?)
+    }
+
+    /// Layers that decide together whatever a recipe says: projections of the same data.
+    fn ties(&self) -> Vec<Vec<usize>> {
+        groups(Grouping::default(), &self.subject).into_iter().map(|group| group.layers).collect()
     }
 
     /// The layers that a pattern of a recipe matches.

@@ -99,6 +99,7 @@ impl Edit {
             }
             Self::SetDefault(_) => Some("default".to_owned()),
             Self::SetNotes(_) => Some("notes".to_owned()),
+            Self::ReplaceRecipe(recipe) => Some(format!("replace {}", recipe.name)),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::commands::Command;
 use super::layout::{Pane, Workspace};
-use super::session::{Axis, Column, ErrorKind};
+use super::session::{Axis, Column, ErrorKind, Heat};
 use crate::workbench::jobs::JobId;
 use crate::workbench::project::Edit;
 use std::path::PathBuf;
@@ -23,6 +23,9 @@ pub enum Act {
     Filter(String),
     Sort(Column),
     Axis(Axis),
+    Heat(Heat),
+    /// Makes the recipe that loses least in so many bytes.
+    Budget(u64),
     Go(Workspace),
     Show(Pane),
     Cancel(JobId),

@@ -9,6 +9,7 @@ pub use points::{Measured, Point};
 pub use selection::Selection;
 
 use super::inspect::{LayerFacts, Treated, WITHIN_A_FRAME, score_of, weights_of};
+use super::losses::Losses;
 use super::pictures::{ErrorPicture, Gallery};
 use super::scores::Scores;
 use super::session::Session;
@@ -27,6 +28,7 @@ pub struct Bench {
     pub history: History,
     pub reports: Vec<Arc<Report>>,
     pub scores: Scores,
+    pub losses: Losses,
     /// Every recipe and preset, with what is predicted and measured of it.
     pub points: Vec<Point>,
     pub selection: Selection,
@@ -65,6 +67,7 @@ impl Bench {
             history,
             reports: reports.into_iter().map(Arc::new).collect(),
             scores: Scores::default(),
+            losses: Losses::default(),
             points: Vec::new(),
             selection: Selection::of(first),
             filter: String::new(),

@@ -10,6 +10,7 @@ pub mod commands;
 pub mod dialogs;
 mod inspect;
 pub mod layout;
+pub mod losses;
 mod offscreen;
 mod panels;
 mod pictures;

@@ -71,6 +71,28 @@ impl ErrorKind {
     }
 }
 
+/// What the heat map shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Heat {
+    /// The error of the weights, worked out at once.
+    #[default]
+    Weights,
+    /// What the network loses when this layer alone is compressed, measured.
+    Loss,
+}
+
+impl Heat {
+    pub const ALL: [Self; 2] = [Self::Weights, Self::Loss];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Weights => "Weight error (dB)",
+            Self::Loss => "Loss alone (10⁻³ nats)",
+        }
+    }
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Session {
@@ -83,6 +105,7 @@ pub struct Session {
     pub sort: Column,
     pub descending: bool,
     pub error_kind: ErrorKind,
+    pub heat: Heat,
 }
 
 impl Default for Session {
@@ -96,6 +119,7 @@ impl Default for Session {
             sort: Column::Order,
             descending: false,
             error_kind: ErrorKind::Weight,
+            heat: Heat::Weights,
         }
     }
 }

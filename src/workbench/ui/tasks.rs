@@ -2,6 +2,7 @@
 
 use super::bench::Bench;
 use super::inspect::{LayerFacts, Treated, score_of, weights_of};
+use super::losses::settings;
 use super::pictures::{ErrorPicture, MOST_CELLS, SamplePicture};
 use super::scores::Score;
 use crate::engine::Ctx;
@@ -10,6 +11,9 @@ use crate::pipeline::configure::{Recipe, Treatment};
 use crate::pipeline::evaluate::Report;
 use crate::pipeline::export::Exported;
 use crate::pipeline::load::Dataset;
+use crate::pipeline::search::goal::Planner;
+use crate::pipeline::search::sensitivity::{self, Method};
+use crate::workbench::explore::MapRequest;
 use crate::workbench::jobs::{JobId, Jobs};
 use crate::workbench::project::Project;
 use crate::workbench::sample;
@@ -24,12 +28,15 @@ pub const INSPECT: &str = "inspect";
 pub const PICTURE: &str = "picture";
 pub const SAMPLES: &str = "samples";
 pub const EVALUATE: &str = "evaluate";
+pub const LOSSES: &str = "losses";
 pub const EXPORT: &str = "export";
 
 /// Pictures shown of a data set.
 const SHOWN_SAMPLES: usize = 24;
 /// Treatments of a layer that are scored between two looks at whether the job is still wanted.
 const AT_ONCE: usize = 8;
+/// Samples that the losses of layers are measured on at most.
+const LOSS_SAMPLES: usize = 256;
 /// Rows of an error picture that are handed over at a time.
 const BAND: usize = 32;
 
@@ -38,11 +45,26 @@ pub enum Found {
     Opened(Box<OpenedProject>),
     Scores(Vec<(usize, Treatment, Score)>),
     Inspected(Arc<LayerFacts>, Arc<Treated>),
-    ErrorRows { layer: usize, treatment: Treatment, first_row: usize, cells: Vec<f32> },
+    ErrorRows {
+        layer: usize,
+        treatment: Treatment,
+        first_row: usize,
+        cells: Vec<f32>,
+    },
     Report(Box<Report>),
+    /// What a layer loses under a treatment, alone.
+    Loss(usize, Treatment, Box<sensitivity::Scores>),
+    Planned(Arc<Planner>),
     Exported(String, Box<Exported>),
-    Samples { total: usize, classes: Vec<String>, pictures: Vec<SamplePicture> },
-    Changed { classes: Vec<String>, pictures: Vec<SamplePicture> },
+    Samples {
+        total: usize,
+        classes: Vec<String>,
+        pictures: Vec<SamplePicture>,
+    },
+    Changed {
+        classes: Vec<String>,
+        pictures: Vec<SamplePicture>,
+    },
     Nothing,
 }
 
@@ -153,6 +175,25 @@ pub fn evaluate(jobs: &mut Jobs<Found>, bench: &Bench, recipe: Arc<Recipe>) {
         let report = opened.evaluate(&recipe, Split::Evaluate, None, ctx).map_err(|e| e.to_string())?;
         project.add_report(&report).map_err(|e| e.to_string())?;
         Ok(Found::Report(Box::new(report)))
+    });
+}
+
+/// Measures what each layer loses alone at every width of the heat map, then all best plans. What was measured
+/// before comes from the project's cache.
+pub fn losses(jobs: &mut Jobs<Found>, bench: &Bench) {
+    let opened = bench.opened.clone();
+    let base = bench.active().map_or(Treatment::UNCHANGED, |p| p.recipe.default);
+    jobs.submit(LOSSES, "Measure layer losses", move |ctx, post| {
+        let settings = settings(&base);
+        let request =
+            MapRequest { method: Method::Exact, settings: settings.clone(), split: Split::Calibrate, limit: LOSS_SAMPLES };
+        let mut told = |cell: &sensitivity::Cell| {
+            if let Some(setting) = settings.get(cell.setting) {
+                post.part(Found::Loss(cell.layer, setting.treatment, Box::new(cell.scores.clone())));
+            }
+        };
+        let map = opened.sensitivity(&request, ctx, &mut told).map_err(|e| e.to_string())?;
+        Ok(Found::Planned(Arc::new(opened.planner(&map, ctx).map_err(|e| e.to_string())?)))
     });
 }
 

@@ -1,6 +1,7 @@
 //! What happens when a panel, a shortcut or the palette asks for something.
 
 use super::App;
+use crate::pipeline::configure::Scheme;
 use crate::workbench::project::{Change, Edit};
 use crate::workbench::ui::act::{Act, Pick};
 use crate::workbench::ui::bench::Bench;
@@ -8,13 +9,17 @@ use crate::workbench::ui::commands::Command;
 use crate::workbench::ui::dialogs::Purpose;
 use crate::workbench::ui::layout::{Pane, Workspace};
 use crate::workbench::ui::panels::grid::filter_id;
-use crate::workbench::ui::prompts::{NameForm, NewForm, Prompt};
+use crate::workbench::ui::prompts::{NameForm, Prompt};
+use crate::workbench::ui::session::Heat;
 use crate::workbench::ui::tasks;
 use crate::workbench::ui::view::Level;
 use eframe::egui::{Context, PointerButton, ThemePreference, ViewportCommand, gui_zoom};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
+
+/// Layers that are protected at a time.
+const PROTECTED: usize = 3;
 
 impl App {
     pub(super) fn run_acts(&mut self, ctx: &Context) {
@@ -36,6 +41,8 @@ impl App {
             Act::Drag(edit) => self.edit(&edit, true),
             Act::Go(workspace) => self.session.workspace = workspace,
             Act::Axis(axis) => self.session.axis = Some(axis),
+            Act::Heat(heat) => self.session.heat = heat,
+            Act::Budget(bytes) => self.keep_to(bytes),
             Act::ErrorKind(kind) => self.session.error_kind = kind,
             Act::Cancel(id) => self.jobs.cancel(id),
             Act::Open(path) => self.open_path(path),
@@ -78,6 +85,34 @@ impl App {
             self.tell(Level::Bad, error.to_string());
         } else if bench.history.revision() != before {
             self.edited = Some(Instant::now());
+        }
+    }
+
+    /// Makes the recipe that loses least in so many bytes, as part of a drag.
+    fn keep_to(&mut self, bytes: u64) {
+        let Some(bench) = &self.bench else { return };
+        let Some(active) = bench.active() else { return };
+        match bench.losses.within(bytes, &active.recipe, &bench.opened.subject) {
+            Some(recipe) => self.edit(&Edit::ReplaceRecipe(recipe), true),
+            None => self.tell(Level::Info, "Nothing is that small: measure layer losses (F6), or allow more bytes"),
+        }
+    }
+
+    /// More bits for the three layers that lose most: by what was measured, else by the error of their weights.
+    fn protect_worst(&mut self) {
+        let Some(bench) = &self.bench else { return };
+        let Some(plan) = bench.plan().cloned() else { return };
+        let mut worst = bench.losses.worst(&plan);
+        if worst.is_empty() {
+            let noise = |i: &usize| plan.layers.get(*i).and_then(|l| bench.scores.get(*i, &l.treatment)).map_or(0.0, |s| s.noise);
+            worst = (0..plan.layers.len()).collect();
+            worst.sort_by(|a, b| noise(b).total_cmp(&noise(a)));
+        }
+        for layer in worst.into_iter().take(PROTECTED).filter_map(|i| plan.layers.get(i)) {
+            let present = layer.wanted.weights;
+            let weights = if present.bits() < 8 { present.with_bits(8) } else { Scheme::F32 };
+            let change = Change { weights: Some(weights), ..Change::default() };
+            self.edit(&Edit::Treat { layers: vec![layer.layer.name.clone()], change }, true);
         }
     }
 
@@ -168,6 +203,13 @@ impl App {
                 let active = bench.document().active.clone();
                 self.evaluate(&[active], true);
             }
+            Command::MeasureLosses => {
+                self.session.heat = Heat::Loss;
+                if !self.jobs.has_kind(tasks::LOSSES) {
+                    tasks::losses(&mut self.jobs, bench);
+                }
+            }
+            Command::ProtectWorst => self.protect_worst(),
             Command::EvaluateAll => {
                 let run = bench.document().run.clone();
                 self.evaluate(&run, false);

@@ -42,13 +42,13 @@ impl App {
     }
 
     fn note_done(&mut self, kind: &str, title: &str, seconds: f64) {
-        if matches!(kind, tasks::OPEN | tasks::EVALUATE | tasks::EXPORT) {
+        if matches!(kind, tasks::OPEN | tasks::EVALUATE | tasks::EXPORT | tasks::LOSSES) {
             self.tell(Level::Good, format!("{title}: done in {}", crate::engine::units::seconds(seconds)));
         }
     }
 
     fn take_cancelled(&mut self, kind: &str, title: &str) {
-        if matches!(kind, tasks::OPEN | tasks::EVALUATE | tasks::EXPORT) {
+        if matches!(kind, tasks::OPEN | tasks::EVALUATE | tasks::EXPORT | tasks::LOSSES) {
             self.note(Level::Info, "", format!("{title}: cancelled"));
         }
     }
@@ -98,6 +98,8 @@ impl App {
                     picture.fill(first_row, &cells);
                 }
             }
+            Found::Loss(layer, treatment, scores) => bench.losses.insert(layer, &treatment, &scores),
+            Found::Planned(planner) => bench.losses.planner = Some(planner),
             Found::Report(report) => bench.reports.push(Arc::from(report)),
             Found::Exported(key, exported) => bench.exported = Some((key, *exported)),
             Found::Samples { total, classes, pictures } => {

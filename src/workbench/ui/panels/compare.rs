@@ -7,7 +7,7 @@ use crate::pipeline::evaluate::Report;
 use crate::workbench::project::Edit;
 use crate::workbench::ui::act::Act;
 use crate::workbench::ui::bench::{Bench, Point};
-use crate::workbench::ui::session::ErrorKind;
+use crate::workbench::ui::session::{ErrorKind, Heat};
 use crate::workbench::ui::view::{View, decibels};
 use crate::workbench::ui::widgets::{empty, legend, small};
 use eframe::egui::scroll_area::DragScroll;
@@ -186,7 +186,7 @@ fn choices_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, columns: &[(&Point, &
         });
         drop(response.response.accessible_name("Values or differences"));
         if bench.base.is_none() {
-            legend(ui, view.tokens);
+            legend(ui, view.tokens, Heat::Weights);
         } else {
             small(ui, view.tokens, "dB more (+) or less (−) than it");
         }

@@ -8,9 +8,10 @@ use crate::workbench::ui::act::{Act, Pick};
 use crate::workbench::ui::bench::Bench;
 use crate::workbench::ui::commands::Command;
 use crate::workbench::ui::scores::{FEW_STEPS, WIDTHS, at_width};
-use crate::workbench::ui::session::Column as SortBy;
+use crate::workbench::ui::session::{Column as SortBy, Heat};
+use crate::workbench::ui::tasks;
 use crate::workbench::ui::view::{View, decibels, shape_text};
-use crate::workbench::ui::widgets::{HeatCell, Icon, bar, empty, heat_cell, icon, legend, painting, small};
+use crate::workbench::ui::widgets::{HeatCell, HeatError, Icon, bar, empty, heat_cell, icon, legend, painting, small};
 use eframe::egui::{ComboBox, DragValue, Id, Key, Label, PointerButton, Rect, RichText, Sense, TextEdit, Ui, pos2, vec2};
 use egui_extras::{Column, TableBuilder, TableRow};
 
@@ -81,14 +82,26 @@ fn bar_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
             small(ui, view.tokens, format!("{} selected", bench.selection.len()));
         }
         ui.with_layout(eframe::egui::Layout::right_to_left(eframe::egui::Align::Center), |ui| {
-            legend(ui, view.tokens);
-            small(ui, view.tokens, "Weight error");
+            legend(ui, view.tokens, view.session.heat);
+            heat_choice_ui(ui, view, bench, acts);
             if !bench.selection.is_empty() {
                 view.button(ui, Command::ResetLayers, acts);
             }
         });
     });
     ui.add_space(2.0);
+}
+
+/// Which error the heat map shows, and how to get it.
+fn heat_choice_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
+    let present = view.session.heat;
+    let choices = Heat::ALL.map(|h| (h, h.name().to_owned()));
+    if let Some(heat) = combo(ui, "What the heat map shows".to_owned(), 148.0, present, present.name(), &choices) {
+        acts.push(Act::Heat(heat));
+    }
+    if present == Heat::Loss && bench.losses.planner.is_none() && view.job_of(tasks::LOSSES).is_none() {
+        view.button(ui, Command::MeasureLosses, acts);
+    }
 }
 
 fn table_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
@@ -408,7 +421,10 @@ fn heat_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: Opti
         let cell = HeatCell {
             layer: &plan.layer.name,
             bits,
-            sqnr_db: bench.scores.get(index, &treatment).map(|s| s.sqnr_db),
+            error: match view.session.heat {
+                Heat::Weights => bench.scores.get(index, &treatment).map(|s| HeatError::Sqnr(s.sqnr_db)),
+                Heat::Loss => bench.losses.get(index, &treatment).map(|l| HeatError::Loss(l.kl)),
+            },
             chosen: plan.treatment.weights.bits() == bits,
         };
         if heat_cell(ui, rect, ui.scope_id().with(("heat", index, bits)), view.tokens, &cell) {

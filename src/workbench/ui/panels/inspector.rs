@@ -9,6 +9,7 @@ use crate::workbench::project::{Change, Edit};
 use crate::workbench::ui::act::Act;
 use crate::workbench::ui::bench::Bench;
 use crate::workbench::ui::inspect::{LayerFacts, Treated, shared_scale};
+use crate::workbench::ui::losses::why;
 use crate::workbench::ui::plots::{Levels, channels_ui, histogram_ui, tick};
 use crate::workbench::ui::scores::FEW_STEPS;
 use crate::workbench::ui::view::{View, decibels, shape_text};
@@ -50,6 +51,7 @@ pub fn inspector_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
         let treated = bench.treated.as_deref();
         numbers_ui(ui, view, plan, treated);
         why_ui(ui, view, plan, facts, treated);
+        loss_ui(ui, view, bench, index);
         charts_ui(ui, view, bench, plan, facts, treated);
         what_if_ui(ui, view, bench, index, plan, acts);
     });
@@ -140,6 +142,17 @@ fn why_ui(ui: &mut Ui, view: &View<'_>, plan: &LayerPlan, facts: &LayerFacts, tr
     ui.add_space(2.0);
     ui.horizontal_top(|ui| {
         icon(ui, shape, color, "One scale for all channels");
+        ui.add(Label::new(RichText::new(text).color(view.tokens.text).size(12.0)).wrap());
+    });
+}
+
+/// In words: what the layer's width costs the network.
+fn loss_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize) {
+    let (Some(plan), Some(layer)) = (bench.plan(), bench.layers().get(index)) else { return };
+    let Some(text) = why(&bench.losses, layer, index, plan) else { return };
+    ui.add_space(2.0);
+    ui.horizontal_top(|ui| {
+        icon(ui, Icon::Info, view.tokens.muted, "What the layer loses");
         ui.add(Label::new(RichText::new(text).color(view.tokens.text).size(12.0)).wrap());
     });
 }

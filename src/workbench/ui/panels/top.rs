@@ -40,7 +40,7 @@ fn menus_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
         ("File", &[C::NewProject, C::OpenProject, C::OpenSample, C::Save, C::Export, C::Quit]),
         ("Edit", &[C::Undo, C::Redo, C::SelectAll, C::ClearSelection, C::ResetLayers, C::FindLayer]),
         ("Recipe", &[C::ForkRecipe, C::RenameRecipe, C::DeleteRecipe, C::ToggleRun]),
-        ("Run", &[C::Evaluate, C::EvaluateAll, C::Stop]),
+        ("Run", &[C::Evaluate, C::EvaluateAll, C::MeasureLosses, C::ProtectWorst, C::Stop]),
         (
             "View",
             &[

@@ -5,12 +5,12 @@ use crate::pipeline::compare::frontier;
 use crate::workbench::project::Edit;
 use crate::workbench::ui::act::Act;
 use crate::workbench::ui::bench::{Bench, Point};
-use crate::workbench::ui::plots::{Mark, tradeoff_plot};
+use crate::workbench::ui::plots::{Hit, Mark, tradeoff_plot};
 use crate::workbench::ui::session::Axis;
 use crate::workbench::ui::view::{View, decibels, percent};
 use crate::workbench::ui::widgets::{empty, small};
 use eframe::egui::scroll_area::DragScroll;
-use eframe::egui::{Align, ComboBox, Label, Layout, RichText, Sense, Ui, vec2};
+use eframe::egui::{Align, ComboBox, Label, Layout, RichText, Sense, Slider, Ui, vec2};
 use egui_extras::{Column, TableBuilder};
 
 /// An exact result on an axis of dB.
@@ -22,9 +22,11 @@ pub fn tradeoff_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     };
     let axis = view.axis();
     let marks = marks(bench, axis);
+    let plans = plans(bench, axis);
     ui.horizontal_wrapped(|ui| {
         axis_ui(ui, axis, acts);
         key_ui(ui, view, axis);
+        budget_ui(ui, view, bench, &plans, acts);
     });
     if marks.is_empty() {
         return empty(
@@ -34,9 +36,43 @@ pub fn tradeoff_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
             "F5 measures the active recipe, Shift+F5 every recipe of the run.",
         );
     }
-    if let Some(mark) = tradeoff_plot(ui, view.tokens, &marks, axis.name()).and_then(|i| marks.get(i)) {
-        acts.push(Act::Edit(Edit::SelectRecipe(mark.name.clone())));
+    match tradeoff_plot(ui, view.tokens, &marks, &plans, axis.name()) {
+        Some(Hit::Mark(index)) => acts.extend(marks.get(index).map(|m| Act::Edit(Edit::SelectRecipe(m.name.clone())))),
+        Some(Hit::Plan(index)) => acts.extend(plans.get(index).map(|p| Act::Budget(p.0))),
+        None => {}
     }
+}
+
+/// The best plans by the losses of layers, on the axis that these are in: bytes and KL.
+fn plans(bench: &Bench, axis: Axis) -> Vec<(u64, f64)> {
+    match &bench.losses.planner {
+        Some(planner) if axis == Axis::Kl => planner.shown().iter().map(|p| (p.size, p.kl)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// A slider over the bytes of all best plans: the recipe follows the hand.
+fn budget_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, plans: &[(u64, f64)], acts: &mut Vec<Act>) {
+    let sizes = || plans.iter().map(|p| p.0);
+    let (Some(least), Some(most)) = (sizes().min(), sizes().max()) else { return };
+    key_line_ui(ui, view.tokens.warn);
+    small(ui, view.tokens, "best plans by layer losses");
+    let label = small(ui, view.tokens, "Budget");
+    let mut bytes = bench.active().and_then(Point::bytes).unwrap_or(most).clamp(least, most);
+    let before = bytes;
+    let slider = Slider::new(&mut bytes, least..=most)
+        .logarithmic(true)
+        .custom_formatter(|v, _| units::bytes(v as u64))
+        .custom_parser(units::parse_bytes);
+    let response = ui.add(slider).labelled_by(label.id);
+    if response.on_hover_text("The recipe that loses least in so many bytes").changed() && bytes != before {
+        acts.push(Act::Budget(bytes));
+    }
+}
+
+fn key_line_ui(ui: &mut Ui, color: eframe::egui::Color32) {
+    let (rect, _) = ui.allocate_exact_size(vec2(14.0, 10.0), Sense::hover());
+    ui.painter().hline(rect.x_range(), rect.center().y, eframe::egui::Stroke::new(1.5, color));
 }
 
 fn axis_ui(ui: &mut Ui, axis: Axis, acts: &mut Vec<Act>) {
@@ -127,7 +163,9 @@ fn mark(bench: &Bench, point: &Point, axis: Axis, known: &[(f64, f64)]) -> Optio
     let current = point.name == bench.document().active;
     let stale = point.measured.as_ref().is_some_and(|m| m.stale);
     let found = measured_quality(point, axis);
-    let predicted = predicted_quality(point, axis, known);
+    // What layers lose alone tells more of a KL than the error of weights does.
+    let summed = point.plan.as_ref().and_then(|p| p.as_ref().ok()).and_then(|p| bench.losses.of_plan(p));
+    let predicted = if axis == Axis::Kl { summed } else { None }.or_else(|| predicted_quality(point, axis, known));
     // A recipe that was changed stands where it is now believed to be.
     let (quality, interval, measured) = match (found, stale) {
         (Some((quality, interval)), false) => (quality, interval, true),

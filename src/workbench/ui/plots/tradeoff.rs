@@ -30,8 +30,16 @@ const RING: f32 = 9.0;
 /// How close to a mark a click has to be, in points.
 const REACH: f32 = 14.0;
 
-/// Draws the chart. The mark that was clicked.
-pub fn tradeoff_plot(ui: &mut Ui, tokens: &Tokens, marks: &[Mark], y_label: &str) -> Option<usize> {
+/// What was clicked.
+pub enum Hit {
+    Mark(usize),
+    /// A point of the line of plans.
+    Plan(usize),
+}
+
+/// Draws the chart: marks, and below them a line of plans that nobody has built, as bytes and quality. Gives what was
+/// clicked.
+pub fn tradeoff_plot(ui: &mut Ui, tokens: &Tokens, marks: &[Mark], plans: &[(u64, f64)], y_label: &str) -> Option<Hit> {
     let bytes_of = |mark: GridMark, _: &RangeInclusive<f64>| units::bytes(10_f64.powf(mark.value).round() as u64);
     let plot = Plot::new(("trade-off", y_label))
         .x_axis_formatter(bytes_of)
@@ -47,6 +55,8 @@ pub fn tradeoff_plot(ui: &mut Ui, tokens: &Tokens, marks: &[Mark], y_label: &str
         .allow_scroll(false)
         .set_margin_fraction(eframe::egui::vec2(0.08, 0.1));
     let response = plot.show(ui, |plot_ui| {
+        let line: Vec<[f64; 2]> = plans.iter().map(|(bytes, quality)| [(*bytes as f64).log10(), *quality]).collect();
+        plot_ui.line(Line::new("Plans", PlotPoints::from(line)).color(tokens.warn).width(1.5).allow_hover(false));
         frontier_line(plot_ui, tokens, marks);
         for mark in marks {
             draw_mark(plot_ui, tokens, mark);
@@ -56,17 +66,21 @@ pub fn tradeoff_plot(ui: &mut Ui, tokens: &Tokens, marks: &[Mark], y_label: &str
     let places = marks.iter().map(|m| (place(m), if m.current { RING } else { 4.5 }));
     draw_names(ui, names(tokens, marks, &place), places, *response.transform.frame(), tokens.background);
     let pointer = response.response.hover_pos()?;
-    let nearest = marks
-        .iter()
-        .enumerate()
-        .map(|(i, m)| (i, place(m).distance(pointer)))
-        .filter(|(_, distance)| *distance <= REACH)
-        .min_by(|a, b| a.1.total_cmp(&b.1))?;
-    let mark = marks.get(nearest.0)?;
-    ui.painter().circle_stroke(place(mark), 9.0, Stroke::new(1.0, tokens.text));
     let clicked = response.response.clicked();
-    response.response.on_hover_text_at_pointer(mark.words.clone());
-    clicked.then_some(nearest.0)
+    let distance = |at: Pos2| Some(at.distance(pointer)).filter(|d| *d <= REACH);
+    let near = marks.iter().enumerate().filter_map(|(i, m)| Some((i, distance(place(m))?)));
+    if let Some((index, mark)) = near.min_by(|a, b| a.1.total_cmp(&b.1)).and_then(|(i, _)| Some((i, marks.get(i)?))) {
+        ui.painter().circle_stroke(place(mark), 9.0, Stroke::new(1.0, tokens.text));
+        response.response.on_hover_text_at_pointer(mark.words.clone());
+        return clicked.then_some(Hit::Mark(index));
+    }
+    let at = |bytes: u64, quality: f64| response.transform.position_from_point(&PlotPoint::new((bytes as f64).log10(), quality));
+    let near = plans.iter().enumerate().filter_map(|(i, (bytes, quality))| Some((i, distance(at(*bytes, *quality))?)));
+    let (index, (bytes, quality)) = near.min_by(|a, b| a.1.total_cmp(&b.1)).and_then(|(i, _)| Some((i, *plans.get(i)?)))?;
+    ui.painter().circle_filled(at(bytes, quality), 4.0, tokens.warn);
+    let words = format!("A plan of {}\nPredicted: {quality:.5}\nClick to make it a recipe", units::bytes(bytes));
+    response.response.on_hover_text_at_pointer(words);
+    clicked.then_some(Hit::Plan(index))
 }
 
 /// Names beside the marks, the telling ones first.

@@ -1,5 +1,6 @@
 //! Numbers with a bar behind them, and the legend of the error colors.
 
+use crate::workbench::ui::session::Heat;
 use crate::workbench::ui::theme::{ERROR_SPAN_DB, Ramp, Tokens};
 use eframe::egui::{Align2, Color32, FontId, Mesh, Painter, Rect, Response, Role, Sense, Ui, WidgetInfo, pos2, vec2};
 
@@ -15,21 +16,24 @@ pub fn bar(ui: &mut Ui, share: f32, text: &str, ground: Color32, color: Color32)
     response
 }
 
-/// The error colors with their dB.
-pub fn legend(ui: &mut Ui, tokens: &Tokens) {
+/// The error colors with what their ends stand for.
+pub fn legend(ui: &mut Ui, tokens: &Tokens, heat: Heat) {
     let (rect, response) = ui.allocate_exact_size(vec2(190.0, 18.0), Sense::hover());
-    let text = "Colors of the weight error, from 45 dB or more (next to none) to 0 dB (as large as the weights)";
+    let (text, ends) = match heat {
+        Heat::Weights => (
+            "Colors of the weight error, from 45 dB or more (next to none) to 0 dB (as large as the weights)",
+            [format!("{:.0} dB", ERROR_SPAN_DB.0), format!("{:.0} dB", ERROR_SPAN_DB.1)],
+        ),
+        Heat::Loss => (
+            "Colors of the loss, from 0.03 thousandths of a nat (next to nothing) to one nat",
+            ["0.03".to_owned(), "1000".to_owned()],
+        ),
+    };
+    let [least, most] = ends;
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, text));
     let small = FontId::proportional(11.0);
-    let left = ui.painter().text(
-        rect.left_center(),
-        Align2::LEFT_CENTER,
-        format!("{:.0} dB", ERROR_SPAN_DB.0),
-        small.clone(),
-        tokens.muted,
-    );
-    let right =
-        ui.painter().text(rect.right_center(), Align2::RIGHT_CENTER, format!("{:.0} dB", ERROR_SPAN_DB.1), small, tokens.muted);
+    let left = ui.painter().text(rect.left_center(), Align2::LEFT_CENTER, least, small.clone(), tokens.muted);
+    let right = ui.painter().text(rect.right_center(), Align2::RIGHT_CENTER, most, small, tokens.muted);
     let strip = Rect::from_min_max(pos2(left.right() + 6.0, rect.top() + 4.0), pos2(right.left() - 6.0, rect.bottom() - 4.0));
     ramp(ui.painter(), strip, &tokens.error);
     response.on_hover_text(text);

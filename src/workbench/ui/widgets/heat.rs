@@ -1,16 +1,61 @@
 //! A cell of the heat map: layer × width, colored by its error. Pressed, it sets the layer; drawn
 //! over, every layer that the pointer passes.
 
+use crate::workbench::ui::losses::millinats;
 use crate::workbench::ui::theme::Tokens;
 use eframe::egui::{Align2, FontId, Id, PointerButton, Rect, Role, Sense, Stroke, StrokeKind, Ui, WidgetInfo};
 
 pub struct HeatCell<'a> {
     pub layer: &'a str,
     pub bits: u8,
-    /// `None`: not scored yet.
-    pub sqnr_db: Option<f64>,
+    /// `None`: not known yet.
+    pub error: Option<HeatError>,
     /// The present choice.
     pub chosen: bool,
+}
+
+/// The error that a cell shows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum HeatError {
+    /// Of the weights, as signal to noise in dB.
+    Sqnr(f64),
+    /// KL in nats that the network loses; `None`: its output is not finite.
+    Loss(Option<f64>),
+}
+
+impl HeatError {
+    /// Place on the ramp of errors, which is one of dB. A loss of one nat is as bad as noise as large as the signal.
+    fn decibels(self) -> f64 {
+        match self {
+            Self::Sqnr(db) => db,
+            Self::Loss(Some(kl)) if kl <= 0.0 => f64::INFINITY,
+            Self::Loss(Some(kl)) => -10.0 * kl.log10(),
+            Self::Loss(None) => f64::NEG_INFINITY,
+        }
+    }
+
+    /// In three characters or so.
+    fn digits(self) -> String {
+        match self {
+            Self::Sqnr(f64::INFINITY) => "0".to_owned(),
+            Self::Sqnr(db) => format!("{db:.0}"),
+            Self::Loss(None) => "∞".to_owned(),
+            Self::Loss(Some(kl)) => match 1e3 * kl {
+                loss if loss >= 9.95 => format!("{loss:.0}"),
+                loss if loss >= 0.095 => format!("{loss:.1}"),
+                loss if loss >= 0.0005 => format!("{loss:.3}").trim_start_matches('0').to_owned(),
+                _ => "0".to_owned(),
+            },
+        }
+    }
+
+    fn words(self) -> String {
+        match self {
+            Self::Sqnr(db) => crate::workbench::ui::view::decibels(db),
+            Self::Loss(Some(kl)) => format!("loses {}", millinats(kl)),
+            Self::Loss(None) => "the output is not finite".to_owned(),
+        }
+    }
 }
 
 fn painting_id() -> Id {
@@ -26,10 +71,8 @@ pub fn painting(ui: &Ui) -> bool {
 /// Draws a cell. Whether the layer is to get its width now.
 pub fn heat_cell(ui: &Ui, rect: Rect, id: Id, tokens: &Tokens, cell: &HeatCell<'_>) -> bool {
     let response = ui.interact(rect, id, Sense::click_and_drag());
-    let text = match cell.sqnr_db {
-        Some(db) => format!("{}, {} bits: {}", cell.layer, cell.bits, crate::workbench::ui::view::decibels(db)),
-        None => format!("{}, {} bits: being scored", cell.layer, cell.bits),
-    };
+    let error = cell.error.map_or_else(|| "not known yet".to_owned(), HeatError::words);
+    let text = format!("{}, {} bits: {error}", cell.layer, cell.bits);
     response.widget_info(|| WidgetInfo::selected(Role::Button, true, cell.chosen, &text));
     let (down, released, pointer) =
         ui.input(|i| (i.pointer.button_down(PointerButton::Primary), i.pointer.any_released(), i.pointer.interact_pos()));
@@ -49,13 +92,9 @@ pub fn heat_cell(ui: &Ui, rect: Rect, id: Id, tokens: &Tokens, cell: &HeatCell<'
 fn draw(ui: &Ui, rect: Rect, tokens: &Tokens, cell: &HeatCell<'_>, hovered: bool) {
     let inner = rect.shrink(1.0);
     let painter = ui.painter();
-    let ground = cell.sqnr_db.map_or(tokens.raised, |db| tokens.error_at(db));
+    let ground = cell.error.map_or(tokens.raised, |error| tokens.error_at(error.decibels()));
     painter.rect_filled(inner, 2.0, ground);
-    let words = match cell.sqnr_db {
-        Some(db) if db == f64::INFINITY => "0".to_owned(),
-        Some(db) => format!("{db:.0}"),
-        None => "…".to_owned(),
-    };
+    let words = cell.error.map_or_else(|| "…".to_owned(), HeatError::digits);
     painter.text(inner.center(), Align2::CENTER_CENTER, words, FontId::proportional(10.5), tokens.text_on(ground));
     if cell.chosen {
         painter.rect_stroke(inner, 2.0, Stroke::new(2.0, tokens.text), StrokeKind::Inside);

@@ -5,7 +5,7 @@ mod heat;
 mod icons;
 
 pub use bars::{bar, legend, ramp};
-pub use heat::{HeatCell, heat_cell, painting};
+pub use heat::{HeatCell, HeatError, heat_cell, painting};
 pub use icons::{Icon, icon, icon_button};
 
 use super::act::Act;

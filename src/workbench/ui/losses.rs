@@ -1,0 +1,135 @@
+//! What layers lose when they alone are compressed, measured by running the network, and the plans that follow.
+
+use super::scores::{Key, WIDTHS};
+use crate::engine::graph::Layer;
+use crate::pipeline::configure::{Plan, Recipe, Treatment};
+use crate::pipeline::load::Subject;
+use crate::pipeline::search::goal::Planner;
+use crate::pipeline::search::sensitivity::{Scores, Setting};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The recipe that follows the budget.
+pub const BUDGET_RECIPE: &str = "within budget";
+
+/// KL(original ‖ changed) in nats, mean over predictions; `None` where the output is not finite.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Loss {
+    pub kl: Option<f64>,
+    pub standard_error: Option<f64>,
+    pub samples: usize,
+}
+
+#[derive(Debug, Default)]
+pub struct Losses {
+    known: HashMap<Key, Loss>,
+    /// All best plans by the sums of these; there once every layer was measured at every width.
+    pub planner: Option<Arc<Planner>>,
+}
+
+/// What is measured of each layer: the weights of `base` at the widths of the heat map, and as they are.
+#[must_use]
+pub fn settings(base: &Treatment) -> Vec<Setting> {
+    let unchanged = Setting { label: "as it is".to_owned(), treatment: Treatment::UNCHANGED };
+    WIDTHS.map(|bits| Setting::weights(base, bits)).into_iter().chain([unchanged]).collect()
+}
+
+impl Losses {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    pub fn insert(&mut self, layer: usize, treatment: &Treatment, scores: &Scores) {
+        let loss = Loss {
+            kl: scores.kl.map(|k| k.value),
+            standard_error: scores.kl.and_then(|k| k.standard_error),
+            samples: scores.kl.map_or(0, |k| k.samples),
+        };
+        self.known.insert(Key::new(layer, treatment), loss);
+    }
+
+    /// Of the weights alone: what the layer reads stays float.
+    #[must_use]
+    pub fn get(&self, layer: usize, treatment: &Treatment) -> Option<Loss> {
+        self.known.get(&Key::new(layer, treatment)).copied()
+    }
+
+    /// What a plan's weights lose by the sum over layers, in nats; `None` where one was not measured.
+    #[must_use]
+    pub fn of_plan(&self, plan: &Plan) -> Option<f64> {
+        if self.is_empty() {
+            return None;
+        }
+        plan.layers.iter().enumerate().map(|(index, layer)| self.get(index, &layer.treatment)?.kl).sum()
+    }
+
+    /// The layers that lose most as a plan has them, the worst first.
+    #[must_use]
+    pub fn worst(&self, plan: &Plan) -> Vec<usize> {
+        // What is not finite is worse than any number.
+        let loss = |index: usize| {
+            let found = self.get(index, &plan.layers.get(index)?.treatment)?;
+            Some(found.kl.unwrap_or(f64::INFINITY))
+        };
+        let mut losses: Vec<(usize, f64)> = (0..plan.layers.len()).filter_map(|i| Some((i, loss(i)?))).collect();
+        losses.sort_by(|a, b| b.1.total_cmp(&a.1));
+        losses.into_iter().map(|(index, _)| index).collect()
+    }
+
+    /// The plan that loses least in so many bytes of the exported file; its data stay as `like` has them.
+    #[must_use]
+    pub fn within(&self, bytes: u64, like: &Recipe, subject: &Subject) -> Option<Recipe> {
+        let planner = self.planner.as_ref()?;
+        let point = planner.frontier.within(bytes)?;
+        let mut recipe = planner.recipe(BUDGET_RECIPE, point, subject)?;
+        recipe.default.activations = like.default.activations;
+        recipe.description =
+            format!("The least loss in {bytes} bytes, by the sum of what layers lose alone. Data as in {}.", like.name);
+        Some(recipe)
+    }
+}
+
+/// A loss for people: thousandths of a nat.
+#[must_use]
+pub fn millinats(kl: f64) -> String {
+    let thousandths = 1e3 * kl;
+    if thousandths >= 100.0 {
+        format!("{thousandths:.0} mnat")
+    } else if thousandths >= 1.0 {
+        format!("{thousandths:.1} mnat")
+    } else {
+        format!("{thousandths:.3} mnat")
+    }
+}
+
+/// In words: what the layer's width costs and what its neighbors would.
+#[must_use]
+pub fn why(losses: &Losses, layer: &Layer, index: usize, plan: &Plan) -> Option<String> {
+    let treatment = plan.layers.get(index)?.treatment;
+    let here = losses.get(index, &treatment)?;
+    let order = losses.worst(plan);
+    let place = order.iter().position(|i| *i == index)? + 1;
+    let Some(kl) = here.kl else {
+        return Some("With this alone the network's output is no longer finite.".to_owned());
+    };
+    let mut text = format!(
+        "Alone it loses {} as it is now: place {place} of {} layers, on {} samples.",
+        millinats(kl),
+        order.len(),
+        here.samples
+    );
+    let bits = treatment.weights.bits();
+    let bytes = |bits: u8| crate::pipeline::configure::stored_bytes(layer, treatment.weights.with_bits(bits)).ok();
+    let other = |bits: u8| Some((bits, losses.get(index, &super::scores::at_width(&treatment, bits))?.kl?, bytes(bits)?));
+    let now = bytes(bits)?;
+    if let Some((narrower, loss, size)) = WIDTHS.iter().rev().filter(|b| **b < bits).find_map(|b| other(*b)) {
+        let saved = crate::engine::units::bytes(now.saturating_sub(size));
+        text += &format!(" {narrower} bits would save {saved} and lose {}.", millinats(loss));
+    }
+    if let Some((wider, loss, size)) = WIDTHS.iter().filter(|b| **b > bits).find_map(|b| other(*b)) {
+        let more = crate::engine::units::bytes(size.saturating_sub(now));
+        text += &format!(" {wider} bits would take {more} more and lose {}.", millinats(loss));
+    }
+    Some(text)
+}
