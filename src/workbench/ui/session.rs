@@ -88,7 +88,7 @@ impl Heat {
     pub fn name(self) -> &'static str {
         match self {
             Self::Weights => "Weight error (dB)",
-            Self::Loss => "Loss alone (10⁻³ nats)",
+            Self::Loss => "Loss alone (millinats)",
         }
     }
 }

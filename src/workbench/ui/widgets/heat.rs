@@ -39,7 +39,7 @@ impl HeatError {
         match self {
             Self::Sqnr(f64::INFINITY) => "0".to_owned(),
             Self::Sqnr(db) => format!("{db:.0}"),
-            Self::Loss(None) => "∞".to_owned(),
+            Self::Loss(None) => "inf".to_owned(),
             Self::Loss(Some(kl)) => match 1e3 * kl {
                 loss if loss >= 9.95 => format!("{loss:.0}"),
                 loss if loss >= 0.095 => format!("{loss:.1}"),
