@@ -204,13 +204,18 @@ fn square_model(folder: &Path) -> std::path::PathBuf {
 
 /// `rows` samples of 32 normal numbers as an .npy file.
 fn samples(folder: &Path, rows: usize) -> std::path::PathBuf {
+    samples_of(folder, rows, 1.0)
+}
+
+/// Samples as large as told.
+fn samples_of(folder: &Path, rows: usize, size: f32) -> std::path::PathBuf {
     let mut random = lapidary::engine::random::Random::new(9);
     let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, 32), }}");
     let header = format!("{header:<117}\n");
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
     bytes.extend((header.len() as u16).to_le_bytes());
     bytes.extend(header.as_bytes());
-    bytes.extend((0..rows * 32).flat_map(|_| random.normal().to_le_bytes()));
+    bytes.extend((0..rows * 32).flat_map(|_| (size * random.normal()).to_le_bytes()));
     let path = folder.join(format!("x{rows}.npy"));
     std::fs::write(&path, bytes).unwrap();
     path
@@ -268,4 +273,18 @@ fn weights_in_half_precision_are_left_alone_with_a_reason() {
     let plan = lapidary::pipeline::configure::plan(&presets::preset("int8").unwrap(), &subject).unwrap();
     assert!(plan.is_unchanged());
     assert!(plan.layers[0].refusal.as_ref().unwrap().contains("float16"), "{:?}", plan.layers[0].refusal);
+}
+
+#[test]
+fn outputs_that_are_not_finite_name_the_first_layer() {
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(1).unwrap());
+    let new = work::NewProject {
+        model: square_model(folder.path()),
+        evaluate: Some(samples_of(folder.path(), 12, 1e37)),
+        ..work::NewProject::default()
+    };
+    let (_, opened) = work::init(&folder.path().join("p"), &new, &ctx).unwrap();
+    let error = opened.evaluate(&presets::preset("w8").unwrap(), Split::Evaluate, None, &ctx).unwrap_err().to_string();
+    let first = &opened.subject.layers[0].name;
+    assert!(error.contains("the original model") && error.contains(&format!("first in layer \"{first}\"")), "{error}");
 }

@@ -127,6 +127,21 @@ fn a_second_time_changes_little() {
 }
 
 #[test]
+fn order_is_kept_among_weights_that_share_a_scale() {
+    for format in BlockFormat::ALL {
+        for (name, x) in samples() {
+            let y = decoded(format, &quantized(format, &x, 512, None));
+            // Every format has one scale, or a finer one, for each run of 16.
+            for (x, y) in x.chunks(16).zip(y.chunks(16)) {
+                for (i, j) in (0..16).flat_map(|i| (0..16).map(move |j| (i, j))) {
+                    assert!(x[i] > x[j] || y[i] <= y[j], "{format}, {name}: {} < {} became {} > {}", x[i], x[j], y[i], y[j]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn importance_moves_errors_to_where_they_count_less() {
     let importance: Vec<f32> = (0..512).map(|j| if j % 7 < 2 { 40.0 } else { 0.1 }).collect();
     for format in BlockFormat::ALL {

@@ -186,9 +186,9 @@ fn side_by_side(sorted: &Sorted, open: &[f64], range: Range<usize>, first: usize
         let (w, s, o, place) = (sorted.weights[at], sorted.sums[at], open[at], (at - range.start) as f64);
         for i in 0..LANES {
             let (weight, sum) = (weights[i] - w, sums[i] - s);
-            let gain = o - sum * sum / weight;
             // A cluster begins before its end.
-            let better = (gain < best[i]) & (weight > 0.0);
+            let gain = if weight > 0.0 { o - sum * sum / weight } else { f64::INFINITY };
+            let better = gain < best[i];
             best[i] = if better { gain } else { best[i] };
             found[i] = if better { place } else { found[i] };
         }
