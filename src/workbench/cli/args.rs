@@ -338,7 +338,7 @@ pub(super) struct Search {
     #[arg(long, value_name = "S", value_parser = a_while)]
     pub(super) max_time: Option<f64>,
     /// Plans that are built and measured at most
-    #[arg(long, value_name = "N", default_value_t = 40, value_parser = at_least_1)]
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = at_least_1)]
     pub(super) max_evaluations: usize,
     /// What is searched about: the number format, activations and sparsity of this recipe's default
     #[arg(long, default_value = "w8")]

@@ -53,7 +53,7 @@ pub struct Effort {
 
 impl Default for Effort {
     fn default() -> Self {
-        Self { evaluations: 40, seconds: None }
+        Self { evaluations: 60, seconds: None }
     }
 }
 

@@ -150,6 +150,10 @@ impl Bench<'_, '_> {
         self.candidates.get(index)
     }
 
+    pub fn is_tried(&self, plan: &[usize]) -> bool {
+        self.tried.contains_key(plan)
+    }
+
     fn ended(&self) -> Option<Ended> {
         let late = self.search.effort.seconds.is_some_and(|s| self.started.elapsed().as_secs_f64() > s);
         if self.candidates.len() >= self.search.effort.evaluations.max(1) {
@@ -276,11 +280,12 @@ impl Bench<'_, '_> {
         Ok(())
     }
 
-    /// Points of the frontier at equal distances of size.
+    /// Points of the frontier at equal ratios of size: most of what there is to choose lies among the small.
     fn spread(&self) -> Vec<usize> {
         let points = &self.planner.frontier.points;
         let (Some(first), Some(last)) = (points.first(), points.last()) else { return Vec::new() };
-        let at = |i: usize| first.size + ((last.size - first.size) as f64 * i as f64 / (SPREAD - 1) as f64) as u64;
+        let ratio = last.size.max(1) as f64 / first.size.max(1) as f64;
+        let at = |i: usize| (first.size as f64 * ratio.powf(i as f64 / (SPREAD - 1) as f64)).ceil() as u64;
         let mut places: Vec<usize> = (0..SPREAD).filter_map(|i| self.planner.frontier.within(at(i))).collect();
         places.dedup();
         places
@@ -306,10 +311,14 @@ impl Bench<'_, '_> {
         Ok(())
     }
 
-    /// Whether a plan's file keeps to the budget.
-    pub fn fits(&self, plan: &[usize]) -> Result<bool, SearchError> {
-        let Some(budget) = self.budget() else { return Ok(true) };
-        Ok(self.built(plan)?.1 <= budget)
+    /// Whether a plan keeps to the limits: its file to the budget, its sums to that of the third quantity.
+    pub fn fits(&self, plan: &[usize]) -> bool {
+        let chosen = self.planner.choices.iter().zip(plan).filter_map(|(group, option)| group.get(*option));
+        let other: u64 = chosen.map(|c| c.other).sum();
+        if self.planner.limit.is_some_and(|limit| other > limit) {
+            return false;
+        }
+        self.budget().is_none_or(|budget| self.built(plan).is_ok_and(|(_, bytes)| bytes <= budget))
     }
 
     fn finish(self, map: &Map, ended: Ended, frontier_seconds: f64) -> Result<Outcome, SearchError> {

@@ -15,7 +15,7 @@ pub(super) fn summary(bench: &Bench<'_, '_>, chosen: &Candidate) -> String {
 /// The way to it, then why each layer got what it has.
 pub(super) fn history(bench: &Bench<'_, '_>, chosen: &Candidate, map: &Map) -> Vec<String> {
     let mut lines = vec![
-        format!("Goal: {}. Seed-free: the same data gives the same recipe.", bench.search.goal),
+        format!("Goal: {}. Nothing was drawn by chance: the same data gives the same recipe.", bench.search.goal),
         format!(
             "Sensitivities of {} layers at {} settings, {}, on {} samples.",
             map.layers.len(),
