@@ -4,7 +4,7 @@ use super::{Grid, InputGrid, IntegerStep, Layer, Order, Shape, Wanted};
 use crate::engine::exec::data::{floats, int_scalar, ints, scalar, with};
 use crate::engine::exec::plan::{Constants, Draft, Work};
 use crate::engine::graph::{Dim, Model, Node, Wire, producers};
-use crate::engine::kernels::integer::Weights;
+use crate::engine::kernels::integer::{Slide, Weights};
 use crate::engine::tensor::{DType, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -169,8 +169,9 @@ impl<'a> Finder<'a> {
                 return None;
             }
             let kernel = crate::engine::exec::ops::spatial3(&shape[2..], 1).ok()?;
-            let dilated = node.ints("dilations").and_then(<[i64]>::last).is_some_and(|d| *d > 1);
-            let weights = Weights::pack(&codes, groups, of, kernel, dilated);
+            let along = |name: &str| node.ints(name).unwrap_or_default();
+            let slide = Slide::of(along("strides"), along("dilations"));
+            let weights = Weights::pack(&codes, groups, of, kernel, slide);
             (Shape::Conv { node: Box::new(node.clone()), weight: shape }, weights)
         } else {
             let &[rows, columns] = shape.as_slice() else { return None };
@@ -178,7 +179,7 @@ impl<'a> Finder<'a> {
                 return None;
             }
             let weights =
-                if turned { Weights::pack(&codes, 1, of, [1; 3], false) } else { Weights::pack_matrix(&codes, rows, columns) };
+                if turned { Weights::pack(&codes, 1, of, [1; 3], Slide::Unit) } else { Weights::pack_matrix(&codes, rows, columns) };
             (Shape::Matrix, weights)
         };
         let bias = match node.input(2) {

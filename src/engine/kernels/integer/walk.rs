@@ -60,6 +60,7 @@ impl Walk {
         let unfit = match weights.form {
             // Words are made of a whole image at once, or of one line where no place reads another's.
             Form::Runs { .. } if words => !one_row,
+            Form::Tiles => false,
             Form::Depthwise => words || !channels.is_multiple_of(LANES),
             Form::Runs { steps, rows, .. } => {
                 let length = if rows { g.kernel[2] * channels } else { weights.in_group };
@@ -136,8 +137,8 @@ impl Walk {
                     });
                 }
             }
-            (Codes::Words(_), Form::Depthwise, Data::Bytes(_)) | (Codes::Bytes(_), _, Data::Words(_)) => {
-                unreachable!("data are made as the weights want them")
+            (Codes::Words(_), Form::Depthwise, Data::Bytes(_)) | (Codes::Bytes(_), _, Data::Words(_)) | (_, Form::Tiles, _) => {
+                unreachable!("data are made as the weights want them, and tiles go their own way")
             }
         }
     }
