@@ -12,12 +12,14 @@ use super::pack::Codes;
 use super::{Finish, Isa, LANES, Sink, Weights, words};
 use crate::engine::kernels::threads;
 use std::array::from_fn;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 /// Numbers of a tile.
 const NUMBERS: usize = 16;
-/// Most tiles of a pass: what is transformed stays in the first-level cache.
-const TILES: usize = 24;
+/// Most tiles of a pass, and fewest: below that the weights are read too often.
+const TILES: RangeInclusive<usize> = 12..=48;
+/// Bytes of transformed tiles that a pass takes: part of a second-level cache.
+const PASS_BYTES: usize = 128 << 10;
 /// Most input channels: four times the largest sum still fits 32 bits.
 const DEPTH: usize = i32::MAX as usize / (4 * 9 * 255 * 128);
 
@@ -111,10 +113,10 @@ impl Share<'_> {
     fn run(&self, rows: Range<usize>, before: usize, mut sink: Sink<'_>) {
         let channels = self.weights.in_channels();
         let columns = self.output[1].div_ceil(2);
-        let (together, most) = ((TILES / columns).max(1), columns.min(TILES));
-        let parts = columns.div_ceil(most);
-        with_scratch(NUMBERS * TILES * channels, |taken: &mut [i16]| {
-            with_scratch((NUMBERS + 4) * TILES * LANES, |sums: &mut [i32]| {
+        let tiles = (PASS_BYTES / (NUMBERS * size_of::<i16>() * channels)).clamp(*TILES.start(), *TILES.end());
+        let (together, parts) = ((tiles / columns).max(1), columns.div_ceil(tiles));
+        with_scratch(NUMBERS * tiles * channels, |taken: &mut [i16]| {
+            with_scratch((NUMBERS + 4) * tiles * LANES, |sums: &mut [i32]| {
                 for row in rows.clone().step_by(together) {
                     let own = row..(row + together).min(rows.end);
                     for part in 0..parts {
