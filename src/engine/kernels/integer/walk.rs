@@ -1,7 +1,7 @@
 //! How the inner loops go over an image, line by line.
 
 use super::convolve::{Element, Geometry, with_scratch};
-use super::finish::{Target, finish};
+use super::finish::{Direct, Target, finish};
 use super::pack::{Codes, Form};
 use super::tile::{Sums, Tile, blocks_with, places_with, run};
 use super::{Finish, LANES, QUAD, Sink, Weights, depthwise, words};
@@ -150,11 +150,23 @@ impl Walk {
         let per_group = w.out_group.div_ceil(LANES);
         let halves = self.halves(job).filter(|_| w.groups == 1);
         let fold = if halves.is_some() { 2 } else { 1 };
-        let stretches = self.stretches(own.range, fold);
+        let stretches = self.stretches(own.range.clone(), fold);
         for index in 0..w.groups * per_group {
             let weights = &codes[index * block_size..][..block_size];
             let (group, within) = (index / per_group, index % per_group * LANES);
             let (channel, channels) = (group * w.out_group + within, LANES.min(w.out_group - within));
+            if let Some(direct) = Direct::new(w.isa, job.how, sink, [channel, channels], false)
+                && let Sink::Bytes(out) = sink
+            {
+                let lanes = if channels <= LANES / 2 { LANES / 2 } else { LANES };
+                for line in own.range.clone() {
+                    let (of, base) = (w.out_channels(), self.base(line) - own.from + group * w.in_group);
+                    let out = &mut out[(line - job.first) * self.line * of + channel..];
+                    let tiles = words::Line { weights, lanes, pairs, data: own.data, base, stride: self.stride, runs: &self.runs };
+                    words::run_direct(&tiles, self.length(line), &direct, out, of);
+                }
+                continue;
+            }
             for s in &stretches {
                 for (row, sums) in own.sums.chunks_mut(s.places * LANES).take(s.rows).enumerate() {
                     let base = self.base(s.line + row) - own.from + group * w.in_group + s.place * fold * self.stride;
@@ -174,6 +186,9 @@ impl Walk {
         // Places beside each other read beside each other.
         let halves = self.halves(job).filter(|_| self.stride == w.groups);
         let fold = if halves.is_some() { 2 } else { 1 };
+        if self.run_apart_direct(job, codes, &own, halves.as_ref(), sink) {
+            return;
+        }
         for s in self.stretches(own.range, fold) {
             for (block, weights) in codes.chunks_exact(self.runs.len() / words::PAIR).enumerate() {
                 let channel = block * LANES;
@@ -188,6 +203,34 @@ impl Walk {
                 Self::finish_words(job, halves.as_ref(), own.sums, [channel, channels], [at, s.places * s.rows], sink);
             }
         }
+    }
+
+    /// [`Walk::run_apart`] where the bytes can be written at once; says whether they were.
+    fn run_apart_direct(
+        &self,
+        job: &Job<'_>,
+        codes: &[words::Step],
+        own: &Lines<'_>,
+        halves: Option<&Halves>,
+        sink: &mut Sink<'_>,
+    ) -> bool {
+        let w = job.weights;
+        let (how, of, fold) = match halves {
+            Some(halves) => (halves.finish(job.how), LANES, 2),
+            None => (*job.how, w.groups, 1),
+        };
+        let column = |first: usize| Direct::new(w.isa, &how, sink, [first, LANES.min(of - first)], true);
+        let Some(columns) = (0..of).step_by(LANES).map(column).collect::<Option<Vec<Direct>>>() else { return false };
+        let Sink::Bytes(out) = sink else { return false };
+        for line in own.range.clone() {
+            for (block, (weights, column)) in codes.chunks_exact(self.runs.len() / words::PAIR).zip(&columns).enumerate() {
+                let base = self.base(line) - own.from + block * LANES;
+                let out = &mut out[(line - job.first) * self.line * w.groups + block * LANES..];
+                let tiles = words::Apart { weights, data: own.data, base, stride: self.stride * fold, taps: &self.runs };
+                words::run_apart_direct(&tiles, self.length(line) / fold, column, out, of);
+            }
+        }
+        true
     }
 
     /// Pieces of lines whose sums are held together: several short lines, or a part of a long one. A
@@ -233,10 +276,7 @@ impl Walk {
         };
         let before = job.before / 2;
         let target = Target { channel: 0, channels: LANES, width: LANES, of: LANES, places, at, before };
-        let scaled = if job.how.scale.is_empty() { 0 } else { LANES };
-        let (scale, bias) = (&halves.scale[..scaled], &halves.bias[..scaled]);
-        let how = Finish { offset: &halves.offset, scale, bias, ..*job.how };
-        finish(isa, sums, target, &how, sink);
+        finish(isa, sums, target, &halves.finish(job.how), sink);
     }
 
     fn run_blocks(&self, job: &Job<'_>, codes: &[i8], data: &[u8], quads: usize, sink: &mut Sink<'_>) {
@@ -329,5 +369,10 @@ impl Halves {
             std::array::from_fn(|i| values.get(i % (LANES / 2)).copied().unwrap_or_default())
         }
         Self { offset: twice(how.offset), scale: twice(how.scale), bias: twice(how.bias) }
+    }
+
+    fn finish<'a>(&'a self, how: &Finish<'a>) -> Finish<'a> {
+        let scaled = if how.scale.is_empty() { 0 } else { LANES };
+        Finish { offset: &self.offset, scale: &self.scale[..scaled], bias: &self.bias[..scaled], ..*how }
     }
 }

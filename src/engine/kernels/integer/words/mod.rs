@@ -5,6 +5,7 @@
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 
+use super::finish::Direct;
 use super::{Isa, LANES};
 
 /// Words that one product takes.
@@ -52,6 +53,28 @@ pub(super) struct Apart<'a> {
     pub taps: &'a [usize],
 }
 
+impl Line<'_> {
+    fn check(&self, places: usize) {
+        let length = self.pairs * PAIR;
+        let reach = self.runs.iter().copied().max().unwrap_or(0);
+        assert!(self.lanes == LANES || self.lanes == LANES / 2, "no such tile");
+        assert!(self.weights.len() >= self.runs.len() * self.pairs, "weights are missing");
+        assert!(places >= 1, "a line has places");
+        let end = self.base + (places - 1) * self.stride + reach + length;
+        assert!(end <= self.data.len(), "a line reaches beyond its data");
+    }
+}
+
+impl Apart<'_> {
+    fn check(&self, places: usize) {
+        let reach = self.taps.iter().copied().max().unwrap_or(0);
+        assert!(self.taps.len().is_multiple_of(PAIR) && self.weights.len() >= self.taps.len() / PAIR, "weights are missing");
+        assert!(places >= 1, "a line has places");
+        let end = self.base + (places - 1) * self.stride + reach + LANES;
+        assert!(end <= self.data.len(), "a line reaches beyond its data");
+    }
+}
+
 /// Which channel is lane `lane` of vector `half` where channels stay apart: what interleaving the words of
 /// two taps, within each half of a vector, makes of them.
 pub(super) fn lane_of(half: usize, lane: usize) -> usize {
@@ -63,16 +86,38 @@ pub(super) fn lane_of(half: usize, lane: usize) -> usize {
 /// # Panics
 /// When the line reaches beyond its weights or data.
 pub(super) fn run(isa: Isa, line: &Line<'_>, places: usize, sums: &mut [i32]) {
-    let length = line.pairs * PAIR;
-    let reach = line.runs.iter().copied().max().unwrap_or(0);
-    assert!(line.lanes == LANES || line.lanes == LANES / 2, "no such tile");
-    assert!(places >= 1 && places * line.lanes <= sums.len(), "too many places");
-    assert!(line.weights.len() >= line.runs.len() * line.pairs, "weights are missing");
-    assert!(line.base + (places - 1) * line.stride + reach + length <= line.data.len(), "a line reaches beyond its data");
+    line.check(places);
+    assert!(places * line.lanes <= sums.len(), "too many places");
     match isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => avx2::run(line, places, sums),
         _ => plain(line, places, sums),
+    }
+}
+
+/// [`run`] for all channels of `direct`, their bytes written to `out`, `of` from place to place.
+///
+/// # Panics
+/// As [`run`], and when `out` is too short.
+pub(super) fn run_direct(line: &Line<'_>, places: usize, direct: &Direct, out: &mut [u8], of: usize) {
+    line.check(places);
+    assert!(direct.count() <= line.lanes && (places - 1) * of + direct.count() <= out.len(), "results reach too far");
+    match *direct {
+        #[cfg(target_arch = "x86_64")]
+        Direct::Avx2(ref column) => avx2::run_direct(line, places, column, out, of),
+    }
+}
+
+/// As [`run_direct`], for channels that stay apart.
+///
+/// # Panics
+/// As [`run_direct`].
+pub(super) fn run_apart_direct(line: &Apart<'_>, places: usize, direct: &Direct, out: &mut [u8], of: usize) {
+    line.check(places);
+    assert!((places - 1) * of + direct.count() <= out.len(), "results reach too far");
+    match *direct {
+        #[cfg(target_arch = "x86_64")]
+        Direct::Avx2(ref column) => avx2::run_apart_direct(line, places, column, out, of),
     }
 }
 
@@ -81,10 +126,8 @@ pub(super) fn run(isa: Isa, line: &Line<'_>, places: usize, sums: &mut [i32]) {
 /// # Panics
 /// When the line reaches beyond its weights or data.
 pub(super) fn run_apart(isa: Isa, line: &Apart<'_>, places: usize, sums: &mut [i32]) {
-    let reach = line.taps.iter().copied().max().unwrap_or(0);
-    assert!(places >= 1 && places * LANES <= sums.len(), "too many places");
-    assert!(line.taps.len().is_multiple_of(PAIR) && line.weights.len() >= line.taps.len() / PAIR, "weights are missing");
-    assert!(line.base + (places - 1) * line.stride + reach + LANES <= line.data.len(), "a line reaches beyond its data");
+    line.check(places);
+    assert!(places * LANES <= sums.len(), "too many places");
     match isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => avx2::run_apart(line, places, sums),
