@@ -1,7 +1,8 @@
 //! Finds the layers of a plan that can run in integers, and joins what follows them.
 
-use super::{Grid, InputGrid, IntegerStep, Layer, Order, Shape, Wanted};
+use super::{Grid, InputGrid, IntegerStep, Layer, Shape, Wanted};
 use crate::engine::exec::data::{floats, int_scalar, ints, scalar, with};
+use crate::engine::exec::image::Order;
 use crate::engine::exec::plan::{Constants, Draft, Work};
 use crate::engine::graph::{Dim, Model, Node, Wire, producers};
 use crate::engine::kernels::integer::{Slide, Weights};

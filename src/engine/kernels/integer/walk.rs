@@ -118,22 +118,21 @@ impl Walk {
             (Codes::Bytes(w), Form::Depthwise, Data::Bytes(x)) => self.run_depthwise(job, w, x, &mut sink),
             (Codes::Bytes(w), Form::Runs { steps, .. }, Data::Bytes(x)) => self.run_blocks(job, w, x, steps, &mut sink),
             (Codes::Words(w), Form::Depthwise, Data::Words(data)) => {
-                let lines = Lines { data, from: 0, range: job.first..job.last, sums: &mut [0; words::PLACES * LANES] };
-                self.run_apart(job, w, lines, &mut sink);
+                let lines = Lines { data, from: 0, range: job.first..job.last };
+                self.run_apart(job, w, &lines, &mut sink);
             }
             (Codes::Words(w), Form::Runs { steps, .. }, Data::Words(data)) => {
-                let lines = Lines { data, from: 0, range: job.first..job.last, sums: &mut [0; words::PLACES * LANES] };
-                self.run_words(job, w, steps, lines, &mut sink);
+                let lines = Lines { data, from: 0, range: job.first..job.last };
+                self.run_words(job, w, steps, &lines, &mut sink);
             }
             (Codes::Words(w), Form::Runs { steps, .. }, Data::Bytes(x)) => {
                 let channels = job.weights.in_channels();
-                let sums: &mut words::Sums = &mut [0; words::PLACES * LANES];
                 for line in job.first..job.last {
                     let (from, size) = (self.base(line), self.length(line) * channels);
                     with_scratch(size, |data| {
                         i16::copy(&x[from..from + size], data);
-                        let lines = Lines { data, from, range: line..line + 1, sums };
-                        self.run_words(job, w, steps, lines, &mut sink);
+                        let lines = Lines { data, from, range: line..line + 1 };
+                        self.run_words(job, w, steps, &lines, &mut sink);
                     });
                 }
             }
@@ -144,65 +143,96 @@ impl Walk {
     }
 
     /// Lines of words times blocks of 16 output channels.
-    fn run_words(&self, job: &Job<'_>, codes: &[words::Step], pairs: usize, own: Lines<'_>, sink: &mut Sink<'_>) {
+    fn run_words(&self, job: &Job<'_>, codes: &[words::Step], pairs: usize, own: &Lines<'_>, sink: &mut Sink<'_>) {
+        if self.run_words_direct(job, codes, pairs, own, sink) {
+            return;
+        }
         let w = job.weights;
-        let block_size = self.runs.len() * pairs;
-        let per_group = w.out_group.div_ceil(LANES);
         let halves = self.halves(job).filter(|_| w.groups == 1);
         let fold = if halves.is_some() { 2 } else { 1 };
         let stretches = self.stretches(own.range.clone(), fold);
-        for index in 0..w.groups * per_group {
-            let weights = &codes[index * block_size..][..block_size];
-            let (group, within) = (index / per_group, index % per_group * LANES);
-            let (channel, channels) = (group * w.out_group + within, LANES.min(w.out_group - within));
-            if let Some(direct) = Direct::new(w.isa, job.how, sink, [channel, channels], false)
-                && let Sink::Bytes(out) = sink
-            {
-                let lanes = if channels <= LANES / 2 { LANES / 2 } else { LANES };
-                for line in own.range.clone() {
-                    let (of, base) = (w.out_channels(), self.base(line) - own.from + group * w.in_group);
-                    let out = &mut out[(line - job.first) * self.line * of + channel..];
-                    let tiles = words::Line { weights, lanes, pairs, data: own.data, base, stride: self.stride, runs: &self.runs };
-                    words::run_direct(&tiles, self.length(line), &direct, out, of);
+        with_scratch(words::PLACES * LANES, |sums: &mut [i32]| {
+            for block in self.blocks(w, codes, pairs) {
+                for s in &stretches {
+                    for (row, sums) in sums.chunks_mut(s.places * LANES).take(s.rows).enumerate() {
+                        let base = self.base(s.line + row) - own.from + block.from + s.place * fold * self.stride;
+                        let (data, stride, runs) = (own.data, self.stride, self.runs.as_slice());
+                        let lanes = LANES / fold;
+                        let line = words::Line { weights: block.weights, lanes, pairs, data, base, stride, runs };
+                        words::run(w.isa, &line, s.places * fold, sums);
+                    }
+                    let at = (s.line - job.first) * self.line / fold + s.place;
+                    Self::finish_words(job, halves.as_ref(), sums, block.channels, [at, s.places * s.rows], sink);
                 }
-                continue;
             }
-            for s in &stretches {
-                for (row, sums) in own.sums.chunks_mut(s.places * LANES).take(s.rows).enumerate() {
-                    let base = self.base(s.line + row) - own.from + group * w.in_group + s.place * fold * self.stride;
-                    let (data, stride, runs) = (own.data, self.stride, self.runs.as_slice());
-                    let line = words::Line { weights, lanes: LANES / fold, pairs, data, base, stride, runs };
-                    words::run(w.isa, &line, s.places * fold, sums);
-                }
-                let at = (s.line - job.first) * self.line / fold + s.place;
-                Self::finish_words(job, halves.as_ref(), own.sums, [channel, channels], [at, s.places * s.rows], sink);
+        });
+    }
+
+    /// [`Walk::run_words`] where the bytes can be written at once; says whether they were.
+    fn run_words_direct(
+        &self,
+        job: &Job<'_>,
+        codes: &[words::Step],
+        pairs: usize,
+        own: &Lines<'_>,
+        sink: &mut Sink<'_>,
+    ) -> bool {
+        let (w, of) = (job.weights, job.weights.out_channels());
+        for block in self.blocks(w, codes, pairs) {
+            // All blocks are alike in this: where the first cannot, nothing is written yet.
+            let Some(direct) = Direct::new(w.isa, job.how, sink, block.channels, false) else { return false };
+            let Sink::Bytes(out) = sink else { return false };
+            let [channel, channels] = block.channels;
+            let lanes = if channels <= LANES / 2 { LANES / 2 } else { LANES };
+            for line in own.range.clone() {
+                let base = self.base(line) - own.from + block.from;
+                let (weights, data, stride) = (block.weights, own.data, self.stride);
+                let tiles = words::Line { weights, lanes, pairs, data, base, stride, runs: &self.runs };
+                let out = &mut out[(line - job.first) * self.line * of + channel..];
+                words::run_direct(&tiles, self.length(line), &direct, out, of);
             }
         }
+        true
+    }
+
+    /// Blocks of up to 16 output channels of all groups.
+    fn blocks<'a>(&self, w: &'a Weights, codes: &'a [words::Step], pairs: usize) -> impl Iterator<Item = Block<'a>> {
+        let (size, per_group) = (self.runs.len() * pairs, w.out_group.div_ceil(LANES));
+        (0..w.groups * per_group).map(move |index| {
+            let (group, within) = (index / per_group, index % per_group * LANES);
+            Block {
+                weights: &codes[index * size..][..size],
+                from: group * w.in_group,
+                channels: [group * w.out_group + within, LANES.min(w.out_group - within)],
+            }
+        })
     }
 
     /// Lines of words whose channels stay apart.
-    fn run_apart(&self, job: &Job<'_>, codes: &[words::Step], own: Lines<'_>, sink: &mut Sink<'_>) {
+    fn run_apart(&self, job: &Job<'_>, codes: &[words::Step], own: &Lines<'_>, sink: &mut Sink<'_>) {
         let w = job.weights;
         // Places beside each other read beside each other.
         let halves = self.halves(job).filter(|_| self.stride == w.groups);
         let fold = if halves.is_some() { 2 } else { 1 };
-        if self.run_apart_direct(job, codes, &own, halves.as_ref(), sink) {
+        if self.run_apart_direct(job, codes, own, halves.as_ref(), sink) {
             return;
         }
-        for s in self.stretches(own.range, fold) {
-            for (block, weights) in codes.chunks_exact(self.runs.len() / words::PAIR).enumerate() {
-                let channel = block * LANES;
-                for (row, sums) in own.sums.chunks_mut(s.places * LANES).take(s.rows).enumerate() {
-                    let stride = self.stride * fold;
-                    let base = self.base(s.line + row) - own.from + s.place * stride + channel;
-                    let line = words::Apart { weights, data: own.data, base, stride, taps: &self.runs };
-                    words::run_apart(w.isa, &line, s.places, sums);
+        with_scratch(words::PLACES * LANES, |sums: &mut [i32]| {
+            for s in self.stretches(own.range.clone(), fold) {
+                for (block, weights) in codes.chunks_exact(self.runs.len() / words::PAIR).enumerate() {
+                    let channel = block * LANES;
+                    for (row, sums) in sums.chunks_mut(s.places * LANES).take(s.rows).enumerate() {
+                        let stride = self.stride * fold;
+                        let base = self.base(s.line + row) - own.from + s.place * stride + channel;
+                        let line = words::Apart { weights, data: own.data, base, stride, taps: &self.runs };
+                        words::run_apart(w.isa, &line, s.places, sums);
+                    }
+                    let at = (s.line - job.first) * self.line / fold + s.place;
+                    let channels = LANES.min(w.groups - channel);
+                    Self::finish_words(job, halves.as_ref(), sums, [channel, channels], [at, s.places * s.rows], sink);
                 }
-                let at = (s.line - job.first) * self.line / fold + s.place;
-                let channels = LANES.min(w.groups - channel);
-                Self::finish_words(job, halves.as_ref(), own.sums, [channel, channels], [at, s.places * s.rows], sink);
             }
-        }
+        });
     }
 
     /// [`Walk::run_apart`] where the bytes can be written at once; says whether they were.
@@ -263,7 +293,7 @@ impl Walk {
     fn finish_words(
         job: &Job<'_>,
         halves: Option<&Halves>,
-        sums: &words::Sums,
+        sums: &[i32],
         [channel, channels]: [usize; 2],
         [at, places]: [usize; 2],
         sink: &mut Sink<'_>,
@@ -339,13 +369,21 @@ impl Walk {
     }
 }
 
-/// Lines of words that go together, and room for their sums.
+/// Lines of words that go together.
 struct Lines<'a> {
     data: &'a [i16],
     /// Where in the image `data` begin.
     from: usize,
     range: Range<usize>,
-    sums: &'a mut words::Sums,
+}
+
+/// Up to 16 output channels of one group.
+struct Block<'a> {
+    weights: &'a [words::Step],
+    /// The group's first input channel.
+    from: usize,
+    /// The first, and how many.
+    channels: [usize; 2],
 }
 
 /// `places` from `place` on of `rows` lines from `line` on.

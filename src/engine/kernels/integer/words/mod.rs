@@ -18,9 +18,6 @@ pub(super) const PLACES: usize = 48;
 #[repr(align(64))]
 pub(super) struct Step(pub [i16; LANES * PAIR]);
 
-/// Sums of some places and the lanes of a block, `[place][lane]`.
-pub(super) type Sums = [i32; PLACES * LANES];
-
 /// Some places of one row and a block of 16 output channels.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Line<'a> {
