@@ -75,6 +75,11 @@ impl Source {
     }
 }
 
+/// The floats that the bytes on a wire stand for; `None` of a wire of the model.
+pub(in crate::engine::exec) fn rounded_wire(wire: &Wire) -> Option<Wire> {
+    wire.split_once('\u{0}').map(|(floats, _)| floats.into())
+}
+
 /// What was found, by place in the plan.
 struct Found {
     layers: BTreeMap<usize, (Source, Layer)>,

@@ -5,7 +5,7 @@ mod lower;
 #[cfg(test)]
 mod tests;
 
-pub(super) use lower::lower;
+pub(super) use lower::{lower, rounded_wire};
 
 use super::data::{OpError, OpResult, fail, int_scalar, make, scalar, with};
 use super::image::{Buffer, Bytes, Held, Image, Order, Reused};

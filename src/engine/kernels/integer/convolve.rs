@@ -228,7 +228,7 @@ pub(super) fn with_padded<T: Element>(g: &Geometry, image: &[u8], channels: usiz
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::kernels::integer::{Isa, Slide};
+    use crate::engine::kernels::integer::{Isa, Rounding, Slide};
     use crate::engine::random::Random;
 
     struct Case {
@@ -317,16 +317,31 @@ mod tests {
             let offset: Vec<i32> = (0..co).map(|_| random.range(-99.0, 99.0) as i32).collect();
             let mut expected = reference(c, &w, batch, &x, 77);
             expected.iter_mut().enumerate().for_each(|(i, v)| *v += offset[i % co]);
+            let scale: Vec<f32> = (0..co).map(|_| random.range(0.00001, 0.0004)).collect();
+            let bias: Vec<f32> = (0..co).map(|_| 4.0 * random.normal()).collect();
+            let slide = Slide::of(&c.g.stride, &c.g.dilation);
+            let plain = Weights::pack_for(Isa::Plain, &w, c.groups, co, c.g.kernel, slide);
             for isa in Isa::all() {
-                let weights = Weights::pack_for(isa, &w, c.groups, co, c.g.kernel, Slide::of(&c.g.stride, &c.g.dilation));
+                let weights = Weights::pack_for(isa, &w, c.groups, co, c.g.kernel, slide);
                 for batch in [1, batch] {
                     let x = &x[..batch * c.g.in_places() * ci];
                     let mut found = vec![0; batch * c.g.out_places() * co];
                     convolve(&c.g, &weights, batch, x, 77, &Finish::sums(&offset), Sink::Sums(&mut found));
                     assert!(found == expected[..found.len()], "{isa:?} {:?} {:?}", c.g, c.channels);
+                    let (zero, count) = ([0, 117][batch % 2], found.len());
+                    let [mut found, mut wanted] = [vec![0; count], vec![0; count]];
+                    bytes(&offset, &scale, &bias, zero, |how| convolve(&c.g, &weights, batch, x, 77, how, Sink::Bytes(&mut found)));
+                    bytes(&offset, &scale, &bias, zero, |how| convolve(&c.g, &plain, batch, x, 77, how, Sink::Bytes(&mut wanted)));
+                    assert!(found == wanted, "{isa:?} {:?} {:?}, bytes", c.g, c.channels);
                 }
             }
         }
+    }
+
+    /// Limits that bytes have anyway, so that tiles may write them themselves.
+    fn bytes(offset: &[i32], scale: &[f32], bias: &[f32], zero: i32, run: impl FnOnce(&Finish<'_>)) {
+        let rounding = Rounding { inverse: 20.0, zero, range: (0, 255) };
+        run(&Finish { low: if zero == 0 { 0.0 } else { f32::NEG_INFINITY }, rounding, ..Finish::scaled(offset, scale, bias) });
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::{Finish, LANES, Sink, Target};
 use std::array::from_fn;
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _mm_packus_epi16, _mm_shuffle_epi32, _mm_storel_epi64, _mm_storeu_si128, _mm256_add_epi16,
-    _mm256_add_epi32, _mm256_add_ps, _mm256_and_si256, _mm256_castsi256_si128, _mm256_cvtepi32_ps, _mm256_cvtps_epi32,
+    _mm256_add_epi32, _mm256_add_ps, _mm256_adds_epi16, _mm256_and_si256, _mm256_castsi256_si128, _mm256_cvtepi32_ps, _mm256_cvtps_epi32,
     _mm256_extracti128_si256, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps,
     _mm256_packs_epi32, _mm256_set1_epi16, _mm256_set1_ps, _mm256_storeu_ps, _mm256_storeu_si256,
 };
@@ -69,7 +69,11 @@ impl Column {
         let order = |i: usize| if apart { words::lane_of(i / HALF, i % HALF) } else { i };
         // SAFETY: a column of this kind is made where the processor has the feature.
         let column = unsafe { Self::new(finish, first, count, order) };
-        column.packed.then_some(column)
+        // No sum becomes too large for a whole number: packing is the only limit then.
+        let largest = |(scale, bias): (&f32, &f32)| (f64::from(*scale).abs() * 2_f64.powi(31) + f64::from(*bias).abs());
+        let all = finish.scale[first..first + count].iter().zip(&finish.bias[first..first + count]);
+        let bounded = all.map(largest).all(|v| v * f64::from(finish.rounding.inverse) < 2_f64.powi(30));
+        (column.packed && bounded).then_some(column)
     }
 
     pub fn count(&self) -> usize {
@@ -180,7 +184,7 @@ impl Column {
     fn rounded(&self, sum: __m256i, i: usize) -> __m256i {
         let v = _mm256_cvtepi32_ps(sum);
         let v = _mm256_add_ps(_mm256_mul_ps(v, self.scale[i]), self.bias[i]);
-        _mm256_cvtps_epi32(_mm256_min_ps(self.most, _mm256_mul_ps(v, self.inverse)))
+        _mm256_cvtps_epi32(_mm256_mul_ps(v, self.inverse))
     }
 
     /// Sixteen bytes of two vectors, or eight of one, twice; `APART`: of lanes as [`words::lane_of`] says.
@@ -188,7 +192,7 @@ impl Column {
     #[target_feature(enable = "avx2")]
     pub fn pack<const V: usize, const APART: bool>(&self, sums: [__m256i; V]) -> __m128i {
         let q: [__m256i; V] = from_fn(|i| self.rounded(sums[i], i));
-        let words = _mm256_add_epi16(_mm256_packs_epi32(q[0], q[V - 1]), self.zero);
+        let words = _mm256_adds_epi16(_mm256_packs_epi32(q[0], q[V - 1]), self.zero);
         let bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
         if APART { bytes } else { _mm_shuffle_epi32(bytes, 0b11_01_10_00) }
     }
