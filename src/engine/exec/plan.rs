@@ -212,7 +212,12 @@ fn sample_bytes(drafts: &[Draft], model: &Model) -> usize {
     };
     // What is only rounded is read once, and nothing of it again.
     let stays = |d: &&Draft| !matches!(d.work, Work::Integer(IntegerStep::Quantize(..)));
-    drafts.iter().filter(stays).map(|d| d.inputs.iter().chain(&d.outputs).flatten().map(size).fold(0, usize::saturating_add)).max().unwrap_or(0)
+    drafts
+        .iter()
+        .filter(stays)
+        .map(|d| d.inputs.iter().chain(&d.outputs).flatten().map(size).fold(0, usize::saturating_add))
+        .max()
+        .unwrap_or(0)
 }
 
 /// Joins steps whose values in between nobody sees.

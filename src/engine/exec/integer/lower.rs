@@ -184,8 +184,11 @@ impl<'a> Finder<'a> {
             if rows == 0 || columns == 0 || rows.max(columns) > DEPTH {
                 return None;
             }
-            let weights =
-                if turned { Weights::pack(&codes, 1, of, [1; 3], Slide::Unit) } else { Weights::pack_matrix(&codes, rows, columns) };
+            let weights = if turned {
+                Weights::pack(&codes, 1, of, [1; 3], Slide::Unit)
+            } else {
+                Weights::pack_matrix(&codes, rows, columns)
+            };
             (Shape::Matrix, weights)
         };
         let bias = match node.input(2) {

@@ -163,6 +163,7 @@ pub fn convolve(g: &Geometry, weights: &Weights, batch: usize, input: &[u8], zer
     let walk = Walk::new(g, weights);
     let image_size = g.in_places() * channels;
     let per_image = g.out_places();
+    let direct = walk.direct(weights, how, &sink);
     let lines_per_task = lines_per_task(&walk, g, weights, batch);
     let image = |index: usize, sink: Sink<'_>| {
         let own = &input[index * image_size..][..image_size];
@@ -171,7 +172,7 @@ pub fn convolve(g: &Geometry, weights: &Weights, batch: usize, input: &[u8], zer
                 let first = part * lines_per_task;
                 let last = (first + lines_per_task).min(walk.lines);
                 let before = index * per_image + first * walk.line;
-                walk.run(&Job { weights, data, how, first, last, before }, sink);
+                walk.run(&Job { weights, data, how, direct: direct.as_deref(), first, last, before }, sink);
             });
         };
         match &weights.codes {
@@ -330,8 +331,12 @@ mod tests {
                     assert!(found == expected[..found.len()], "{isa:?} {:?} {:?}", c.g, c.channels);
                     let (zero, count) = ([0, 117][batch % 2], found.len());
                     let [mut found, mut wanted] = [vec![0; count], vec![0; count]];
-                    bytes(&offset, &scale, &bias, zero, |how| convolve(&c.g, &weights, batch, x, 77, how, Sink::Bytes(&mut found)));
-                    bytes(&offset, &scale, &bias, zero, |how| convolve(&c.g, &plain, batch, x, 77, how, Sink::Bytes(&mut wanted)));
+                    bytes(&offset, &scale, &bias, zero, |how| {
+                        convolve(&c.g, &weights, batch, x, 77, how, Sink::Bytes(&mut found))
+                    });
+                    bytes(&offset, &scale, &bias, zero, |how| {
+                        convolve(&c.g, &plain, batch, x, 77, how, Sink::Bytes(&mut wanted))
+                    });
                     assert!(found == wanted, "{isa:?} {:?} {:?}, bytes", c.g, c.channels);
                 }
             }

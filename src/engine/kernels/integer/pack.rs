@@ -104,7 +104,13 @@ impl Weights {
             (true, true) => Codes::Words(in_steps(&in_pairs(weights, groups, taps))),
             (true, false) => Codes::Words(in_steps(&in_runs(weights, shape, runs, length, step))),
         };
-        let form = if tiles { Form::Tiles } else if apart { Form::Depthwise } else { Form::Runs { runs, steps: length.div_ceil(step), rows } };
+        let form = if tiles {
+            Form::Tiles
+        } else if apart {
+            Form::Depthwise
+        } else {
+            Form::Runs { runs, steps: length.div_ceil(step), rows }
+        };
         Self { isa, groups, in_group, out_group, kernel, form, codes, sums }
     }
 

@@ -39,6 +39,8 @@ pub(super) struct Job<'a> {
     pub weights: &'a Weights,
     pub data: Data<'a>,
     pub how: &'a Finish<'a>,
+    /// What [`Walk::direct`] says.
+    pub direct: Option<&'a [Direct]>,
     pub first: usize,
     pub last: usize,
     /// Places before the share's first, over all images.
@@ -142,13 +144,40 @@ impl Walk {
         }
     }
 
+    /// What writes bytes straight from the tiles of each block; `None` where results go another way.
+    pub fn direct(&self, w: &Weights, how: &Finish<'_>, sink: &Sink<'_>) -> Option<Vec<Direct>> {
+        let column = |how: &Finish<'_>, channels, apart| Direct::new(w.isa, how, sink, channels, apart);
+        match (&w.codes, w.form) {
+            (Codes::Words(_), Form::Depthwise) => {
+                let halves = self.halves_apart(w, how);
+                let (how, of) = halves.as_ref().map_or((*how, w.groups), |halves| (halves.finish(how), LANES));
+                (0..of).step_by(LANES).map(|first| column(&how, [first, LANES.min(of - first)], true)).collect()
+            }
+            (Codes::Words(codes), Form::Runs { steps, .. }) => {
+                self.blocks(w, codes, steps).map(|block| column(how, block.channels, false)).collect()
+            }
+            _ => None,
+        }
+    }
+
     /// Lines of words times blocks of 16 output channels.
     fn run_words(&self, job: &Job<'_>, codes: &[words::Step], pairs: usize, own: &Lines<'_>, sink: &mut Sink<'_>) {
-        if self.run_words_direct(job, codes, pairs, own, sink) {
+        let w = job.weights;
+        if let (Some(columns), Sink::Bytes(out)) = (job.direct, &mut *sink) {
+            for (block, column) in self.blocks(w, codes, pairs).zip(columns) {
+                let ([channel, channels], of) = (block.channels, w.out_channels());
+                let lanes = if channels <= LANES / 2 { LANES / 2 } else { LANES };
+                for line in own.range.clone() {
+                    let base = self.base(line) - own.from + block.from;
+                    let (weights, data, stride) = (block.weights, own.data, self.stride);
+                    let tiles = words::Line { weights, lanes, pairs, data, base, stride, runs: &self.runs };
+                    let out = &mut out[(line - job.first) * self.line * of + channel..];
+                    words::run_direct(&tiles, self.length(line), column, out, of);
+                }
+            }
             return;
         }
-        let w = job.weights;
-        let halves = self.halves(job).filter(|_| w.groups == 1);
+        let halves = self.halves(w, job.how).filter(|_| w.groups == 1);
         let fold = if halves.is_some() { 2 } else { 1 };
         let stretches = self.stretches(own.range.clone(), fold);
         with_scratch(words::PLACES * LANES, |sums: &mut [i32]| {
@@ -168,33 +197,6 @@ impl Walk {
         });
     }
 
-    /// [`Walk::run_words`] where the bytes can be written at once; says whether they were.
-    fn run_words_direct(
-        &self,
-        job: &Job<'_>,
-        codes: &[words::Step],
-        pairs: usize,
-        own: &Lines<'_>,
-        sink: &mut Sink<'_>,
-    ) -> bool {
-        let (w, of) = (job.weights, job.weights.out_channels());
-        for block in self.blocks(w, codes, pairs) {
-            // All blocks are alike in this: where the first cannot, nothing is written yet.
-            let Some(direct) = Direct::new(w.isa, job.how, sink, block.channels, false) else { return false };
-            let Sink::Bytes(out) = sink else { return false };
-            let [channel, channels] = block.channels;
-            let lanes = if channels <= LANES / 2 { LANES / 2 } else { LANES };
-            for line in own.range.clone() {
-                let base = self.base(line) - own.from + block.from;
-                let (weights, data, stride) = (block.weights, own.data, self.stride);
-                let tiles = words::Line { weights, lanes, pairs, data, base, stride, runs: &self.runs };
-                let out = &mut out[(line - job.first) * self.line * of + channel..];
-                words::run_direct(&tiles, self.length(line), &direct, out, of);
-            }
-        }
-        true
-    }
-
     /// Blocks of up to 16 output channels of all groups.
     fn blocks<'a>(&self, w: &'a Weights, codes: &'a [words::Step], pairs: usize) -> impl Iterator<Item = Block<'a>> {
         let (size, per_group) = (self.runs.len() * pairs, w.out_group.div_ceil(LANES));
@@ -211,20 +213,18 @@ impl Walk {
     /// Lines of words whose channels stay apart.
     fn run_apart(&self, job: &Job<'_>, codes: &[words::Step], own: &Lines<'_>, sink: &mut Sink<'_>) {
         let w = job.weights;
-        // Places beside each other read beside each other.
-        let halves = self.halves(job).filter(|_| self.stride == w.groups);
-        let fold = if halves.is_some() { 2 } else { 1 };
-        if self.run_apart_direct(job, codes, own, halves.as_ref(), sink) {
-            return;
+        if let (Some(columns), Sink::Bytes(out)) = (job.direct, &mut *sink) {
+            return self.write_apart(job, codes, own, columns, out);
         }
+        let halves = self.halves_apart(w, job.how);
+        let fold = if halves.is_some() { 2 } else { 1 };
         with_scratch(words::PLACES * LANES, |sums: &mut [i32]| {
             for s in self.stretches(own.range.clone(), fold) {
                 for (block, weights) in codes.chunks_exact(self.runs.len() / words::PAIR).enumerate() {
-                    let channel = block * LANES;
+                    let (channel, stride) = (block * LANES, self.stride * fold);
                     for (row, sums) in sums.chunks_mut(s.places * LANES).take(s.rows).enumerate() {
-                        let stride = self.stride * fold;
                         let base = self.base(s.line + row) - own.from + s.place * stride + channel;
-                        let line = words::Apart { weights, data: own.data, base, stride, taps: &self.runs };
+                        let line = words::Apart { weights, data: own.data, base, stride, rows: 1, down: 0, taps: &self.runs };
                         words::run_apart(w.isa, &line, s.places, sums);
                     }
                     let at = (s.line - job.first) * self.line / fold + s.place;
@@ -235,32 +235,26 @@ impl Walk {
         });
     }
 
-    /// [`Walk::run_apart`] where the bytes can be written at once; says whether they were.
-    fn run_apart_direct(
-        &self,
-        job: &Job<'_>,
-        codes: &[words::Step],
-        own: &Lines<'_>,
-        halves: Option<&Halves>,
-        sink: &mut Sink<'_>,
-    ) -> bool {
+    /// [`Walk::run_apart`] where the bytes are written at once.
+    fn write_apart(&self, job: &Job<'_>, codes: &[words::Step], own: &Lines<'_>, columns: &[Direct], out: &mut [u8]) {
         let w = job.weights;
-        let (how, of, fold) = match halves {
-            Some(halves) => (halves.finish(job.how), LANES, 2),
-            None => (*job.how, w.groups, 1),
-        };
-        let column = |first: usize| Direct::new(w.isa, &how, sink, [first, LANES.min(of - first)], true);
-        let Some(columns) = (0..of).step_by(LANES).map(column).collect::<Option<Vec<Direct>>>() else { return false };
-        let Sink::Bytes(out) = sink else { return false };
-        for line in own.range.clone() {
-            for (block, (weights, column)) in codes.chunks_exact(self.runs.len() / words::PAIR).zip(&columns).enumerate() {
+        // A column of more channels than there are is of two places.
+        let fold = if columns.iter().any(|c| c.count() > w.groups) { 2 } else { 1 };
+        let (stride, places, of) = (self.stride * fold, self.line / fold, w.groups * fold);
+        let most = words::PLACES.div_ceil(places.max(1));
+        let mut line = own.range.start;
+        while line < own.range.end {
+            // Rows of one plane lie a constant apart.
+            let rows = most.min(own.range.end - line).min(self.rows - line % self.rows);
+            for (block, (weights, column)) in codes.chunks_exact(self.runs.len() / words::PAIR).zip(columns).enumerate() {
                 let base = self.base(line) - own.from + block * LANES;
                 let out = &mut out[(line - job.first) * self.line * w.groups + block * LANES..];
-                let tiles = words::Apart { weights, data: own.data, base, stride: self.stride * fold, taps: &self.runs };
-                words::run_apart_direct(&tiles, self.length(line) / fold, column, out, of);
+                let (data, down) = (own.data, self.down);
+                let tiles = words::Apart { weights, data, base, stride, rows, down, taps: &self.runs };
+                words::run_apart_direct(&tiles, places, column, out, of);
             }
+            line += rows;
         }
-        true
     }
 
     /// Pieces of lines whose sums are held together: several short lines, or a part of a long one. A
@@ -284,9 +278,15 @@ impl Walk {
 
     /// Where there are eight output channels, two places fill the lanes: one place of 16 channels then,
     /// which lies in memory as the two do.
-    fn halves(&self, job: &Job<'_>) -> Option<Halves> {
-        let even = [self.line, self.places, job.before].iter().all(|n| n.is_multiple_of(2));
-        (even && job.weights.out_channels() == LANES / 2).then(|| Halves::new(job.how))
+    fn halves(&self, w: &Weights, how: &Finish<'_>) -> Option<Halves> {
+        // What comes before a share is whole lines.
+        let even = [self.line, self.places].iter().all(|n| n.is_multiple_of(2));
+        (even && w.out_channels() == LANES / 2).then(|| Halves::new(how))
+    }
+
+    /// The same where channels stay apart: places beside each other have to read beside each other.
+    fn halves_apart(&self, w: &Weights, how: &Finish<'_>) -> Option<Halves> {
+        self.halves(w, how).filter(|_| self.stride == w.groups)
     }
 
     /// `places` are pairs of places where there are `halves`.

@@ -3,13 +3,13 @@
 
 use super::super::words;
 use super::{Finish, LANES, Sink, Target};
-use std::array::from_fn;
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _mm_packus_epi16, _mm_shuffle_epi32, _mm_storel_epi64, _mm_storeu_si128, _mm256_add_epi16,
-    _mm256_add_epi32, _mm256_add_ps, _mm256_adds_epi16, _mm256_and_si256, _mm256_castsi256_si128, _mm256_cvtepi32_ps, _mm256_cvtps_epi32,
-    _mm256_extracti128_si256, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps,
-    _mm256_packs_epi32, _mm256_set1_epi16, _mm256_set1_ps, _mm256_storeu_ps, _mm256_storeu_si256,
+    _mm256_add_epi32, _mm256_add_ps, _mm256_adds_epi16, _mm256_and_si256, _mm256_castsi256_si128, _mm256_cvtepi32_ps,
+    _mm256_cvtps_epi32, _mm256_extracti128_si256, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_max_ps, _mm256_min_ps,
+    _mm256_mul_ps, _mm256_packs_epi32, _mm256_set1_epi16, _mm256_set1_ps, _mm256_storeu_ps, _mm256_storeu_si256,
 };
+use std::array::from_fn;
 
 /// Lanes of one vector.
 const HALF: usize = 8;
@@ -70,7 +70,7 @@ impl Column {
         // SAFETY: a column of this kind is made where the processor has the feature.
         let column = unsafe { Self::new(finish, first, count, order) };
         // No sum becomes too large for a whole number: packing is the only limit then.
-        let largest = |(scale, bias): (&f32, &f32)| (f64::from(*scale).abs() * 2_f64.powi(31) + f64::from(*bias).abs());
+        let largest = |(scale, bias): (&f32, &f32)| f64::from(*scale).abs() * 2_f64.powi(31) + f64::from(*bias).abs();
         let all = finish.scale[first..first + count].iter().zip(&finish.bias[first..first + count]);
         let bounded = all.map(largest).all(|v| v * f64::from(finish.rounding.inverse) < 2_f64.powi(30));
         (column.packed && bounded).then_some(column)

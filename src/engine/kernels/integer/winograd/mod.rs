@@ -52,15 +52,7 @@ fn transformed(g: &[i8; 9]) -> [i16; NUMBERS] {
 }
 
 /// Convolves `batch` images as [`super::convolve`] does, which has checked all sizes.
-pub(super) fn run(
-    g: &Geometry,
-    weights: &Weights,
-    batch: usize,
-    input: &[u8],
-    zero: u8,
-    how: &Finish<'_>,
-    sink: Sink<'_>,
-) {
+pub(super) fn run(g: &Geometry, weights: &Weights, batch: usize, input: &[u8], zero: u8, how: &Finish<'_>, sink: Sink<'_>) {
     assert!(g.stride == [1; 3] && g.dilation == [1; 3], "weights do not fit the stride");
     let [depth, height, width] = g.output;
     let of = weights.out_channels();
@@ -282,17 +274,12 @@ mod tests {
     fn the_ends_of_both_ranges_fit() {
         let mut random = Random::new(7);
         let (inputs, outputs) = (DEPTH / LANES * LANES, 17);
-        let g = Geometry {
-            input: [1, 2, 2],
-            kernel: [1, 3, 3],
-            stride: [1; 3],
-            dilation: [1; 3],
-            pad: [0, 1, 1],
-            output: [1, 2, 2],
-        };
+        let g =
+            Geometry { input: [1, 2, 2], kernel: [1, 3, 3], stride: [1; 3], dilation: [1; 3], pad: [0, 1, 1], output: [1, 2, 2] };
         for (x, w) in [(255, -128), (255, 127)] {
             for isa in Isa::all() {
-                let weights = Weights::pack_for(isa, &vec![w; outputs * inputs * 9], 1, outputs, g.kernel, super::super::Slide::Unit);
+                let weights =
+                    Weights::pack_for(isa, &vec![w; outputs * inputs * 9], 1, outputs, g.kernel, super::super::Slide::Unit);
                 let offset: Vec<i32> = (0..outputs).map(|_| random.range(-9.0, 9.0) as i32).collect();
                 let mut found = vec![0; 4 * outputs];
                 super::super::convolve(&g, &weights, 1, &vec![x; 4 * inputs], x, &Finish::sums(&offset), Sink::Sums(&mut found));

@@ -5,8 +5,8 @@
 use super::super::finish::Column;
 use super::{Apart, LANES, Line, PAIR};
 use std::arch::x86_64::{
-    __m256i, _mm_storel_epi64, _mm256_add_epi32, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_permute2x128_si256, _mm256_set1_epi32,
-    _mm256_setzero_si256, _mm256_storeu_si256, _mm256_unpackhi_epi16, _mm256_unpacklo_epi16,
+    __m256i, _mm_storel_epi64, _mm256_add_epi32, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_permute2x128_si256,
+    _mm256_set1_epi32, _mm256_setzero_si256, _mm256_storeu_si256, _mm256_unpackhi_epi16, _mm256_unpacklo_epi16,
 };
 
 /// Places of one tile: 12 of 16 registers hold its sums.
@@ -160,14 +160,14 @@ unsafe fn tile<const N: usize, const V: usize>(line: &Line<'_>, first: usize, ou
 /// As [`tile`], for `super::run_apart` or `super::run_apart_direct`.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn apart<const N: usize>(line: &Apart<'_>, first: usize, out: &impl Give) {
+unsafe fn apart<const N: usize>(line: &Apart<'_>, [row, first]: [usize; 2], at: usize, out: &impl Give) {
     // SAFETY: the processor has the feature.
     let mut sums: [[__m256i; 2]; N] = [unsafe { out.start() }; N];
     // SAFETY: what called this asserted that 16 words at every tap of every place and 32 weights of every pair
     // of taps are there, and that there is room for `first + N` places.
     unsafe {
         let mut weights = line.weights.as_ptr().cast::<i16>();
-        let data = line.data.as_ptr().add(line.base + first * line.stride);
+        let data = line.data.as_ptr().add(line.base + row * line.down + first * line.stride);
         for taps in line.taps.chunks_exact(PAIR) {
             let w = [_mm256_loadu_si256(weights.cast()), _mm256_loadu_si256(weights.add(LANES).cast())];
             for place in 0..N {
@@ -181,7 +181,7 @@ unsafe fn apart<const N: usize>(line: &Apart<'_>, first: usize, out: &impl Give)
             weights = weights.add(LANES * PAIR);
         }
         for place in 0..N {
-            out.give_apart(first + place, sums[place]);
+            out.give_apart(at + place, sums[place]);
         }
     }
 }
@@ -215,14 +215,17 @@ unsafe fn tiles<const V: usize>(line: &Line<'_>, places: usize, out: &impl Give)
 /// As [`apart`].
 #[target_feature(enable = "avx2")]
 unsafe fn tiles_apart(line: &Apart<'_>, places: usize, out: &impl Give) {
-    for first in (0..places).step_by(APART) {
-        // SAFETY: as this function's.
-        unsafe {
-            match places - first {
-                1 => apart::<1>(line, first, out),
-                2 => apart::<2>(line, first, out),
-                3 => apart::<3>(line, first, out),
-                _ => apart::<APART>(line, first, out),
+    for row in 0..line.rows {
+        for first in (0..places).step_by(APART) {
+            let (own, at) = ([row, first], row * places + first);
+            // SAFETY: as this function's.
+            unsafe {
+                match places - first {
+                    1 => apart::<1>(line, own, at, out),
+                    2 => apart::<2>(line, own, at, out),
+                    3 => apart::<3>(line, own, at, out),
+                    _ => apart::<APART>(line, own, at, out),
+                }
             }
         }
     }

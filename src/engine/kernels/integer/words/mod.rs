@@ -36,7 +36,7 @@ pub(super) struct Line<'a> {
     pub runs: &'a [usize],
 }
 
-/// Some places of one row and 16 channels, each with its own kernel.
+/// Some places of some rows and 16 channels, each with its own kernel.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Apart<'a> {
     /// One per pair of taps, two vectors of eight channels; see [`lane_of`].
@@ -46,6 +46,9 @@ pub(super) struct Apart<'a> {
     pub base: usize,
     /// From one place to the next.
     pub stride: usize,
+    pub rows: usize,
+    /// From one row to the next.
+    pub down: usize,
     /// From a place to its taps, two by two.
     pub taps: &'a [usize],
 }
@@ -66,8 +69,8 @@ impl Apart<'_> {
     fn check(&self, places: usize) {
         let reach = self.taps.iter().copied().max().unwrap_or(0);
         assert!(self.taps.len().is_multiple_of(PAIR) && self.weights.len() >= self.taps.len() / PAIR, "weights are missing");
-        assert!(places >= 1, "a line has places");
-        let end = self.base + (places - 1) * self.stride + reach + LANES;
+        assert!(places >= 1 && self.rows >= 1, "a line has places");
+        let end = self.base + (self.rows - 1) * self.down + (places - 1) * self.stride + reach + LANES;
         assert!(end <= self.data.len(), "a line reaches beyond its data");
     }
 }
@@ -111,20 +114,20 @@ pub(super) fn run_direct(line: &Line<'_>, places: usize, direct: &Direct, out: &
 /// As [`run_direct`].
 pub(super) fn run_apart_direct(line: &Apart<'_>, places: usize, direct: &Direct, out: &mut [u8], of: usize) {
     line.check(places);
-    assert!((places - 1) * of + direct.count() <= out.len(), "results reach too far");
+    assert!((line.rows * places - 1) * of + direct.count() <= out.len(), "results reach too far");
     match *direct {
         #[cfg(target_arch = "x86_64")]
         Direct::Avx2(ref column) => avx2::run_apart_direct(line, places, column, out, of),
     }
 }
 
-/// As [`run`].
+/// As [`run`]: `places` of each row, row by row.
 ///
 /// # Panics
 /// When the line reaches beyond its weights or data.
 pub(super) fn run_apart(isa: Isa, line: &Apart<'_>, places: usize, sums: &mut [i32]) {
     line.check(places);
-    assert!(places * LANES <= sums.len(), "too many places");
+    assert!(line.rows * places * LANES <= sums.len(), "too many places");
     match isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => avx2::run_apart(line, places, sums),
@@ -151,13 +154,14 @@ fn plain(line: &Line<'_>, places: usize, sums: &mut [i32]) {
 
 /// The twin of the vector kernel where channels stay apart.
 fn plain_apart(line: &Apart<'_>, places: usize, sums: &mut [i32]) {
-    for (place, own) in sums.chunks_exact_mut(LANES).take(places).enumerate() {
+    for (i, own) in sums.chunks_exact_mut(LANES).take(line.rows * places).enumerate() {
+        let from = line.base + i / places * line.down + i % places * line.stride;
         own.fill(0);
         for (taps, weights) in line.taps.chunks_exact(PAIR).zip(line.weights) {
             for (i, w) in weights.0.chunks_exact(PAIR).enumerate() {
                 let channel = lane_of(i / 8, i % 8);
                 for (tap, w) in taps.iter().zip(w) {
-                    let x = line.data[line.base + place * line.stride + tap + channel];
+                    let x = line.data[from + tap + channel];
                     own[channel] = own[channel].wrapping_add(i32::from(x) * i32::from(*w));
                 }
             }
@@ -202,7 +206,8 @@ mod tests {
         let (data, weights) = noise(700, 3 * pairs);
         let line = Line { weights: &weights, lanes: LANES, pairs, data: &data, base: 5, stride: 12, runs: &runs };
         let half = Line { lanes: LANES / 2, ..line };
-        let apart = Apart { weights: &weights, data: &data, base: 3, stride: 12, taps: &[0, 9, 30, 12, 7, 7] };
+        let apart = Apart { weights: &weights, data: &data, base: 3, stride: 12, rows: 1, down: 0, taps: &[0, 9, 30, 12, 7, 7] };
+        let rows = Apart { rows: 3, down: 31, ..apart };
         for isa in Isa::all() {
             for places in 1..=PLACES {
                 let [mut expected, mut found] = [[0; PLACES * LANES]; 2];
@@ -215,6 +220,11 @@ mod tests {
                 plain_apart(&apart, places, &mut expected);
                 run_apart(isa, &apart, places, &mut found);
                 assert!(found == expected, "{isa:?} {places}, channels apart");
+                if 3 * places <= PLACES {
+                    plain_apart(&rows, places, &mut expected);
+                    run_apart(isa, &rows, places, &mut found);
+                    assert!(found == expected, "{isa:?} {places}, rows of channels apart");
+                }
             }
         }
     }
