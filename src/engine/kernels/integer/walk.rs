@@ -240,8 +240,9 @@ impl Walk {
         let w = job.weights;
         // A column of more channels than there are is of two places.
         let fold = if columns.iter().any(|c| c.count() > w.groups) { 2 } else { 1 };
-        let (stride, places, of) = (self.stride * fold, self.line / fold, w.groups * fold);
-        let most = words::PLACES.div_ceil(places.max(1));
+        let (stride, of) = (self.stride * fold, w.groups * fold);
+        let alike = self.lines * self.line == self.places;
+        let most = if alike { words::PLACES.div_ceil((self.line / fold).max(1)) } else { 1 };
         let mut line = own.range.start;
         while line < own.range.end {
             // Rows of one plane lie a constant apart.
@@ -251,7 +252,7 @@ impl Walk {
                 let out = &mut out[(line - job.first) * self.line * w.groups + block * LANES..];
                 let (data, down) = (own.data, self.down);
                 let tiles = words::Apart { weights, data, base, stride, rows, down, taps: &self.runs };
-                words::run_apart_direct(&tiles, places, column, out, of);
+                words::run_apart_direct(&tiles, self.length(line) / fold, column, out, of);
             }
             line += rows;
         }
