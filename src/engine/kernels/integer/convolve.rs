@@ -332,10 +332,10 @@ mod tests {
                     let (zero, count) = ([0, 117][batch % 2], found.len());
                     let [mut found, mut wanted] = [vec![0; count], vec![0; count]];
                     bytes(&offset, &scale, &bias, zero, |how| {
-                        convolve(&c.g, &weights, batch, x, 77, how, Sink::Bytes(&mut found))
+                        convolve(&c.g, &weights, batch, x, 77, how, Sink::Bytes(&mut found));
                     });
                     bytes(&offset, &scale, &bias, zero, |how| {
-                        convolve(&c.g, &plain, batch, x, 77, how, Sink::Bytes(&mut wanted))
+                        convolve(&c.g, &plain, batch, x, 77, how, Sink::Bytes(&mut wanted));
                     });
                     assert!(found == wanted, "{isa:?} {:?} {:?}, bytes", c.g, c.channels);
                 }
