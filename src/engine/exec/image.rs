@@ -1,35 +1,57 @@
 //! What lies between the steps of a plan: a value as everyone knows it, or an image of f32 whose
-//! channels lie last, in a buffer that goes back to its thread's store when the last reader is done.
+//! channels lie last, or bytes between integer layers, in a buffer that goes back to its thread's store
+//! when the last reader is done.
 //! Fresh memory for every result would cost more than many a step: the system hands it out page by
 //! page, zeroed.
 
-use super::data::{OpResult, fail, make_channels_last, with_channels_last};
+use super::data::{OpResult, fail, make, make_channels_last, with_channels_last};
 use crate::engine::kernels::aligned::Aligned;
 use crate::engine::tensor::{DType, Value};
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::thread::LocalKey;
 
 /// Buffers that a thread keeps, and how many bytes at most.
 const KEPT: usize = 24;
 const KEPT_BYTES: usize = 64 << 20;
 
 thread_local! {
-    static STORE: RefCell<Vec<Aligned>> = const { RefCell::new(Vec::new()) };
+    static FLOATS: RefCell<Vec<Aligned>> = const { RefCell::new(Vec::new()) };
+    static BYTES: RefCell<Vec<Aligned<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What buffers are kept of.
+pub(super) trait Kept: Copy + Default + 'static {
+    fn store() -> &'static LocalKey<RefCell<Vec<Aligned<Self>>>>;
+}
+
+impl Kept for f32 {
+    fn store() -> &'static LocalKey<RefCell<Vec<Aligned<Self>>>> {
+        &FLOATS
+    }
+}
+
+impl Kept for u8 {
+    fn store() -> &'static LocalKey<RefCell<Vec<Aligned<Self>>>> {
+        &BYTES
+    }
 }
 
 /// Values for one result. What they are at first is left over from others: write all of them.
 #[derive(Debug)]
-pub(super) struct Buffer {
-    values: Aligned,
+pub(super) struct Reused<T: Kept> {
+    values: Aligned<T>,
     len: usize,
 }
 
-impl Buffer {
+pub(super) type Buffer = Reused<f32>;
+
+impl<T: Kept> Reused<T> {
     /// `len` values; the smallest kept buffer that holds them, else a new one.
     pub fn new(len: usize) -> Self {
-        let kept = STORE.with_borrow_mut(|store| {
-            let fitting = |v: &Aligned| v.len() >= len && v.len() / 4 <= len;
+        let kept = T::store().with_borrow_mut(|store| {
+            let fitting = |v: &Aligned<T>| v.len() >= len && v.len() / 4 <= len;
             let best = store.iter().enumerate().filter(|(_, v)| fitting(v)).min_by_key(|(_, v)| v.len());
             best.map(|(i, _)| i).map(|i| store.swap_remove(i))
         });
@@ -37,33 +59,33 @@ impl Buffer {
     }
 }
 
-impl Drop for Buffer {
+impl<T: Kept> Drop for Reused<T> {
     fn drop(&mut self) {
         if self.values.is_empty() {
             return;
         }
         let values = std::mem::take(&mut self.values);
         // While a thread ends its store is gone.
-        let _ = STORE.try_with(|store| {
+        let _ = T::store().try_with(|store| {
             let mut store = store.borrow_mut();
             store.push(values);
-            while store.len() > KEPT || store.iter().map(|v| 4 * v.len()).sum::<usize>() > KEPT_BYTES {
+            while store.len() > KEPT || store.iter().map(|v| size_of::<T>() * v.len()).sum::<usize>() > KEPT_BYTES {
                 store.remove(0);
             }
         });
     }
 }
 
-impl Deref for Buffer {
-    type Target = [f32];
+impl<T: Kept> Deref for Reused<T> {
+    type Target = [T];
 
-    fn deref(&self) -> &[f32] {
+    fn deref(&self) -> &[T] {
         &self.values[..self.len]
     }
 }
 
-impl DerefMut for Buffer {
-    fn deref_mut(&mut self) -> &mut [f32] {
+impl<T: Kept> DerefMut for Reused<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
         self.values.reach(self.len)
     }
 }
@@ -90,11 +112,28 @@ impl Image {
     }
 }
 
+/// How bytes lie in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    Rows,
+    ChannelsLast,
+}
+
+/// Quantized data between steps on integers.
+#[derive(Debug, Clone)]
+pub(super) struct Bytes {
+    /// As a value's, whatever the order.
+    pub shape: Vec<usize>,
+    pub order: Order,
+    pub data: Arc<Reused<u8>>,
+}
+
 /// A value between two steps.
 #[derive(Debug, Clone)]
 pub(super) enum Held {
     Value(Value),
     Image(Image),
+    Bytes(Bytes),
 }
 
 impl Held {
@@ -102,6 +141,7 @@ impl Held {
         match self {
             Self::Value(value) => value.shape(),
             Self::Image(image) => &image.shape,
+            Self::Bytes(bytes) => &bytes.shape,
         }
     }
 
@@ -109,14 +149,22 @@ impl Held {
         match self {
             Self::Value(value) => value.dtype,
             Self::Image(_) => DType::F32,
+            Self::Bytes(_) => DType::U8,
         }
     }
 
-    /// The value as everyone knows it; of an image a copy.
+    /// The value as everyone knows it; of an image or of bytes a copy.
     pub fn into_value(self) -> OpResult<Value> {
         match self {
             Self::Value(value) => Ok(value),
             Self::Image(image) => make_channels_last(DType::F32, image.data.to_vec(), &image.shape),
+            Self::Bytes(Bytes { shape, order, data }) => {
+                let integers = data.iter().map(|v| i64::from(*v)).collect();
+                match order {
+                    Order::Rows => make(DType::U8, integers, &shape),
+                    Order::ChannelsLast => make_channels_last(DType::U8, integers, &shape),
+                }
+            }
         }
     }
 
@@ -124,8 +172,8 @@ impl Held {
     pub fn with_channels_last<R>(&self, use_it: impl FnOnce(&[f32]) -> R) -> OpResult<R> {
         match self {
             Self::Value(value) if value.data.dtype() == candle_core::DType::F32 => with_channels_last(value, use_it),
-            Self::Value(value) => fail(format!("values of type {} are not supported here; cast them to float32", value.dtype)),
             Self::Image(image) => Ok(use_it(&image.data)),
+            other => fail(format!("values of type {} are not supported here; cast them to float32", other.dtype())),
         }
     }
 }
@@ -142,6 +190,16 @@ mod tests {
         let again = Buffer::new(900);
         assert_eq!((again.as_ptr(), again.len()), (place, 900));
         assert_eq!(Buffer::new(10).len(), 10);
+    }
+
+    #[test]
+    fn bytes_are_a_value() {
+        let mut data = Reused::new(6);
+        data.copy_from_slice(&[0_u8, 1, 2, 3, 4, 255]);
+        let bytes = |order| Held::Bytes(Bytes { shape: vec![1, 3, 2], order, data: Arc::new(Reused::new(0)) });
+        assert_eq!((bytes(Order::Rows).dtype(), bytes(Order::Rows).shape()), (DType::U8, &[1, 3, 2][..]));
+        let held = Held::Bytes(Bytes { shape: vec![1, 3, 2], order: Order::ChannelsLast, data: Arc::new(data) });
+        assert_eq!(held.into_value().unwrap().to_i64().unwrap(), [0, 3, 1, 4, 2, 255]);
     }
 
     #[test]

@@ -204,11 +204,20 @@ fn pack_recurrent(draft: Draft, constants: &Constants) -> Result<Draft, ExecErro
 /// Bytes of f32 that the widest step reads and writes for one sample, as far as shapes are known.
 fn sample_bytes(drafts: &[Draft], model: &Model) -> usize {
     let size = |wire: &Wire| -> usize {
-        let shape = model.facts.get(wire).and_then(|f| f.shape.as_ref());
-        let known = |s: &Vec<Dim>| s.iter().skip(1).fold(4, |n: usize, d| n.saturating_mul(d.known().unwrap_or(1)));
+        // Bytes of an integer layer are as many as the values that they stand for.
+        let (wire, width) = integer::rounded_wire(wire).map_or((wire.clone(), 4), |floats| (floats, 1));
+        let shape = model.facts.get(&wire).and_then(|f| f.shape.as_ref());
+        let known = |s: &Vec<Dim>| s.iter().skip(1).fold(width, |n: usize, d| n.saturating_mul(d.known().unwrap_or(1)));
         shape.map_or(0, known)
     };
-    drafts.iter().map(|d| d.inputs.iter().chain(&d.outputs).flatten().map(size).fold(0, usize::saturating_add)).max().unwrap_or(0)
+    // What is only rounded is read once, and nothing of it again.
+    let stays = |d: &&Draft| !matches!(d.work, Work::Integer(IntegerStep::Quantize(..)));
+    drafts
+        .iter()
+        .filter(stays)
+        .map(|d| d.inputs.iter().chain(&d.outputs).flatten().map(size).fold(0, usize::saturating_add))
+        .max()
+        .unwrap_or(0)
 }
 
 /// Joins steps whose values in between nobody sees.

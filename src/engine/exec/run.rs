@@ -163,10 +163,7 @@ impl Plan {
                 let done = layer.run(&all(&inputs)?, pool)?;
                 return Ok(done.into_iter().map(Held::Value).collect());
             }
-            Work::Integer(on_bytes) => {
-                let done = on_bytes.run(&step.node, &all(&inputs)?, pool)?;
-                return Ok(done.into_iter().map(Held::Value).collect());
-            }
+            Work::Integer(on_bytes) => return on_bytes.run(&step.node, &inputs, pool),
             Work::Quantize(pair) => return Ok(vec![pair.run(input(0)?, pool)?]),
             Work::Conv(conv) => return Ok(vec![conv.run(input(0)?, inputs.get(1).and_then(Option::as_ref), pool)?]),
             Work::Beside(convs) => return Ok(vec![run_beside(convs, &inputs, pool)?]),

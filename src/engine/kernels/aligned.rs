@@ -1,17 +1,17 @@
 //! Buffers that begin where a cache line does: a vector that lies across two lines costs two loads.
 
-/// Values of a cache line.
-const LINE: usize = 16;
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
-/// A buffer of f32 whose first value begins a cache line of 64 bytes.
+/// A buffer whose first value begins a cache line.
 #[derive(Debug, Default)]
-pub struct Aligned {
-    data: Vec<f32>,
+pub struct Aligned<T = f32> {
+    data: Vec<T>,
     start: usize,
     len: usize,
 }
 
-impl Aligned {
+impl<T: Copy + Default> Aligned<T> {
     #[must_use]
     pub fn zeros(len: usize) -> Self {
         let mut buffer = Self::default();
@@ -20,25 +20,26 @@ impl Aligned {
     }
 
     /// The first `len` values, whatever they are; what is new is zero.
-    pub fn reach(&mut self, len: usize) -> &mut [f32] {
+    pub fn reach(&mut self, len: usize) -> &mut [T] {
         if self.len < len {
-            self.data = vec![0.0; len + LINE];
-            self.start = self.data.as_ptr().align_offset(4 * LINE).min(LINE);
+            let line = LINE / size_of::<T>().max(1);
+            self.data = vec![T::default(); len + line];
+            self.start = self.data.as_ptr().align_offset(LINE).min(line);
             self.len = len;
         }
         &mut self.data[self.start..self.start + len]
     }
 }
 
-impl std::ops::Deref for Aligned {
-    type Target = [f32];
+impl<T> std::ops::Deref for Aligned<T> {
+    type Target = [T];
 
-    fn deref(&self) -> &[f32] {
+    fn deref(&self) -> &[T] {
         &self.data[self.start..self.start + self.len]
     }
 }
 
-impl Clone for Aligned {
+impl<T: Copy + Default> Clone for Aligned<T> {
     fn clone(&self) -> Self {
         let mut copy = Self::zeros(self.len);
         copy.reach(self.len).copy_from_slice(self);
@@ -52,12 +53,13 @@ mod tests {
 
     #[test]
     fn begins_a_line_also_when_copied() {
-        let mut buffer = Aligned::zeros(5);
+        let mut buffer = Aligned::<f32>::zeros(5);
         buffer.reach(1000)[999] = 3.0;
         let copy = buffer.clone();
         assert_eq!((buffer.len(), copy[999]), (1000, 3.0));
         for b in [&buffer, &copy] {
             assert_eq!(b.as_ptr().align_offset(64), 0);
         }
+        assert_eq!(Aligned::<u8>::zeros(7).as_ptr().align_offset(64), 0);
     }
 }

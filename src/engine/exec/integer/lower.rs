@@ -1,10 +1,11 @@
 //! Finds the layers of a plan that can run in integers, and joins what follows them.
 
-use super::{Grid, InputGrid, IntegerStep, Layer, Order, Shape, Wanted};
+use super::{Grid, InputGrid, IntegerStep, Layer, Shape, Wanted};
 use crate::engine::exec::data::{floats, int_scalar, ints, scalar, with};
+use crate::engine::exec::image::Order;
 use crate::engine::exec::plan::{Constants, Draft, Work};
 use crate::engine::graph::{Dim, Model, Node, Wire, producers};
-use crate::engine::kernels::integer::Weights;
+use crate::engine::kernels::integer::{Slide, Weights};
 use crate::engine::tensor::{DType, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,6 +73,11 @@ impl Source {
         let inputs = vec![Some(self.wire.clone())];
         Draft { work: Work::Integer(step), node: node.clone(), inputs, outputs: self.wires().into_iter().map(Some).collect() }
     }
+}
+
+/// The floats that the bytes on a wire stand for; `None` of a wire of the model.
+pub(in crate::engine::exec) fn rounded_wire(wire: &Wire) -> Option<Wire> {
+    wire.split_once('\u{0}').map(|(floats, _)| floats.into())
 }
 
 /// What was found, by place in the plan.
@@ -169,16 +175,20 @@ impl<'a> Finder<'a> {
                 return None;
             }
             let kernel = crate::engine::exec::ops::spatial3(&shape[2..], 1).ok()?;
-            let dilated = node.ints("dilations").and_then(<[i64]>::last).is_some_and(|d| *d > 1);
-            let weights = Weights::pack(&codes, groups, of, kernel, dilated);
+            let along = |name: &str| node.ints(name).unwrap_or_default();
+            let slide = Slide::of(along("strides"), along("dilations"));
+            let weights = Weights::pack(&codes, groups, of, kernel, slide);
             (Shape::Conv { node: Box::new(node.clone()), weight: shape }, weights)
         } else {
             let &[rows, columns] = shape.as_slice() else { return None };
             if rows == 0 || columns == 0 || rows.max(columns) > DEPTH {
                 return None;
             }
-            let weights =
-                if turned { Weights::pack(&codes, 1, of, [1; 3], false) } else { Weights::pack_matrix(&codes, rows, columns) };
+            let weights = if turned {
+                Weights::pack(&codes, 1, of, [1; 3], Slide::Unit)
+            } else {
+                Weights::pack_matrix(&codes, rows, columns)
+            };
             (Shape::Matrix, weights)
         };
         let bias = match node.input(2) {

@@ -5,9 +5,10 @@ mod lower;
 #[cfg(test)]
 mod tests;
 
-pub(super) use lower::lower;
+pub(super) use lower::{lower, rounded_wire};
 
-use super::data::{OpError, OpResult, fail, int_scalar, make, make_channels_last, scalar, with, with_channels_last};
+use super::data::{OpError, OpResult, fail, int_scalar, make, scalar, with};
+use super::image::{Buffer, Bytes, Held, Image, Order, Reused};
 use super::memory::room;
 use super::ops::{install, spatial3};
 use crate::engine::graph::{Auto, Node, window_axes};
@@ -16,6 +17,7 @@ use crate::engine::kernels::integer::{
 };
 use crate::engine::tensor::{DType, Value};
 use rayon::ThreadPool;
+use std::sync::Arc;
 
 /// Scale and zero point of unsigned bytes. Signed ones are held 128 higher, with their zero point.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,26 +32,39 @@ impl Grid {
     }
 }
 
-/// How bytes lie in memory. Only steps of this module read them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
-    Rows,
-    ChannelsLast,
+/// Calls `use_it` with floats that lie as bytes of this order would.
+fn with_floats<R>(x: &Held, order: Order, use_it: impl FnOnce(&[f32]) -> R) -> OpResult<R> {
+    match (order, x) {
+        (Order::ChannelsLast, x) => x.with_channels_last(use_it),
+        (Order::Rows, Held::Value(value)) => with(value, use_it),
+        (Order::Rows, other) => with(&other.clone().into_value()?, use_it),
+    }
 }
 
-impl Order {
-    fn make<T: candle_core::WithDType>(self, dtype: DType, values: Vec<T>, shape: &[usize]) -> OpResult<Value> {
-        match self {
-            Self::Rows => make(dtype, values, shape),
-            Self::ChannelsLast => make_channels_last(dtype, values, shape),
-        }
+/// Floats that lie as bytes of this order would.
+fn hold_floats(floats: Buffer, order: Order, shape: &[usize]) -> OpResult<Held> {
+    match order {
+        Order::ChannelsLast if shape.len() >= 3 => Ok(Held::Image(Image::new(shape.to_vec(), floats))),
+        _ => Ok(Held::Value(make(DType::F32, floats.to_vec(), shape)?)),
     }
+}
 
-    fn with<T: candle_core::WithDType + Default, R>(self, value: &Value, use_it: impl FnOnce(&[T]) -> R) -> OpResult<R> {
-        match self {
-            Self::Rows => with(value, use_it),
-            Self::ChannelsLast => with_channels_last(value, use_it),
-        }
+fn hold_bytes(bytes: Reused<u8>, order: Order, shape: &[usize]) -> Held {
+    Held::Bytes(Bytes { shape: shape.to_vec(), order, data: Arc::new(bytes) })
+}
+
+/// Bytes that a step left for another.
+fn bytes_of(x: &Held, order: Order) -> OpResult<&Bytes> {
+    match x {
+        Held::Bytes(bytes) if bytes.order == order => Ok(bytes),
+        other => fail(format!("bytes in the order {order:?} were expected and a value of type {} was found", other.dtype())),
+    }
+}
+
+fn number(value: &Held) -> OpResult<&Value> {
+    match value {
+        Held::Value(value) => Ok(value),
+        other => fail(format!("one number was expected and a tensor of shape {:?} was found", other.shape())),
     }
 }
 
@@ -67,25 +82,24 @@ pub(super) enum IntegerStep {
 }
 
 impl IntegerStep {
-    pub fn run(&self, node: &Node, inputs: &[Option<Value>], pool: Option<&ThreadPool>) -> OpResult<Vec<Value>> {
+    pub fn run(&self, node: &Node, inputs: &[Option<Held>], pool: Option<&ThreadPool>) -> OpResult<Vec<Held>> {
         let Some(Some(x)) = inputs.first() else { return fail("input 0 is missing") };
         match self {
             Self::Quantize(grid, order) => Ok(vec![quantize(x, *grid, *order, pool)?]),
             Self::QuantizeDynamic(order) => {
-                let grid = with::<f32, _>(x, range_of)?;
-                let zero = make(DType::U8, vec![i64::from(grid.zero)], &[])?;
-                Ok(vec![quantize(x, grid, *order, pool)?, make(DType::F32, vec![grid.scale], &[])?, zero])
+                let grid = with_floats(x, Order::Rows, range_of)?;
+                let zero = Held::Value(make(DType::U8, vec![i64::from(grid.zero)], &[])?);
+                let scale = Held::Value(make(DType::F32, vec![grid.scale], &[])?);
+                Ok(vec![quantize(x, grid, *order, pool)?, scale, zero])
             }
             Self::Dequantize(grid, order) => {
-                let values = order.with::<u8, _>(x, |q| {
-                    let mut out = vec![0.0; q.len()];
-                    dequantize_bytes(q, grid.scale, grid.zero, &mut out);
-                    out
-                })?;
-                Ok(vec![order.make(DType::F32, values, x.shape())?])
+                let bytes = bytes_of(x, *order)?;
+                let mut out = Buffer::new(bytes.data.len());
+                dequantize_bytes(&bytes.data, grid.scale, grid.zero, &mut out);
+                Ok(vec![hold_floats(out, *order, &bytes.shape)?])
             }
             Self::Layer(layer) => layer.run(x, &inputs[1..], pool),
-            Self::MaxPool => Ok(vec![largest(node, x, pool)?]),
+            Self::MaxPool => Ok(vec![largest(node, bytes_of(x, Order::ChannelsLast)?, pool)?]),
         }
     }
 }
@@ -97,17 +111,19 @@ fn range_of(x: &[f32]) -> Grid {
     Grid { scale, zero: (-low / scale).round_ties_even().clamp(0.0, 255.0) as u8 }
 }
 
-fn quantize(x: &Value, grid: Grid, order: Order, pool: Option<&ThreadPool>) -> OpResult<Value> {
+fn quantize(x: &Held, grid: Grid, order: Order, pool: Option<&ThreadPool>) -> OpResult<Held> {
     let shape = x.shape();
-    let mut out = vec![0_u8; room::<u8>(shape)?];
-    let turns = order == Order::ChannelsLast && shape.len() >= 3 && x.data.is_contiguous();
-    if turns {
-        let planes = [shape[1], shape[2..].iter().product()];
-        with::<f32, _>(x, |s| install(pool, || quantize_planes(s, planes, grid.scale, grid.rounding(), &mut out)))?;
-    } else {
-        order.with::<f32, _>(x, |s| install(pool, || quantize_bytes(s, grid.scale, grid.rounding(), &mut out)))?;
+    let mut out = Reused::new(room::<u8>(shape)?);
+    match x {
+        Held::Value(value) if order == Order::ChannelsLast && shape.len() >= 3 && value.data.is_contiguous() => {
+            let planes = [shape[1], shape[2..].iter().product()];
+            with::<f32, _>(value, |s| {
+                install(pool, || quantize_planes(s, planes, grid.scale, grid.rounding(), &mut out));
+            })?;
+        }
+        _ => with_floats(x, order, |s| install(pool, || quantize_bytes(s, grid.scale, grid.rounding(), &mut out)))?,
     }
-    order.make(DType::U8, out, shape)
+    Ok(hold_bytes(out, order, shape))
 }
 
 /// A geometry over up to three spatial axes.
@@ -124,17 +140,17 @@ fn geometry(node: &Node, spatial: &[usize], kernel: &[usize], auto: Auto) -> OpR
     Ok((g, axes.output))
 }
 
-fn largest(node: &Node, x: &Value, pool: Option<&ThreadPool>) -> OpResult<Value> {
-    let [batch, channels, spatial @ ..] = x.shape() else { return fail("a batch and a channel axis are needed") };
+fn largest(node: &Node, x: &Bytes, pool: Option<&ThreadPool>) -> OpResult<Held> {
+    let [batch, channels, spatial @ ..] = x.shape.as_slice() else { return fail("a batch and a channel axis are needed") };
     let Some(kernel) = node.ints("kernel_shape") else { return fail("attribute \"kernel_shape\" is missing") };
     let kernel: Vec<usize> = kernel.iter().map(|&k| k.max(1) as usize).collect();
     let ceil = node.int("ceil_mode").unwrap_or(0) != 0;
     let (g, output) = geometry(node, spatial, &kernel, Auto::Window { ceil })?;
     let shape: Vec<usize> = [*batch, *channels].iter().chain(&output).copied().collect();
-    let mut out = vec![0_u8; room::<u8>(&shape)?];
+    let mut out = Reused::new(room::<u8>(&shape)?);
     room::<u8>(&g.scratch(*channels))?;
-    with_channels_last::<u8, _>(x, |x| install(pool, || max_pool(&g, *channels, *batch, x, &mut out)))?;
-    make_channels_last(DType::U8, out, &shape)
+    install(pool, || max_pool(&g, *channels, *batch, &x.data, &mut out));
+    Ok(hold_bytes(out, Order::ChannelsLast, &shape))
 }
 
 /// Where a layer's input has its scale from.
@@ -193,9 +209,9 @@ impl Layer {
         !self.adds && self.low == f32::NEG_INFINITY && self.high == f32::INFINITY
     }
 
-    fn geometry(&self, x: &Value) -> OpResult<(Geometry, usize, Vec<usize>)> {
+    fn geometry(&self, x: &Bytes) -> OpResult<(Geometry, usize, Vec<usize>)> {
         let (channels, of) = (self.weights.in_channels(), self.weights.out_channels());
-        match (&self.shape, x.shape()) {
+        match (&self.shape, x.shape.as_slice()) {
             (Shape::Conv { node, weight }, [batch, c, spatial @ ..]) if *c == channels => {
                 let (g, output) = geometry(node, spatial, &weight[2..], Auto::Conv)?;
                 Ok((g, *batch, [*batch, of].iter().chain(&output).copied().collect()))
@@ -208,7 +224,9 @@ impl Layer {
         }
     }
 
-    fn run(&self, x: &Value, rest: &[Option<Value>], pool: Option<&ThreadPool>) -> OpResult<Vec<Value>> {
+    fn run(&self, x: &Held, rest: &[Option<Held>], pool: Option<&ThreadPool>) -> OpResult<Vec<Held>> {
+        let order = self.order();
+        let x = bytes_of(x, order)?;
         let (g, batch, shape) = self.geometry(x)?;
         let given = |i: usize| match rest.get(i) {
             Some(Some(value)) => Ok(value),
@@ -216,7 +234,10 @@ impl Layer {
         };
         let (grid, next) = match self.input {
             InputGrid::Fixed(grid) => (grid, 0),
-            InputGrid::Given => (Grid { scale: scalar(given(0)?)?, zero: int_scalar(given(1)?)? as u8 }, 2),
+            InputGrid::Given => {
+                let (scale, zero) = (scalar(number(given(0)?)?)?, int_scalar(number(given(1)?)?)?);
+                (Grid { scale, zero: zero as u8 }, 2)
+            }
         };
         let residual = if self.adds { Some(given(next)?) } else { None };
         if let Some(r) = residual.filter(|r| r.shape() != shape) {
@@ -226,39 +247,30 @@ impl Layer {
         let zero = i32::from(grid.zero);
         let offset: Vec<i32> = self.weights.sums().iter().map(|s| zero.wrapping_mul(*s).wrapping_neg()).collect();
         let mut how = Finish { low: self.low, high: self.high, ..Finish::scaled(&offset, &scale, &self.bias) };
+        if let Wanted::Bytes(grid) | Wanted::Both(grid) = self.wanted {
+            how.rounding = grid.rounding();
+        }
         let count = room::<f32>(&shape)?;
         room::<i16>(&g.scratch(self.weights.in_channels()))?;
-        let (mut floats, mut bytes) = match self.wanted {
-            Wanted::Floats => (vec![0.0; count], Vec::new()),
-            Wanted::Bytes(_) => (Vec::new(), vec![0; count]),
-            Wanted::Both(_) => (vec![0.0; count], vec![0; count]),
-        };
+        let floats = if matches!(self.wanted, Wanted::Bytes(_)) { 0 } else { count };
+        let bytes = if self.wanted == Wanted::Floats { 0 } else { count };
+        let (mut floats, mut bytes) = (Buffer::new(floats), Reused::new(bytes));
         let sink = match self.wanted {
             Wanted::Floats => Sink::Floats(&mut floats),
             Wanted::Bytes(_) => Sink::Bytes(&mut bytes),
             Wanted::Both(_) => Sink::Both(&mut floats, &mut bytes),
         };
-        if let Wanted::Bytes(grid) | Wanted::Both(grid) = self.wanted {
-            how.rounding = grid.rounding();
-        }
-        let order = self.order();
-        order.with::<u8, _>(x, |x| match residual {
-            None => {
-                install(pool, || convolve(&g, &self.weights, batch, x, grid.zero, &how, sink));
-                Ok(())
-            }
-            Some(r) => order.with::<f32, _>(r, |r| {
+        match residual {
+            None => install(pool, || convolve(&g, &self.weights, batch, &x.data, grid.zero, &how, sink)),
+            Some(r) => with_floats(r, order, |r| {
                 let how = Finish { residual: Some(r), ..how };
-                install(pool, || convolve(&g, &self.weights, batch, x, grid.zero, &how, sink));
-            }),
-        })??;
-        let mut results = Vec::new();
-        if !matches!(self.wanted, Wanted::Bytes(_)) {
-            results.push(order.make(DType::F32, floats, &shape)?);
+                install(pool, || convolve(&g, &self.weights, batch, &x.data, grid.zero, &how, sink));
+            })?,
         }
-        if !matches!(self.wanted, Wanted::Floats) {
-            results.push(order.make(DType::U8, bytes, &shape)?);
-        }
-        Ok(results)
+        Ok(match self.wanted {
+            Wanted::Floats => vec![hold_floats(floats, order, &shape)?],
+            Wanted::Bytes(_) => vec![hold_bytes(bytes, order, &shape)],
+            Wanted::Both(_) => vec![hold_floats(floats, order, &shape)?, hold_bytes(bytes, order, &shape)],
+        })
     }
 }

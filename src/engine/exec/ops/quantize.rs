@@ -235,9 +235,9 @@ impl FakeQuantize {
                 self.round(&image.data, &mut out, pool);
                 Ok(Held::Image(Image::new(image.shape.clone(), out)))
             }
-            Held::Value(x) => {
+            other => {
                 // The result has the type of the scale, whatever goes in.
-                let x = &cast_to(x, DType::F32)?;
+                let x = &cast_to(&other.clone().into_value()?, DType::F32)?;
                 let values = with_any_order(x, |s| {
                     let mut out = vec![0.0_f32; s.len()];
                     self.round(s, &mut out, pool);

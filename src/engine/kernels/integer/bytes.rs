@@ -232,6 +232,9 @@ mod tests {
         for (range, zero) in [((0, 255), 117), ((-128, 127), -5), ((0, 255), 0)] {
             let scale = 0.037;
             let mut x: Vec<f32> = (0..70_000).map(|_| random.normal() * 4.0).collect();
+            // Ties and what is next to them, which a second rounding would move.
+            let ties = (-300..300).map(|i| (i as f32 + 0.5) * scale);
+            x.extend(ties.flat_map(|v| [v.next_down(), v, v.next_up()]));
             x.extend([f32::NAN, f32::INFINITY, -f32::INFINITY, 0.5 * scale, 1.5 * scale, -0.0]);
             let rounding = Rounding { inverse: 1.0 / scale, zero, range };
             let mut out = vec![0; x.len()];

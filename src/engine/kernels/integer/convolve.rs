@@ -6,7 +6,7 @@
 
 use super::pack::{Codes, Form};
 use super::walk::{Data, Job, Walk};
-use super::{Finish, Sink, Weights, words};
+use super::{Finish, Sink, Weights, winograd, words};
 use crate::engine::kernels::{tasks, threads};
 use std::cell::RefCell;
 use std::thread::LocalKey;
@@ -76,37 +76,52 @@ thread_local! {
     static BYTES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     /// The same in words.
     static WORDS: RefCell<Vec<i16>> = const { RefCell::new(Vec::new()) };
+    /// Sums on their way.
+    static SUMS: RefCell<Vec<i32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What a thread keeps some of.
+pub(super) trait Kept: Copy + Default + 'static {
+    fn scratch() -> &'static LocalKey<RefCell<Vec<Self>>>;
+}
+
+impl Kept for u8 {
+    fn scratch() -> &'static LocalKey<RefCell<Vec<Self>>> {
+        &BYTES
+    }
+}
+
+impl Kept for i16 {
+    fn scratch() -> &'static LocalKey<RefCell<Vec<Self>>> {
+        &WORDS
+    }
+}
+
+impl Kept for i32 {
+    fn scratch() -> &'static LocalKey<RefCell<Vec<Self>>> {
+        &SUMS
+    }
 }
 
 /// What the inner loops read.
-pub(super) trait Element: Copy + Default + From<u8> + 'static {
-    fn scratch() -> &'static LocalKey<RefCell<Vec<Self>>>;
-
+pub(super) trait Element: Kept + From<u8> {
     fn copy(bytes: &[u8], to: &mut [Self]);
 }
 
 impl Element for u8 {
-    fn scratch() -> &'static LocalKey<RefCell<Vec<Self>>> {
-        &BYTES
-    }
-
     fn copy(bytes: &[u8], to: &mut [Self]) {
         to.copy_from_slice(bytes);
     }
 }
 
 impl Element for i16 {
-    fn scratch() -> &'static LocalKey<RefCell<Vec<Self>>> {
-        &WORDS
-    }
-
     fn copy(bytes: &[u8], to: &mut [Self]) {
         words::widen(bytes, to);
     }
 }
 
 /// Calls `use_it` with `size` elements and [`SLACK`] of this thread's own, whatever they hold.
-pub(super) fn with_scratch<T: Element>(size: usize, use_it: impl FnOnce(&mut [T])) {
+pub(super) fn with_scratch<T: Kept>(size: usize, use_it: impl FnOnce(&mut [T])) {
     // Taken and given back, so that a task that this thread steals meanwhile finds a place of its own.
     let mut held = T::scratch().take();
     let enough = size + SLACK + ALIGNED;
@@ -136,6 +151,9 @@ pub fn convolve(g: &Geometry, weights: &Weights, batch: usize, input: &[u8], zer
         return;
     }
     // All places of a pointwise convolution are one long row.
+    if weights.form == Form::Tiles {
+        return winograd::run(g, weights, batch, input, zero, how, sink);
+    }
     let (merged, batch) = if g.is_pointwise() && weights.form != Form::Depthwise {
         (Some(Geometry::rows(batch * g.out_places())), 1)
     } else {
@@ -145,18 +163,17 @@ pub fn convolve(g: &Geometry, weights: &Weights, batch: usize, input: &[u8], zer
     let walk = Walk::new(g, weights);
     let image_size = g.in_places() * channels;
     let per_image = g.out_places();
+    let direct = walk.direct(weights, how, &sink);
     let lines_per_task = lines_per_task(&walk, g, weights, batch);
-    let images = sink.split(per_image * of);
     let image = |index: usize, sink: Sink<'_>| {
         let own = &input[index * image_size..][..image_size];
         let parts = |data: Data<'_>| {
-            let task = |part: usize, sink: Sink<'_>| {
+            shares(sink, lines_per_task * walk.line * of, true, &|part, sink| {
                 let first = part * lines_per_task;
                 let last = (first + lines_per_task).min(walk.lines);
                 let before = index * per_image + first * walk.line;
-                walk.run(&Job { weights, data, how, first, last, before }, sink);
-            };
-            tasks(sink.split(lines_per_task * walk.line * of).into_iter(), &task);
+                walk.run(&Job { weights, data, how, direct: direct.as_deref(), first, last, before }, sink);
+            });
         };
         match &weights.codes {
             _ if !walk.copies => parts(Data::Bytes(own)),
@@ -164,11 +181,14 @@ pub fn convolve(g: &Geometry, weights: &Weights, batch: usize, input: &[u8], zer
             Codes::Words(_) => with_padded(g, own, channels, zero, |data| parts(Data::Words(data))),
         }
     };
-    if images.len() < 4 {
-        images.into_iter().enumerate().for_each(|(i, s)| image(i, s));
-    } else {
-        tasks(images.into_iter(), &image);
-    }
+    shares(sink, per_image * of, batch >= 4, &image);
+}
+
+/// `work` on every share of `size` results with its number: on several threads, or one after the other so
+/// that each can be shared out within.
+pub(super) fn shares(sink: Sink<'_>, size: usize, beside: bool, work: &(dyn Fn(usize, Sink<'_>) + Sync)) {
+    let all = sink.split(size).into_iter();
+    if beside { tasks(all, work) } else { all.enumerate().for_each(|(i, s)| work(i, s)) }
 }
 
 /// Whole images where there are several; else a share of the lines.
@@ -181,7 +201,7 @@ fn lines_per_task(walk: &Walk, g: &Geometry, weights: &Weights, batch: usize) ->
 }
 
 /// Calls `use_it` with the image inside a border of `zero`, of the size that the windows cover.
-fn with_padded<T: Element>(g: &Geometry, image: &[u8], channels: usize, zero: u8, use_it: impl FnOnce(&[T])) {
+pub(super) fn with_padded<T: Element>(g: &Geometry, image: &[u8], channels: usize, zero: u8, use_it: impl FnOnce(&[T])) {
     let (covered, zero) = (g.covered(), T::from(zero));
     let size = covered.iter().product::<usize>() * channels;
     with_scratch(size, |padded| {
@@ -209,7 +229,7 @@ fn with_padded<T: Element>(g: &Geometry, image: &[u8], channels: usize, zero: u8
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::kernels::integer::Isa;
+    use crate::engine::kernels::integer::{Isa, Rounding, Slide};
     use crate::engine::random::Random;
 
     struct Case {
@@ -283,6 +303,11 @@ mod tests {
             case([1, 3, 220], [1, 3, 3], [1, 1, 1], 1, [3, 8]),
             case([1, 8, 9], [1, 3, 3], [2, 1, 1], 32, [32, 32]),
             case([3, 4, 5], [2, 3, 2], [1, 1, 1], 1, [4, 16]),
+            case([1, 9, 11], [1, 3, 3], [1, 1, 1], 1, [16, 20]),
+            case([1, 3, 3], [1, 3, 3], [1, 1, 0], 1, [48, 8]),
+            case([1, 5, 120], [1, 3, 3], [1, 1, 1], 1, [16, 16]),
+            case([2, 4, 4], [1, 3, 3], [1, 1, 1], 1, [32, 33]),
+            case([1, 8, 8], [1, 3, 3], [1, 2, 1], 1, [16, 16]),
             case([1, 1, 40], [1, 1, 5], [3, 1, 2], 1, [6, 9]),
         ];
         for c in &cases {
@@ -293,16 +318,35 @@ mod tests {
             let offset: Vec<i32> = (0..co).map(|_| random.range(-99.0, 99.0) as i32).collect();
             let mut expected = reference(c, &w, batch, &x, 77);
             expected.iter_mut().enumerate().for_each(|(i, v)| *v += offset[i % co]);
+            let scale: Vec<f32> = (0..co).map(|_| random.range(0.00001, 0.0004)).collect();
+            let bias: Vec<f32> = (0..co).map(|_| 4.0 * random.normal()).collect();
+            let slide = Slide::of(&c.g.stride, &c.g.dilation);
+            let plain = Weights::pack_for(Isa::Plain, &w, c.groups, co, c.g.kernel, slide);
             for isa in Isa::all() {
-                let weights = Weights::pack_for(isa, &w, c.groups, co, c.g.kernel, c.g.dilation[2] > 1);
+                let weights = Weights::pack_for(isa, &w, c.groups, co, c.g.kernel, slide);
                 for batch in [1, batch] {
                     let x = &x[..batch * c.g.in_places() * ci];
                     let mut found = vec![0; batch * c.g.out_places() * co];
                     convolve(&c.g, &weights, batch, x, 77, &Finish::sums(&offset), Sink::Sums(&mut found));
                     assert!(found == expected[..found.len()], "{isa:?} {:?} {:?}", c.g, c.channels);
+                    let (zero, count) = ([0, 117][batch % 2], found.len());
+                    let [mut found, mut wanted] = [vec![0; count], vec![0; count]];
+                    bytes(&offset, &scale, &bias, zero, |how| {
+                        convolve(&c.g, &weights, batch, x, 77, how, Sink::Bytes(&mut found));
+                    });
+                    bytes(&offset, &scale, &bias, zero, |how| {
+                        convolve(&c.g, &plain, batch, x, 77, how, Sink::Bytes(&mut wanted));
+                    });
+                    assert!(found == wanted, "{isa:?} {:?} {:?}, bytes", c.g, c.channels);
                 }
             }
         }
+    }
+
+    /// Limits that bytes have anyway, so that tiles may write them themselves.
+    fn bytes(offset: &[i32], scale: &[f32], bias: &[f32], zero: i32, run: impl FnOnce(&Finish<'_>)) {
+        let rounding = Rounding { inverse: 20.0, zero, range: (0, 255) };
+        run(&Finish { low: if zero == 0 { 0.0 } else { f32::NEG_INFINITY }, rounding, ..Finish::scaled(offset, scale, bias) });
     }
 
     #[test]
@@ -321,7 +365,7 @@ mod tests {
         let (offset, scale, bias) = (vec![0; co], vec![0.01; co], vec![1.0; co]);
         let how = Finish { residual: Some(&residual), ..Finish::scaled(&offset, &scale, &bias) };
         let mut found = vec![0.0; sums.len()];
-        let weights = Weights::pack(&w, 1, co, c.g.kernel, false);
+        let weights = Weights::pack(&w, 1, co, c.g.kernel, Slide::Unit);
         convolve(&c.g, &weights, 2, &x, 0, &how, Sink::Floats(&mut found));
         for ((found, sum), r) in found.iter().zip(&sums).zip(&residual) {
             assert_eq!(*found, *sum as f32 * 0.01 + 1.0 + r);

@@ -13,12 +13,13 @@ mod finish;
 mod pack;
 mod tile;
 mod walk;
+mod winograd;
 mod words;
 
 pub use bytes::{dequantize_bytes, max_pool, quantize_bytes, quantize_planes};
 pub use convolve::{Geometry, convolve};
 pub use finish::{Finish, Rounding, Sink};
-pub use pack::Weights;
+pub use pack::{Slide, Weights};
 
 use std::sync::OnceLock;
 

@@ -1,6 +1,6 @@
 //! Weights as the inner loops read them.
 
-use super::{Isa, LANES, QUAD, words};
+use super::{Isa, LANES, QUAD, winograd, words};
 
 /// Signed 8-bit weights of a convolution or, with one tap, of a matrix product.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub(super) enum Form {
     /// One input and one output channel per group: bytes `[tap][channel rounded up to lanes]`, words
     /// `[block][pair of taps][half][lane][2]`.
     Depthwise,
+    /// Tiles of a 3 × 3 kernel: see [`winograd`].
+    Tiles,
     /// Pieces of input that lie in one run of memory: `[group][block][run][step][lane][its weights]`, zero
     /// where there is no channel.
     Runs {
@@ -42,14 +44,37 @@ pub(super) enum Form {
     },
 }
 
+/// How a kernel goes over the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slide {
+    /// To every place, its taps side by side.
+    Unit,
+    /// In steps, or with taps apart along other axes than the last.
+    Coarse,
+    /// The taps of a row of the kernel lie apart.
+    Dilated,
+}
+
+impl Slide {
+    /// That of a convolution; either may have no axes at all.
+    #[must_use]
+    pub fn of<T: PartialEq + From<u8>>(stride: &[T], dilation: &[T]) -> Self {
+        let one = |n: &T| *n == T::from(1);
+        if dilation.last().is_some_and(|d| !one(d)) {
+            return Self::Dilated;
+        }
+        if stride.iter().chain(dilation).all(one) { Self::Unit } else { Self::Coarse }
+    }
+}
+
 impl Weights {
-    /// Packs `[out, in / groups, D, H, W]`. `dilated` says whether the taps of a kernel's row lie apart.
+    /// Packs `[out, in / groups, D, H, W]`.
     ///
     /// # Panics
     /// When the weights do not have this shape.
     #[must_use]
-    pub fn pack(weights: &[i8], groups: usize, out_channels: usize, kernel: [usize; 3], dilated: bool) -> Self {
-        Self::pack_for(Isa::best(), weights, groups, out_channels, kernel, dilated)
+    pub fn pack(weights: &[i8], groups: usize, out_channels: usize, kernel: [usize; 3], slide: Slide) -> Self {
+        Self::pack_for(Isa::best(), weights, groups, out_channels, kernel, slide)
     }
 
     /// [`Weights::pack`] for the kernels of `isa`.
@@ -59,7 +84,7 @@ impl Weights {
         groups: usize,
         out_channels: usize,
         kernel: [usize; 3],
-        dilated: bool,
+        slide: Slide,
     ) -> Self {
         let taps: usize = kernel.iter().product();
         let (groups, out_group) = (groups.max(1), out_channels / groups.max(1));
@@ -67,17 +92,25 @@ impl Weights {
         assert_eq!(weights.len(), out_group * groups * in_group * taps, "weights do not fit their shape");
         let sums = weights.chunks((in_group * taps).max(1)).map(|w| w.iter().map(|v| i32::from(*v)).sum()).collect();
         let apart = in_group == 1 && out_group == 1 && groups > 1;
-        let rows = groups == 1 && !dilated;
+        let rows = groups == 1 && slide != Slide::Dilated;
         let (runs, length) = if rows { (taps / kernel[2], kernel[2] * in_group) } else { (taps, in_group) };
         let shape = [groups, out_group, in_group, taps];
         let step = if isa.reads_words() { words::PAIR } else { QUAD };
+        let tiles = isa.reads_words() && slide == Slide::Unit && winograd::suits(groups, in_group, kernel);
         let codes = match (isa.reads_words(), apart) {
+            (true, false) if tiles => Codes::Words(winograd::pack(weights, in_group)),
             (false, true) => Codes::Bytes(depthwise(weights, groups, taps)),
             (false, false) => Codes::Bytes(in_runs(weights, shape, runs, length, step)),
             (true, true) => Codes::Words(in_steps(&in_pairs(weights, groups, taps))),
             (true, false) => Codes::Words(in_steps(&in_runs(weights, shape, runs, length, step))),
         };
-        let form = if apart { Form::Depthwise } else { Form::Runs { runs, steps: length.div_ceil(step), rows } };
+        let form = if tiles {
+            Form::Tiles
+        } else if apart {
+            Form::Depthwise
+        } else {
+            Form::Runs { runs, steps: length.div_ceil(step), rows }
+        };
         Self { isa, groups, in_group, out_group, kernel, form, codes, sums }
     }
 
@@ -85,7 +118,7 @@ impl Weights {
     #[must_use]
     pub fn pack_matrix(matrix: &[i8], k: usize, n: usize) -> Self {
         let turned: Vec<i8> = (0..n).flat_map(|j| (0..k).map(move |i| matrix[i * n + j])).collect();
-        Self::pack(&turned, 1, n, [1; 3], false)
+        Self::pack(&turned, 1, n, [1; 3], Slide::Unit)
     }
 
     /// Sum of each output channel's weights: what a zero point of the data is multiplied by.

@@ -1,7 +1,7 @@
 //! How the inner loops go over an image, line by line.
 
 use super::convolve::{Element, Geometry, with_scratch};
-use super::finish::{Target, finish};
+use super::finish::{Direct, Target, finish};
 use super::pack::{Codes, Form};
 use super::tile::{Sums, Tile, blocks_with, places_with, run};
 use super::{Finish, LANES, QUAD, Sink, Weights, depthwise, words};
@@ -39,6 +39,8 @@ pub(super) struct Job<'a> {
     pub weights: &'a Weights,
     pub data: Data<'a>,
     pub how: &'a Finish<'a>,
+    /// What [`Walk::direct`] says.
+    pub direct: Option<&'a [Direct]>,
     pub first: usize,
     pub last: usize,
     /// Places before the share's first, over all images.
@@ -60,6 +62,7 @@ impl Walk {
         let unfit = match weights.form {
             // Words are made of a whole image at once, or of one line where no place reads another's.
             Form::Runs { .. } if words => !one_row,
+            Form::Tiles => false,
             Form::Depthwise => words || !channels.is_multiple_of(LANES),
             Form::Runs { steps, rows, .. } => {
                 let length = if rows { g.kernel[2] * channels } else { weights.in_group };
@@ -117,75 +120,141 @@ impl Walk {
             (Codes::Bytes(w), Form::Depthwise, Data::Bytes(x)) => self.run_depthwise(job, w, x, &mut sink),
             (Codes::Bytes(w), Form::Runs { steps, .. }, Data::Bytes(x)) => self.run_blocks(job, w, x, steps, &mut sink),
             (Codes::Words(w), Form::Depthwise, Data::Words(data)) => {
-                let lines = Lines { data, from: 0, range: job.first..job.last, sums: &mut [0; words::PLACES * LANES] };
-                self.run_apart(job, w, lines, &mut sink);
+                let lines = Lines { data, from: 0, range: job.first..job.last };
+                self.run_apart(job, w, &lines, &mut sink);
             }
             (Codes::Words(w), Form::Runs { steps, .. }, Data::Words(data)) => {
-                let lines = Lines { data, from: 0, range: job.first..job.last, sums: &mut [0; words::PLACES * LANES] };
-                self.run_words(job, w, steps, lines, &mut sink);
+                let lines = Lines { data, from: 0, range: job.first..job.last };
+                self.run_words(job, w, steps, &lines, &mut sink);
             }
             (Codes::Words(w), Form::Runs { steps, .. }, Data::Bytes(x)) => {
                 let channels = job.weights.in_channels();
-                let sums: &mut words::Sums = &mut [0; words::PLACES * LANES];
                 for line in job.first..job.last {
                     let (from, size) = (self.base(line), self.length(line) * channels);
                     with_scratch(size, |data| {
                         i16::copy(&x[from..from + size], data);
-                        let lines = Lines { data, from, range: line..line + 1, sums };
-                        self.run_words(job, w, steps, lines, &mut sink);
+                        let lines = Lines { data, from, range: line..line + 1 };
+                        self.run_words(job, w, steps, &lines, &mut sink);
                     });
                 }
             }
-            (Codes::Words(_), Form::Depthwise, Data::Bytes(_)) | (Codes::Bytes(_), _, Data::Words(_)) => {
-                unreachable!("data are made as the weights want them")
+            (Codes::Words(_), Form::Depthwise, Data::Bytes(_)) | (Codes::Bytes(_), _, Data::Words(_)) | (_, Form::Tiles, _) => {
+                unreachable!("data are made as the weights want them, and tiles go their own way")
             }
+        }
+    }
+
+    /// What writes bytes straight from the tiles of each block; `None` where results go another way.
+    pub fn direct(&self, w: &Weights, how: &Finish<'_>, sink: &Sink<'_>) -> Option<Vec<Direct>> {
+        let column = |how: &Finish<'_>, channels, apart| Direct::new(w.isa, how, sink, channels, apart);
+        match (&w.codes, w.form) {
+            (Codes::Words(_), Form::Depthwise) => {
+                let halves = self.halves_apart(w, how);
+                let (how, of) = halves.as_ref().map_or((*how, w.groups), |halves| (halves.finish(how), LANES));
+                (0..of).step_by(LANES).map(|first| column(&how, [first, LANES.min(of - first)], true)).collect()
+            }
+            (Codes::Words(codes), Form::Runs { steps, .. }) => {
+                self.blocks(w, codes, steps).map(|block| column(how, block.channels, false)).collect()
+            }
+            _ => None,
         }
     }
 
     /// Lines of words times blocks of 16 output channels.
-    fn run_words(&self, job: &Job<'_>, codes: &[words::Step], pairs: usize, own: Lines<'_>, sink: &mut Sink<'_>) {
+    fn run_words(&self, job: &Job<'_>, codes: &[words::Step], pairs: usize, own: &Lines<'_>, sink: &mut Sink<'_>) {
         let w = job.weights;
-        let block_size = self.runs.len() * pairs;
-        let per_group = w.out_group.div_ceil(LANES);
-        let halves = self.halves(job).filter(|_| w.groups == 1);
-        let fold = if halves.is_some() { 2 } else { 1 };
-        let stretches = self.stretches(own.range, fold);
-        for index in 0..w.groups * per_group {
-            let weights = &codes[index * block_size..][..block_size];
-            let (group, within) = (index / per_group, index % per_group * LANES);
-            let (channel, channels) = (group * w.out_group + within, LANES.min(w.out_group - within));
-            for s in &stretches {
-                for (row, sums) in own.sums.chunks_mut(s.places * LANES).take(s.rows).enumerate() {
-                    let base = self.base(s.line + row) - own.from + group * w.in_group + s.place * fold * self.stride;
-                    let (data, stride, runs) = (own.data, self.stride, self.runs.as_slice());
-                    let line = words::Line { weights, lanes: LANES / fold, pairs, data, base, stride, runs };
-                    words::run(w.isa, &line, s.places * fold, sums);
+        if let (Some(columns), Sink::Bytes(out)) = (job.direct, &mut *sink) {
+            for (block, column) in self.blocks(w, codes, pairs).zip(columns) {
+                let ([channel, channels], of) = (block.channels, w.out_channels());
+                let lanes = if channels <= LANES / 2 { LANES / 2 } else { LANES };
+                for line in own.range.clone() {
+                    let base = self.base(line) - own.from + block.from;
+                    let (weights, data, stride) = (block.weights, own.data, self.stride);
+                    let tiles = words::Line { weights, lanes, pairs, data, base, stride, runs: &self.runs };
+                    let out = &mut out[(line - job.first) * self.line * of + channel..];
+                    words::run_direct(&tiles, self.length(line), column, out, of);
                 }
-                let at = (s.line - job.first) * self.line / fold + s.place;
-                Self::finish_words(job, halves.as_ref(), own.sums, [channel, channels], [at, s.places * s.rows], sink);
             }
+            return;
         }
+        let halves = self.halves(w, job.how).filter(|_| w.groups == 1);
+        let fold = if halves.is_some() { 2 } else { 1 };
+        let stretches = self.stretches(own.range.clone(), fold);
+        with_scratch(words::PLACES * LANES, |sums: &mut [i32]| {
+            for block in self.blocks(w, codes, pairs) {
+                for s in &stretches {
+                    for (row, sums) in sums.chunks_mut(s.places * LANES).take(s.rows).enumerate() {
+                        let base = self.base(s.line + row) - own.from + block.from + s.place * fold * self.stride;
+                        let (data, stride, runs) = (own.data, self.stride, self.runs.as_slice());
+                        let lanes = LANES / fold;
+                        let line = words::Line { weights: block.weights, lanes, pairs, data, base, stride, runs };
+                        words::run(w.isa, &line, s.places * fold, sums);
+                    }
+                    let at = (s.line - job.first) * self.line / fold + s.place;
+                    Self::finish_words(job, halves.as_ref(), sums, block.channels, [at, s.places * s.rows], sink);
+                }
+            }
+        });
+    }
+
+    /// Blocks of up to 16 output channels of all groups.
+    fn blocks<'a>(&self, w: &'a Weights, codes: &'a [words::Step], pairs: usize) -> impl Iterator<Item = Block<'a>> {
+        let (size, per_group) = (self.runs.len() * pairs, w.out_group.div_ceil(LANES));
+        (0..w.groups * per_group).map(move |index| {
+            let (group, within) = (index / per_group, index % per_group * LANES);
+            Block {
+                weights: &codes[index * size..][..size],
+                from: group * w.in_group,
+                channels: [group * w.out_group + within, LANES.min(w.out_group - within)],
+            }
+        })
     }
 
     /// Lines of words whose channels stay apart.
-    fn run_apart(&self, job: &Job<'_>, codes: &[words::Step], own: Lines<'_>, sink: &mut Sink<'_>) {
+    fn run_apart(&self, job: &Job<'_>, codes: &[words::Step], own: &Lines<'_>, sink: &mut Sink<'_>) {
         let w = job.weights;
-        // Places beside each other read beside each other.
-        let halves = self.halves(job).filter(|_| self.stride == w.groups);
+        if let (Some(columns), Sink::Bytes(out)) = (job.direct, &mut *sink) {
+            return self.write_apart(job, codes, own, columns, out);
+        }
+        let halves = self.halves_apart(w, job.how);
         let fold = if halves.is_some() { 2 } else { 1 };
-        for s in self.stretches(own.range, fold) {
-            for (block, weights) in codes.chunks_exact(self.runs.len() / words::PAIR).enumerate() {
-                let channel = block * LANES;
-                for (row, sums) in own.sums.chunks_mut(s.places * LANES).take(s.rows).enumerate() {
-                    let stride = self.stride * fold;
-                    let base = self.base(s.line + row) - own.from + s.place * stride + channel;
-                    let line = words::Apart { weights, data: own.data, base, stride, taps: &self.runs };
-                    words::run_apart(w.isa, &line, s.places, sums);
+        with_scratch(words::PLACES * LANES, |sums: &mut [i32]| {
+            for s in self.stretches(own.range.clone(), fold) {
+                for (block, weights) in codes.chunks_exact(self.runs.len() / words::PAIR).enumerate() {
+                    let (channel, stride) = (block * LANES, self.stride * fold);
+                    for (row, sums) in sums.chunks_mut(s.places * LANES).take(s.rows).enumerate() {
+                        let base = self.base(s.line + row) - own.from + s.place * stride + channel;
+                        let line = words::Apart { weights, data: own.data, base, stride, rows: 1, down: 0, taps: &self.runs };
+                        words::run_apart(w.isa, &line, s.places, sums);
+                    }
+                    let at = (s.line - job.first) * self.line / fold + s.place;
+                    let channels = LANES.min(w.groups - channel);
+                    Self::finish_words(job, halves.as_ref(), sums, [channel, channels], [at, s.places * s.rows], sink);
                 }
-                let at = (s.line - job.first) * self.line / fold + s.place;
-                let channels = LANES.min(w.groups - channel);
-                Self::finish_words(job, halves.as_ref(), own.sums, [channel, channels], [at, s.places * s.rows], sink);
             }
+        });
+    }
+
+    /// [`Walk::run_apart`] where the bytes are written at once.
+    fn write_apart(&self, job: &Job<'_>, codes: &[words::Step], own: &Lines<'_>, columns: &[Direct], out: &mut [u8]) {
+        let w = job.weights;
+        // A column of more channels than there are is of two places.
+        let fold = if columns.iter().any(|c| c.count() > w.groups) { 2 } else { 1 };
+        let (stride, of) = (self.stride * fold, w.groups * fold);
+        let alike = self.lines * self.line == self.places;
+        let most = if alike { words::PLACES.div_ceil((self.line / fold).max(1)) } else { 1 };
+        let mut line = own.range.start;
+        while line < own.range.end {
+            // Rows of one plane lie a constant apart.
+            let rows = most.min(own.range.end - line).min(self.rows - line % self.rows);
+            for (block, (weights, column)) in codes.chunks_exact(self.runs.len() / words::PAIR).zip(columns).enumerate() {
+                let base = self.base(line) - own.from + block * LANES;
+                let out = &mut out[(line - job.first) * self.line * w.groups + block * LANES..];
+                let (data, down) = (own.data, self.down);
+                let tiles = words::Apart { weights, data, base, stride, rows, down, taps: &self.runs };
+                words::run_apart_direct(&tiles, self.length(line) / fold, column, out, of);
+            }
+            line += rows;
         }
     }
 
@@ -210,16 +279,22 @@ impl Walk {
 
     /// Where there are eight output channels, two places fill the lanes: one place of 16 channels then,
     /// which lies in memory as the two do.
-    fn halves(&self, job: &Job<'_>) -> Option<Halves> {
-        let even = [self.line, self.places, job.before].iter().all(|n| n.is_multiple_of(2));
-        (even && job.weights.out_channels() == LANES / 2).then(|| Halves::new(job.how))
+    fn halves(&self, w: &Weights, how: &Finish<'_>) -> Option<Halves> {
+        // What comes before a share is whole lines.
+        let even = [self.line, self.places].iter().all(|n| n.is_multiple_of(2));
+        (even && w.out_channels() == LANES / 2).then(|| Halves::new(how))
+    }
+
+    /// The same where channels stay apart: places beside each other have to read beside each other.
+    fn halves_apart(&self, w: &Weights, how: &Finish<'_>) -> Option<Halves> {
+        self.halves(w, how).filter(|_| self.stride == w.groups)
     }
 
     /// `places` are pairs of places where there are `halves`.
     fn finish_words(
         job: &Job<'_>,
         halves: Option<&Halves>,
-        sums: &words::Sums,
+        sums: &[i32],
         [channel, channels]: [usize; 2],
         [at, places]: [usize; 2],
         sink: &mut Sink<'_>,
@@ -232,10 +307,7 @@ impl Walk {
         };
         let before = job.before / 2;
         let target = Target { channel: 0, channels: LANES, width: LANES, of: LANES, places, at, before };
-        let scaled = if job.how.scale.is_empty() { 0 } else { LANES };
-        let (scale, bias) = (&halves.scale[..scaled], &halves.bias[..scaled]);
-        let how = Finish { offset: &halves.offset, scale, bias, ..*job.how };
-        finish(isa, sums, target, &how, sink);
+        finish(isa, sums, target, &halves.finish(job.how), sink);
     }
 
     fn run_blocks(&self, job: &Job<'_>, codes: &[i8], data: &[u8], quads: usize, sink: &mut Sink<'_>) {
@@ -298,13 +370,21 @@ impl Walk {
     }
 }
 
-/// Lines of words that go together, and room for their sums.
+/// Lines of words that go together.
 struct Lines<'a> {
     data: &'a [i16],
     /// Where in the image `data` begin.
     from: usize,
     range: Range<usize>,
-    sums: &'a mut words::Sums,
+}
+
+/// Up to 16 output channels of one group.
+struct Block<'a> {
+    weights: &'a [words::Step],
+    /// The group's first input channel.
+    from: usize,
+    /// The first, and how many.
+    channels: [usize; 2],
 }
 
 /// `places` from `place` on of `rows` lines from `line` on.
@@ -328,5 +408,10 @@ impl Halves {
             std::array::from_fn(|i| values.get(i % (LANES / 2)).copied().unwrap_or_default())
         }
         Self { offset: twice(how.offset), scale: twice(how.scale), bias: twice(how.bias) }
+    }
+
+    fn finish<'a>(&'a self, how: &Finish<'a>) -> Finish<'a> {
+        let scaled = if how.scale.is_empty() { 0 } else { LANES };
+        Finish { offset: &self.offset, scale: &self.scale[..scaled], bias: &self.bias[..scaled], ..*how }
     }
 }

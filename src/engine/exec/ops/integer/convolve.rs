@@ -6,7 +6,7 @@ use crate::engine::exec::memory::room;
 use crate::engine::exec::ops::Call;
 use crate::engine::exec::ops::convolution::spatial3;
 use crate::engine::graph::{Auto, window_axes};
-use crate::engine::kernels::integer::{Finish, Geometry, Sink, Weights, convolve};
+use crate::engine::kernels::integer::{Finish, Geometry, Sink, Slide, Weights, convolve};
 use crate::engine::tensor::{DType, Value};
 
 /// `ConvInteger(x, w, x_zero_point, w_zero_point)`.
@@ -63,7 +63,7 @@ fn sums(
     room::<i32>(&[*batch, places, *of])?;
     room::<u8>(&g.scratch(x.shape()[1]))?;
     let run = |codes: &[i8], of: usize, bias: Option<&[i64]>| {
-        let weights = Weights::pack(codes, groups, of, g.kernel, g.dilation[2] > 1);
+        let weights = Weights::pack(codes, groups, of, g.kernel, Slide::of(&g.stride, &g.dilation));
         let bias = |i: usize| bias.map_or(0, |b| b[i] as i32);
         let offset: Vec<i32> =
             weights.sums().iter().enumerate().map(|(i, s)| bias(i).wrapping_sub(s.wrapping_mul(x_zero))).collect();

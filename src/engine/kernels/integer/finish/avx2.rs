@@ -1,19 +1,22 @@
 //! Sums to results, two vectors of eight lanes at a time.
 #![expect(unsafe_code, reason = "vector instructions and unchecked loads")]
 
+use super::super::words;
 use super::{Finish, LANES, Sink, Target};
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _mm_packus_epi16, _mm_shuffle_epi32, _mm_storel_epi64, _mm_storeu_si128, _mm256_add_epi16,
-    _mm256_add_epi32, _mm256_add_ps, _mm256_and_si256, _mm256_castsi256_si128, _mm256_cvtepi32_ps, _mm256_cvtps_epi32,
-    _mm256_extracti128_si256, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps,
-    _mm256_packs_epi32, _mm256_set1_epi16, _mm256_set1_ps, _mm256_storeu_ps, _mm256_storeu_si256,
+    _mm256_add_epi32, _mm256_add_ps, _mm256_adds_epi16, _mm256_and_si256, _mm256_castsi256_si128, _mm256_cvtepi32_ps,
+    _mm256_cvtps_epi32, _mm256_extracti128_si256, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_max_ps, _mm256_min_ps,
+    _mm256_mul_ps, _mm256_packs_epi32, _mm256_set1_epi16, _mm256_set1_ps, _mm256_storeu_ps, _mm256_storeu_si256,
 };
+use std::array::from_fn;
 
 /// Lanes of one vector.
 const HALF: usize = 8;
 
 /// Up to 16 channels of a tile, and what is the same for all its places.
-struct Column {
+#[derive(Debug)]
+pub(in super::super) struct Column {
     count: usize,
     offset: [__m256i; 2],
     scale: [__m256; 2],
@@ -61,13 +64,32 @@ fn filled<T: Copy + Default>(values: &[T]) -> [T; LANES] {
 }
 
 impl Column {
+    /// The column, if what packing does limits its bytes enough.
+    pub fn packing(finish: &Finish<'_>, [first, count]: [usize; 2], apart: bool) -> Option<Self> {
+        let order = |i: usize| if apart { words::lane_of(i / HALF, i % HALF) } else { i };
+        // SAFETY: a column of this kind is made where the processor has the feature.
+        let column = unsafe { Self::new(finish, first, count, order) };
+        // No sum becomes too large for a whole number: packing is the only limit then.
+        let largest = |(scale, bias): (&f32, &f32)| f64::from(*scale).abs() * 2_f64.powi(31) + f64::from(*bias).abs();
+        let all = finish.scale[first..first + count].iter().zip(&finish.bias[first..first + count]);
+        let bounded = all.map(largest).all(|v| v * f64::from(finish.rounding.inverse) < 2_f64.powi(30));
+        (column.packed && bounded).then_some(column)
+    }
+
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// `order`: which channel a lane is.
     #[target_feature(enable = "avx2")]
-    fn new(finish: &Finish<'_>, first: usize, count: usize) -> Self {
+    fn new(finish: &Finish<'_>, first: usize, count: usize, order: impl Fn(usize) -> usize) -> Self {
         let r = finish.rounding;
         let channels = first..first + count;
         // Sums have no scale.
         let row = |values: &[f32]| if finish.scale.is_empty() { [0.0; LANES] } else { filled(&values[channels.clone()]) };
         let (offset, scale, bias) = (filled(&finish.offset[channels.clone()]), row(finish.scale), row(finish.bias));
+        let (offset, scale, bias) = (from_fn(|i| offset[order(i)]), from_fn(|i| scale[order(i)]), from_fn(|i| bias[order(i)]));
+        let (offset, scale, bias): ([i32; LANES], [f32; LANES], [f32; LANES]) = (offset, scale, bias);
         // SAFETY: each has 16 values.
         let (offset, scale, bias) = unsafe { (whole(offset.as_ptr()), floats(scale.as_ptr()), floats(bias.as_ptr())) };
         // The limits of the floats round to bytes that the range excludes or ends with.
@@ -149,6 +171,32 @@ impl Column {
         _mm_shuffle_epi32(bytes, 0b11_01_10_00)
     }
 
+    /// What sums begin with that [`Column::pack`] packs.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub fn start<const V: usize>(&self) -> [__m256i; V] {
+        from_fn(|i| self.offset[i])
+    }
+
+    /// The bytes of vector `i` of a column without residual that is `packed`, as whole numbers.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn rounded(&self, sum: __m256i, i: usize) -> __m256i {
+        let v = _mm256_cvtepi32_ps(sum);
+        let v = _mm256_add_ps(_mm256_mul_ps(v, self.scale[i]), self.bias[i]);
+        _mm256_cvtps_epi32(_mm256_mul_ps(v, self.inverse))
+    }
+
+    /// Sixteen bytes of two vectors, or eight of one, twice; `APART`: of lanes as [`words::lane_of`] says.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub fn pack<const V: usize, const APART: bool>(&self, sums: [__m256i; V]) -> __m128i {
+        let q: [__m256i; V] = from_fn(|i| self.rounded(sums[i], i));
+        let words = _mm256_adds_epi16(_mm256_packs_epi32(q[0], q[V - 1]), self.zero);
+        let bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+        if APART { bytes } else { _mm_shuffle_epi32(bytes, 0b11_01_10_00) }
+    }
+
     /// # Safety
     /// `out` has room for as many floats as the column has channels.
     #[inline]
@@ -172,7 +220,7 @@ impl Column {
     /// `out` has room for as many bytes as the column has channels.
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn put_bytes<const WHOLE: bool>(&self, bytes: __m128i, out: *mut u8) {
+    pub unsafe fn put_bytes<const WHOLE: bool>(&self, bytes: __m128i, out: *mut u8) {
         // SAFETY: the caller says so.
         unsafe {
             if WHOLE {
@@ -264,7 +312,7 @@ impl Column {
 unsafe fn columns(sums: &[i32], target: Target, finish: &Finish<'_>, sink: &mut Sink<'_>) {
     for lane in (0..target.channels).step_by(LANES) {
         let first = target.channel + lane;
-        let column = Column::new(finish, first, LANES.min(target.channels - lane));
+        let column = Column::new(finish, first, LANES.min(target.channels - lane), |i| i);
         let start = target.at * target.of + first;
         // SAFETY: `super::finish` asserted that the sums of all places are there, whole vectors of them, and
         // that the last place lies inside the sink and the residual.

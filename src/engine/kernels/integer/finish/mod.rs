@@ -5,6 +5,9 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 
+#[cfg(target_arch = "x86_64")]
+pub(super) use avx2::Column;
+
 use super::{Isa, LANES};
 
 /// Real numbers to bytes: `saturate(round(v · inverse) + zero)`, half to even.
@@ -116,6 +119,34 @@ pub(super) fn finish(isa: Isa, sums: &[i32], target: Target, finish: &Finish<'_>
     }
 }
 
+/// Writes bytes straight from the registers that hold the sums of up to 16 channels, where bytes alone are
+/// wanted, and packing limits them enough.
+#[derive(Debug)]
+pub(super) enum Direct {
+    #[cfg(target_arch = "x86_64")]
+    Avx2(avx2::Column),
+}
+
+impl Direct {
+    /// For `count` channels from `first` on; `apart`: their lanes lie as [`super::words::lane_of`] says.
+    pub fn new(isa: Isa, finish: &Finish<'_>, sink: &Sink<'_>, [first, count]: [usize; 2], apart: bool) -> Option<Self> {
+        let bytes_alone = matches!(sink, Sink::Bytes(_)) && finish.residual.is_none();
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 if bytes_alone => avx2::Column::packing(finish, [first, count], apart).map(Self::Avx2),
+            _ => None,
+        }
+    }
+
+    /// Channels of the column.
+    pub fn count(&self) -> usize {
+        match *self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(ref column) => column.count(),
+        }
+    }
+}
+
 /// 1.5·2²³: adding it rounds a small number to a whole one, which then stands in the low bits.
 pub(super) const MAGIC: f32 = 12_582_912.0;
 
@@ -123,7 +154,7 @@ fn each_place(sums: &[i32], target: Target, finish: &Finish<'_>, sink: &mut Sink
     for lane in (0..target.channels).step_by(LANES) {
         let count = LANES.min(target.channels - lane);
         let first = target.channel + lane;
-        let column = Column { lane, first, count, target };
+        let column = PlainColumn { lane, first, count, target };
         let offset = lanes(&finish.offset[first..first + count]);
         match sink {
             Sink::Sums(out) => column.sums(sums, offset, out),
@@ -160,7 +191,7 @@ fn put<T: Copy>(out: &mut [T], at: usize, count: usize, row: &[T; LANES]) {
 }
 
 /// One vector of output channels of a tile.
-struct Column {
+struct PlainColumn {
     lane: usize,
     /// First output channel.
     first: usize,
@@ -168,7 +199,7 @@ struct Column {
     target: Target,
 }
 
-impl Column {
+impl PlainColumn {
     fn sums(&self, sums: &[i32], offset: [i32; LANES], out: &mut [i32]) {
         for place in 0..self.target.places {
             let sums = lanes(&sums[place * self.target.width + self.lane..][..LANES]);

@@ -5,6 +5,7 @@
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 
+use super::finish::Direct;
 use super::{Isa, LANES};
 
 /// Words that one product takes.
@@ -16,9 +17,6 @@ pub(super) const PLACES: usize = 48;
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
 pub(super) struct Step(pub [i16; LANES * PAIR]);
-
-/// Sums of some places and the lanes of a block, `[place][lane]`.
-pub(super) type Sums = [i32; PLACES * LANES];
 
 /// Some places of one row and a block of 16 output channels.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +36,7 @@ pub(super) struct Line<'a> {
     pub runs: &'a [usize],
 }
 
-/// Some places of one row and 16 channels, each with its own kernel.
+/// Some places of some rows and 16 channels, each with its own kernel.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Apart<'a> {
     /// One per pair of taps, two vectors of eight channels; see [`lane_of`].
@@ -48,8 +46,33 @@ pub(super) struct Apart<'a> {
     pub base: usize,
     /// From one place to the next.
     pub stride: usize,
+    pub rows: usize,
+    /// From one row to the next.
+    pub down: usize,
     /// From a place to its taps, two by two.
     pub taps: &'a [usize],
+}
+
+impl Line<'_> {
+    fn check(&self, places: usize) {
+        let length = self.pairs * PAIR;
+        let reach = self.runs.iter().copied().max().unwrap_or(0);
+        assert!(self.lanes == LANES || self.lanes == LANES / 2, "no such tile");
+        assert!(self.weights.len() >= self.runs.len() * self.pairs, "weights are missing");
+        assert!(places >= 1, "a line has places");
+        let end = self.base + (places - 1) * self.stride + reach + length;
+        assert!(end <= self.data.len(), "a line reaches beyond its data");
+    }
+}
+
+impl Apart<'_> {
+    fn check(&self, places: usize) {
+        let reach = self.taps.iter().copied().max().unwrap_or(0);
+        assert!(self.taps.len().is_multiple_of(PAIR) && self.weights.len() >= self.taps.len() / PAIR, "weights are missing");
+        assert!(places >= 1 && self.rows >= 1, "a line has places");
+        let end = self.base + (self.rows - 1) * self.down + (places - 1) * self.stride + reach + LANES;
+        assert!(end <= self.data.len(), "a line reaches beyond its data");
+    }
 }
 
 /// Which channel is lane `lane` of vector `half` where channels stay apart: what interleaving the words of
@@ -63,12 +86,8 @@ pub(super) fn lane_of(half: usize, lane: usize) -> usize {
 /// # Panics
 /// When the line reaches beyond its weights or data.
 pub(super) fn run(isa: Isa, line: &Line<'_>, places: usize, sums: &mut [i32]) {
-    let length = line.pairs * PAIR;
-    let reach = line.runs.iter().copied().max().unwrap_or(0);
-    assert!(line.lanes == LANES || line.lanes == LANES / 2, "no such tile");
-    assert!(places >= 1 && places * line.lanes <= sums.len(), "too many places");
-    assert!(line.weights.len() >= line.runs.len() * line.pairs, "weights are missing");
-    assert!(line.base + (places - 1) * line.stride + reach + length <= line.data.len(), "a line reaches beyond its data");
+    line.check(places);
+    assert!(places * line.lanes <= sums.len(), "too many places");
     match isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => avx2::run(line, places, sums),
@@ -76,15 +95,39 @@ pub(super) fn run(isa: Isa, line: &Line<'_>, places: usize, sums: &mut [i32]) {
     }
 }
 
-/// As [`run`].
+/// [`run`] for all channels of `direct`, their bytes written to `out`, `of` from place to place.
+///
+/// # Panics
+/// As [`run`], and when `out` is too short.
+pub(super) fn run_direct(line: &Line<'_>, places: usize, direct: &Direct, out: &mut [u8], of: usize) {
+    line.check(places);
+    assert!(direct.count() <= line.lanes && (places - 1) * of + direct.count() <= out.len(), "results reach too far");
+    match *direct {
+        #[cfg(target_arch = "x86_64")]
+        Direct::Avx2(ref column) => avx2::run_direct(line, places, column, out, of),
+    }
+}
+
+/// As [`run_direct`], for channels that stay apart.
+///
+/// # Panics
+/// As [`run_direct`].
+pub(super) fn run_apart_direct(line: &Apart<'_>, places: usize, direct: &Direct, out: &mut [u8], of: usize) {
+    line.check(places);
+    assert!((line.rows * places - 1) * of + direct.count() <= out.len(), "results reach too far");
+    match *direct {
+        #[cfg(target_arch = "x86_64")]
+        Direct::Avx2(ref column) => avx2::run_apart_direct(line, places, column, out, of),
+    }
+}
+
+/// As [`run`]: `places` of each row, row by row.
 ///
 /// # Panics
 /// When the line reaches beyond its weights or data.
 pub(super) fn run_apart(isa: Isa, line: &Apart<'_>, places: usize, sums: &mut [i32]) {
-    let reach = line.taps.iter().copied().max().unwrap_or(0);
-    assert!(places >= 1 && places * LANES <= sums.len(), "too many places");
-    assert!(line.taps.len().is_multiple_of(PAIR) && line.weights.len() >= line.taps.len() / PAIR, "weights are missing");
-    assert!(line.base + (places - 1) * line.stride + reach + LANES <= line.data.len(), "a line reaches beyond its data");
+    line.check(places);
+    assert!(line.rows * places * LANES <= sums.len(), "too many places");
     match isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => avx2::run_apart(line, places, sums),
@@ -111,13 +154,14 @@ fn plain(line: &Line<'_>, places: usize, sums: &mut [i32]) {
 
 /// The twin of the vector kernel where channels stay apart.
 fn plain_apart(line: &Apart<'_>, places: usize, sums: &mut [i32]) {
-    for (place, own) in sums.chunks_exact_mut(LANES).take(places).enumerate() {
+    for (i, own) in sums.chunks_exact_mut(LANES).take(line.rows * places).enumerate() {
+        let from = line.base + i / places * line.down + i % places * line.stride;
         own.fill(0);
         for (taps, weights) in line.taps.chunks_exact(PAIR).zip(line.weights) {
             for (i, w) in weights.0.chunks_exact(PAIR).enumerate() {
                 let channel = lane_of(i / 8, i % 8);
                 for (tap, w) in taps.iter().zip(w) {
-                    let x = line.data[line.base + place * line.stride + tap + channel];
+                    let x = line.data[from + tap + channel];
                     own[channel] = own[channel].wrapping_add(i32::from(x) * i32::from(*w));
                 }
             }
@@ -162,7 +206,8 @@ mod tests {
         let (data, weights) = noise(700, 3 * pairs);
         let line = Line { weights: &weights, lanes: LANES, pairs, data: &data, base: 5, stride: 12, runs: &runs };
         let half = Line { lanes: LANES / 2, ..line };
-        let apart = Apart { weights: &weights, data: &data, base: 3, stride: 12, taps: &[0, 9, 30, 12, 7, 7] };
+        let apart = Apart { weights: &weights, data: &data, base: 3, stride: 12, rows: 1, down: 0, taps: &[0, 9, 30, 12, 7, 7] };
+        let rows = Apart { rows: 3, down: 31, ..apart };
         for isa in Isa::all() {
             for places in 1..=PLACES {
                 let [mut expected, mut found] = [[0; PLACES * LANES]; 2];
@@ -175,6 +220,11 @@ mod tests {
                 plain_apart(&apart, places, &mut expected);
                 run_apart(isa, &apart, places, &mut found);
                 assert!(found == expected, "{isa:?} {places}, channels apart");
+                if 3 * places <= PLACES {
+                    plain_apart(&rows, places, &mut expected);
+                    run_apart(isa, &rows, places, &mut found);
+                    assert!(found == expected, "{isa:?} {places}, rows of channels apart");
+                }
             }
         }
     }
