@@ -177,7 +177,6 @@ impl Work for Between<'_> {
 /// What [`least`] finds, less the squares, for eight ends from `first` on; at least one place of the range lies
 /// before each.
 #[inline(always)]
-#[expect(clippy::needless_bitwise_bool, reason = "a branch would keep the loop from being one of vectors")]
 fn side_by_side(sorted: &Sorted, open: &[f64], range: Range<usize>, first: usize) -> ([f64; LANES], [u32; LANES]) {
     let ends = |all: &[f64]| -> [f64; LANES] { std::array::from_fn(|i| all[first + i]) };
     let (weights, sums) = (ends(&sorted.weights), ends(&sorted.sums));
