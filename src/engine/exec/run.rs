@@ -63,7 +63,10 @@ impl Plan {
         // Fewer samples than threads share the work within each step instead.
         let bytes = self.separable.filter(|_| same && batch >= 2 * threads)?;
         let size = (TOGETHER_BYTES / bytes.max(1)).clamp(1, TOGETHER).min(batch.div_ceil(2 * threads));
-        Some((0..batch).step_by(size).map(|from| (from, size.min(batch - from))).collect())
+        // As many for every thread, and all alike: nobody waits long for the last.
+        let count = batch.div_ceil(size).next_multiple_of(threads).min(batch);
+        let from = |part: usize| part * batch / count;
+        Some((0..count).map(|part| (from(part), from(part + 1) - from(part))).collect())
     }
 
     /// Runs parts of the batch on their own, each on one thread, and joins their outputs. No sum ever
