@@ -7,7 +7,7 @@ use lapidary::pipeline::load::Dataset;
 use lapidary::pipeline::search::SearchError;
 use lapidary::pipeline::search::goal::{Counted, Effort, Ended, Found, Goal, Objective, Origin};
 use lapidary::pipeline::search::sensitivity::{Method, Spared, samples};
-use lapidary::workbench::explore::{MapRequest, SearchRequest, choices, parted, settings};
+use lapidary::workbench::explore::{Grids, MapRequest, SearchRequest, choices, parted, settings};
 use lapidary::workbench::sample;
 use lapidary::workbench::work::{self, Opened, Split, WorkError};
 use std::path::Path;
@@ -142,9 +142,18 @@ fn sparing_a_layer_is_leaving_it_out_of_the_recipe() {
     }
 }
 
+#[test]
+fn narrow_integers_may_lie_on_other_grids() {
+    let all = choices(&base(), Grids::Any, &[3, 8], &[0.5], &[base()]);
+    let names: Vec<String> = all.iter().map(|t| format!("{} {}", t.weights, t.sparsity)).collect();
+    assert_eq!(names.len(), 8, "{names:?}");
+    assert!(names.contains(&"uint3 per channel dense".to_owned()) && names.iter().filter(|n| n.contains("8 per")).count() == 2);
+    assert_eq!(choices(&base(), Grids::Own, &[3, 8], &[], &[]).len(), 2);
+}
+
 fn search(goal: Goal) -> SearchRequest {
     SearchRequest {
-        choices: choices(&base(), &[2, 3, 4, 6, 8], &[], &[]),
+        choices: choices(&base(), Grids::Own, &[2, 3, 4, 6, 8], &[], &[]),
         ties: Vec::new(),
         goal,
         objective: Objective::Bytes,
@@ -204,7 +213,7 @@ fn a_search_keeps_its_other_limits() {
     // Tied layers agree; of pruned and dense ones the better is taken; bit operations stay below a share.
     let tied = SearchRequest {
         ties: vec!["*conv*".to_owned()],
-        choices: choices(&base(), &[4, 8], &[0.5], &[]),
+        choices: choices(&base(), Grids::Own, &[4, 8], &[0.5], &[]),
         max_other: Some((Objective::Bops, 0.2)),
         effort: Effort { evaluations: 2, seconds: None },
         ..search(Goal::MaxRatio(0.9))

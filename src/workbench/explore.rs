@@ -2,6 +2,7 @@
 
 use super::work::{Opened, Split, WorkError};
 use crate::engine::Ctx;
+use crate::engine::formats::{ScaleType, Symmetry};
 use crate::engine::graph::Wire;
 use crate::pipeline::calibrate::{CalibrateError, Statistics};
 use crate::pipeline::configure::{Activations, Grouping, Override, Recipe, Scheme, Sparsity, Treatment, groups};
@@ -69,15 +70,31 @@ pub struct Searched {
     pub selection: usize,
 }
 
+/// Integers up to this width are tried on grids of other symmetry as well: of few levels one more counts.
+const FEW_BITS: u8 = 4;
+
+/// Which grids of integers a search may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grids {
+    /// The recipe's own.
+    Own,
+    /// For narrow weights also those that use every code about zero, and those with a zero point.
+    Any,
+}
+
 /// The choices of a search: `base` at each width, dense and with each share of its weights pruned, and what other
 /// recipes do by default.
 #[must_use]
-pub fn choices(base: &Treatment, bits: &[u8], pruned: &[f32], also: &[Treatment]) -> Vec<Treatment> {
+pub fn choices(base: &Treatment, grids: Grids, bits: &[u8], pruned: &[f32], also: &[Treatment]) -> Vec<Treatment> {
     let mut choices: Vec<Treatment> = Vec::new();
     for &bits in bits {
-        let dense = Treatment { weights: base.weights.with_bits(bits), ..*base };
-        choices.push(dense);
-        choices.extend(pruned.iter().map(|share| Treatment { sparsity: Sparsity::Fraction(*share), ..dense }));
+        let own = base.weights.with_bits(bits);
+        let others = if grids == Grids::Any && bits <= FEW_BITS { other_grids(own) } else { Vec::new() };
+        for weights in std::iter::once(own).chain(others) {
+            let dense = Treatment { weights, ..*base };
+            choices.push(dense);
+            choices.extend(pruned.iter().map(|share| Treatment { sparsity: Sparsity::Fraction(*share), ..dense }));
+        }
     }
     choices.extend(also);
     let mut kept: Vec<Treatment> = Vec::new();
@@ -87,6 +104,17 @@ pub fn choices(base: &Treatment, bits: &[u8], pruned: &[f32], also: &[Treatment]
         }
     }
     kept
+}
+
+/// The same symmetric integers with every code in use, and with a zero point; nothing for other schemes.
+fn other_grids(scheme: Scheme) -> Vec<Scheme> {
+    match scheme {
+        Scheme::Integer { bits, symmetric: true, granularity } => vec![
+            Scheme::Affine { bits, symmetry: Symmetry::Full, granularity, scales: ScaleType::F32 },
+            Scheme::Integer { bits, symmetric: false, granularity },
+        ],
+        _ => Vec::new(),
+    }
 }
 
 /// Samples that choose among plans at most.

@@ -346,6 +346,9 @@ pub(super) struct Search {
     /// Widths of weights to choose from
     #[arg(long, value_delimiter = ',', default_values_t = [2, 3, 4, 5, 6, 8], value_parser = clap::value_parser!(u8).range(1..=16))]
     pub(super) bits: Vec<u8>,
+    /// Keep to the recipe's own grid of integers; else narrow weights may use every code, or a zero point
+    #[arg(long)]
+    pub(super) own_grid: bool,
     /// Shares of weights that may be pruned, to choose from
     #[arg(long, value_delimiter = ',', value_parser = a_share)]
     pub(super) prune: Vec<f32>,

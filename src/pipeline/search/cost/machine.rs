@@ -11,9 +11,9 @@ use std::time::Instant;
 /// Changes when measurements of the same name would come out otherwise.
 const VERSION: u32 = 1;
 /// Seconds that each layer is run for.
-const PATIENCE: f64 = 0.03;
+const PATIENCE: f64 = 0.08;
 /// Samples that run together.
-const BATCH: usize = 16;
+const BATCH: usize = 8;
 
 /// Multiply-accumulates per second, by the number of channels of a layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,6 +46,9 @@ pub struct Machine {
     pub threads: usize,
     pub convolution: Rates,
     pub convolution_integer: Rates,
+    /// Of convolutions with one tap.
+    pub pointwise: Rates,
+    pub pointwise_integer: Rates,
     pub matrix: Rates,
     pub matrix_integer: Rates,
     pub depthwise: f64,
@@ -71,8 +74,12 @@ impl Machine {
 /// One layer to be timed.
 #[derive(Clone, Copy)]
 enum Probe {
-    /// Square, 3 × 3 taps: channels, places along one side.
-    Convolution(usize, usize),
+    /// Square, with so many taps along a side: channels, places along one side.
+    Convolution {
+        taps: usize,
+        channels: usize,
+        side: usize,
+    },
     Depthwise(usize, usize),
     Matrix(usize),
     /// The traffic of a pool with one tap: values in, values out.
@@ -90,13 +97,16 @@ pub fn calibrate(ctx: &Ctx) -> Result<Machine, ExecError> {
         let rate = |(width, probe): &(usize, Probe)| Ok((*width, rate(*probe, arithmetic, ctx)?));
         Ok(Rates(probes.iter().map(rate).collect::<Result<_, ExecError>>()?))
     };
-    let convolutions = sizes.map(|(channels, side)| (channels, Probe::Convolution(channels, side)));
+    let convolutions = sizes.map(|(channels, side)| (channels, Probe::Convolution { taps: 3, channels, side }));
+    let pointwise = sizes.map(|(channels, side)| (channels, Probe::Convolution { taps: 1, channels, side }));
     let matrices = [16, 128, 1024].map(|width| (width, Probe::Matrix(width)));
     Ok(Machine {
         version: VERSION,
         threads: ctx.pool().current_num_threads(),
         convolution: rates(&convolutions, Arithmetic::Simulated)?,
         convolution_integer: rates(&convolutions, Arithmetic::Integer)?,
+        pointwise: rates(&pointwise, Arithmetic::Simulated)?,
+        pointwise_integer: rates(&pointwise, Arithmetic::Integer)?,
         matrix: rates(&matrices, Arithmetic::Simulated)?,
         matrix_integer: rates(&matrices, Arithmetic::Integer)?,
         depthwise: rate(Probe::Depthwise(64, 16), Arithmetic::Simulated, ctx)?,
@@ -125,7 +135,9 @@ fn rate(probe: Probe, arithmetic: Arithmetic, ctx: &Ctx) -> Result<f64, ExecErro
 /// The network of a probe, the shape of its input, and its work for one sample.
 fn network(probe: Probe, arithmetic: Arithmetic) -> Result<(Model, Vec<usize>, f64), ExecError> {
     let (shape, weight, op, work): (Vec<usize>, Vec<usize>, &str, usize) = match probe {
-        Probe::Convolution(c, side) => (vec![BATCH, c, side, side], vec![c, c, 3, 3], "Conv", 9 * c * c * side * side),
+        Probe::Convolution { taps, channels: c, side } => {
+            (vec![BATCH, c, side, side], vec![c, c, taps, taps], "Conv", taps * taps * c * c * side * side)
+        }
         Probe::Depthwise(c, side) => (vec![BATCH, c, side, side], vec![c, 1, 3, 3], "Conv", 9 * c * side * side),
         Probe::Matrix(n) => (vec![BATCH, n], vec![n, n], "Gemm", n * n),
         Probe::Stream(c) => (vec![BATCH, c, 32, 32], Vec::new(), "MaxPool", 2 * 4 * c * 32 * 32),
@@ -134,7 +146,8 @@ fn network(probe: Probe, arithmetic: Arithmetic) -> Result<(Model, Vec<usize>, f
     let port = Port { wire: "x".into(), fact: Fact { dtype: Some(DType::F32), shape: Some(dims.collect()) } };
     let mut model = Model { inputs: vec![port], opsets: [(String::new(), 17)].into(), ..Model::default() };
     let mut attributes: Vec<(&str, Attribute)> = match probe {
-        Probe::Convolution(..) | Probe::Depthwise(..) => vec![("pads", Attribute::Ints(vec![1; 4]))],
+        Probe::Convolution { taps: 1, .. } => Vec::new(),
+        Probe::Convolution { .. } | Probe::Depthwise(..) => vec![("pads", Attribute::Ints(vec![1; 4]))],
         Probe::Matrix(_) => vec![("transB", Attribute::Int(1))],
         Probe::Stream(_) => vec![("kernel_shape", Attribute::Ints(vec![1, 1]))],
     };
@@ -202,7 +215,8 @@ mod tests {
     #[test]
     fn probes_are_what_they_say() {
         let ctx = Ctx::new(1).unwrap();
-        for probe in [Probe::Convolution(4, 8), Probe::Depthwise(8, 6), Probe::Matrix(16)] {
+        let convolution = |taps| Probe::Convolution { taps, channels: 4, side: 8 };
+        for probe in [convolution(3), convolution(1), Probe::Depthwise(8, 6), Probe::Matrix(16)] {
             let (model, ..) = network(probe, Arithmetic::Integer).unwrap();
             let request = Request { arithmetic: Arithmetic::Integer, ..Request::default() };
             assert_eq!(Executor::new(&model, &request).unwrap().integer_layers(), 1);

@@ -28,12 +28,16 @@ pub struct Check {
 /// Milliseconds of a layer for one sample, in a batch large enough that weights stay near.
 pub(super) fn milliseconds(plan: &LayerPlan, model: &Model, kernel: Kernel, machine: &Machine) -> Option<f64> {
     let layer = &plan.layer;
-    let width = layer.shape.iter().copied().take(2).min().unwrap_or(1);
+    // Between the numbers of channels that go in and come out.
+    let width = (layer.shape.iter().take(2).product::<usize>() as f64).sqrt().round() as usize;
+    let is_pointwise = layer.shape.len() > 2 && layer.shape.iter().skip(2).all(|taps| *taps == 1);
     let rate = match (layer.kind, kernel) {
         (LayerKind::Depthwise, Kernel::Float) => machine.depthwise,
         (LayerKind::Depthwise, Kernel::Integer) => machine.depthwise_integer,
         (LayerKind::Gemm | LayerKind::MatMul | LayerKind::Linear, Kernel::Float) => machine.matrix.at(width),
         (LayerKind::Gemm | LayerKind::MatMul | LayerKind::Linear, Kernel::Integer) => machine.matrix_integer.at(width),
+        (_, Kernel::Float) if is_pointwise => machine.pointwise.at(width),
+        (_, Kernel::Integer) if is_pointwise => machine.pointwise_integer.at(width),
         (_, Kernel::Float) => machine.convolution.at(width),
         (_, Kernel::Integer) => machine.convolution_integer.at(width),
     };

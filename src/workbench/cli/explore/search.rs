@@ -12,7 +12,7 @@ use crate::pipeline::evaluate::Report;
 use crate::pipeline::search::cost::{Check, Cost, Kernel};
 use crate::pipeline::search::goal::{Candidate, Counted, Effort, Ended, Goal, Objective, Origin, Outcome};
 use crate::pipeline::search::sensitivity::Method;
-use crate::workbench::explore::{SearchRequest, Searched, choices};
+use crate::workbench::explore::{Grids, SearchRequest, Searched, choices};
 use crate::workbench::project::check_name;
 use crate::workbench::work::{self, Opened};
 use serde_json::{Value, json};
@@ -54,9 +54,10 @@ fn request(call: &Search, opened: &Opened) -> Result<SearchRequest, CliError> {
     if call.objective != ObjectiveArg::Bytes && call.max_drop.is_none() {
         return Err(CliError::Usage("--objective says what --max-drop keeps small; limits of bytes have none".to_owned()));
     }
+    let grids = if call.own_grid { Grids::Own } else { Grids::Any };
     let bops = call.max_bops.map(|share| (Objective::Bops, share));
     Ok(SearchRequest {
-        choices: choices(&base.default, &call.bits, &call.prune, &also),
+        choices: choices(&base.default, grids, &call.bits, &call.prune, &also),
         ties: call.tie.clone(),
         goal,
         objective: match call.objective {
