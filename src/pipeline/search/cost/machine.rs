@@ -205,8 +205,9 @@ mod tests {
     #[test]
     fn rates_between_and_beyond() {
         let rates = Rates(vec![(4, 1e9), (16, 4e9), (64, 4e9)]);
-        assert!((rates.at(8) - 2e9).abs() < 1.0, "{}", rates.at(8));
-        assert_eq!((rates.at(1), rates.at(4), rates.at(32), rates.at(999)), (1e9, 1e9, 4e9, 4e9));
+        for (width, rate) in [(1, 1e9), (4, 1e9), (8, 2e9), (16, 4e9), (32, 4e9), (999, 4e9)] {
+            assert!((rates.at(width) - rate).abs() < 100.0, "{width}: {}", rates.at(width));
+        }
         assert!(Rates(Vec::new()).at(3).is_nan());
     }
 
