@@ -98,9 +98,9 @@ mod tests {
 
     #[test]
     fn exact_test_of_the_oracle() {
-        assert!((mcnemar(18, 12) - 0.361_594_0).abs() < 1e-7);
+        assert!((mcnemar(18, 12) - 0.361_594_6).abs() < 1e-7);
         assert_eq!((mcnemar(0, 0), mcnemar(5, 5)), (1.0, 1.0));
         assert!((mcnemar(0, 10) - 2.0 / 1024.0).abs() < 1e-12);
-        assert!((mcnemar(900, 1100) - mcnemar(1100, 900)).abs() < 1e-15 && mcnemar(900, 1100) < 1e-4);
+        assert!((mcnemar(900, 1100) - mcnemar(1100, 900)).abs() < 1e-15 && mcnemar(900, 1100) < 1e-5);
     }
 }
