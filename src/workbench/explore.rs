@@ -131,6 +131,11 @@ pub fn parted(data: &Dataset) -> (Dataset, Dataset) {
     (data.subset(chosen), data.subset(rest))
 }
 
+/// A treatment of weights, with the data too; a layer that is left alone stays so.
+fn with_data(treatment: Treatment, activations: Activations) -> Treatment {
+    if treatment.is_unchanged() { treatment } else { Treatment { activations, ..treatment } }
+}
+
 /// The project's cache as a store of texts.
 struct Cache<'a> {
     folder: PathBuf,
@@ -225,13 +230,14 @@ impl Opened {
         Ok(Searched { outcome, report, selection: selection.len() })
     }
 
-    /// All best plans of what a map measured, by bytes of the exported file. The last of its settings leaves layers as
-    /// they are; layers that read the same data share a choice.
+    /// All best plans of what a map measured of weights, by bytes of the exported file, layers' data being stored as
+    /// `activations` says. The last of the map's settings leaves layers as they are; layers that read the same data
+    /// share a choice.
     ///
     /// # Errors
     /// When no plan has a finite loss, or on cancel.
-    pub fn planner(&self, map: &sensitivity::Map, ctx: &Ctx) -> Result<Planner, WorkError> {
-        let choices: Vec<Treatment> = map.settings.iter().map(|s| s.treatment).collect();
+    pub fn planner(&self, map: &sensitivity::Map, activations: Activations, ctx: &Ctx) -> Result<Planner, WorkError> {
+        let choices: Vec<Treatment> = map.settings.iter().map(|s| with_data(s.treatment, activations)).collect();
         let ties = self.ties();
         let space = Space {
             subject: &self.subject,

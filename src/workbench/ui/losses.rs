@@ -2,7 +2,7 @@
 
 use super::scores::{Key, WIDTHS};
 use crate::engine::graph::Layer;
-use crate::pipeline::configure::{Plan, Recipe, Treatment};
+use crate::pipeline::configure::{Plan, Recipe, Treatment, plan};
 use crate::pipeline::load::Subject;
 use crate::pipeline::search::goal::Planner;
 use crate::pipeline::search::sensitivity::{Scores, Setting};
@@ -11,6 +11,9 @@ use std::sync::Arc;
 
 /// The recipe that follows the budget.
 pub const BUDGET_RECIPE: &str = "within budget";
+
+/// Plans that are counted to the byte before a budget is given up.
+const TRIES: usize = 8;
 
 /// KL(original ‖ changed) in nats, mean over predictions; `None` where the output is not finite.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -77,16 +80,23 @@ impl Losses {
         losses.into_iter().map(|(index, _)| index).collect()
     }
 
-    /// The plan that loses least in so many bytes of the exported file; its data stay as `like` has them.
+    /// The plan that loses least in so many bytes of the exported file.
     #[must_use]
-    pub fn within(&self, bytes: u64, like: &Recipe, subject: &Subject) -> Option<Recipe> {
+    pub fn within(&self, bytes: u64, subject: &Subject) -> Option<Recipe> {
         let planner = self.planner.as_ref()?;
-        let point = planner.frontier.within(bytes)?;
-        let mut recipe = planner.recipe(BUDGET_RECIPE, point, subject)?;
-        recipe.default.activations = like.default.activations;
-        recipe.description =
-            format!("The least loss in {bytes} bytes, by the sum of what layers lose alone. Data as in {}.", like.name);
-        Some(recipe)
+        let mut target = bytes;
+        for _ in 0..TRIES {
+            let point = planner.frontier.within(target)?;
+            let mut recipe = planner.recipe(BUDGET_RECIPE, point, subject)?;
+            // What stands beside the weights in a file is not quite a sum over layers.
+            let over = plan(&recipe, subject).ok()?.bytes.saturating_sub(bytes);
+            if over == 0 {
+                recipe.description = format!("The least loss in {bytes} bytes, by the sum of what layers lose alone.");
+                return Some(recipe);
+            }
+            target = target.checked_sub(over)?;
+        }
+        None
     }
 }
 

@@ -193,7 +193,7 @@ pub fn losses(jobs: &mut Jobs<Found>, bench: &Bench) {
             }
         };
         let map = opened.sensitivity(&request, ctx, &mut told).map_err(|e| e.to_string())?;
-        Ok(Found::Planned(Arc::new(opened.planner(&map, ctx).map_err(|e| e.to_string())?)))
+        Ok(Found::Planned(Arc::new(opened.planner(&map, base.activations, ctx).map_err(|e| e.to_string())?)))
     });
 }
 

@@ -91,8 +91,7 @@ impl App {
     /// Makes the recipe that loses least in so many bytes, as part of a drag.
     fn keep_to(&mut self, bytes: u64) {
         let Some(bench) = &self.bench else { return };
-        let Some(active) = bench.active() else { return };
-        match bench.losses.within(bytes, &active.recipe, &bench.opened.subject) {
+        match bench.losses.within(bytes, &bench.opened.subject) {
             Some(recipe) => self.edit(&Edit::ReplaceRecipe(recipe), true),
             None => self.tell(Level::Info, "Nothing is that small: measure layer losses (F6), or allow more bytes"),
         }
