@@ -329,7 +329,7 @@ fn measured_losses_fill_the_heat_map_and_a_budget_makes_the_recipe() {
     window.wait();
     let state = window.harness.state();
     let (bench, layer) = (state.bench().unwrap(), window.first_layer());
-    let planner = bench.losses.planner.as_ref().unwrap_or_else(|| panic!("{:?}", state.log()));
+    let planner = bench.losses.planner().unwrap_or_else(|| panic!("{:?}", state.log()));
     assert!(planner.frontier.points.len() > 20, "{}", planner.frontier.points.len());
     assert_eq!(planner.frontier.points.last().unwrap().cost, 0.0, "the last one leaves all layers alone");
     let least = planner.frontier.points[0].size;

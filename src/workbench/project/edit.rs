@@ -82,7 +82,7 @@ impl Edit {
             Self::ForkRecipe { from, to } => format!("fork {from} as {to}"),
             Self::RenameRecipe { from, to } => format!("rename {from} to {to}"),
             Self::DeleteRecipe(name) => format!("delete {name}"),
-            Self::ReplaceRecipe(recipe) => format!("edit {} as text", recipe.name),
+            Self::ReplaceRecipe(recipe) => format!("change {}", recipe.name),
             Self::SetPreprocess(_) => "change preprocessing".to_owned(),
             Self::SetNotes(_) => "edit notes".to_owned(),
             Self::SetRun(_) => "change what run evaluates".to_owned(),

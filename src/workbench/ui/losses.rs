@@ -1,8 +1,8 @@
 //! What layers lose when they alone are compressed, measured by running the network, and the plans that follow.
 
-use super::scores::{Key, WIDTHS};
+use super::scores::{Key, WIDTHS, at_width};
 use crate::engine::graph::Layer;
-use crate::pipeline::configure::{Plan, Recipe, Treatment, plan};
+use crate::pipeline::configure::{Activations, LayerPlan, Plan, Recipe, Treatment, plan};
 use crate::pipeline::load::Subject;
 use crate::pipeline::search::goal::Planner;
 use crate::pipeline::search::sensitivity::{Scores, Setting};
@@ -27,7 +27,9 @@ pub struct Loss {
 pub struct Losses {
     known: HashMap<Key, Loss>,
     /// All best plans by the sums of these; there once every layer was measured at every width.
-    pub planner: Option<Arc<Planner>>,
+    planner: Option<Arc<Planner>>,
+    /// Bytes and nats of these plans, or of some of them where there are many: for a chart.
+    pub plans: Vec<(u64, f64)>,
 }
 
 /// What is measured of each layer: the weights of `base` at the widths of the heat map, and as they are.
@@ -58,10 +60,30 @@ impl Losses {
         self.known.get(&Key::new(layer, treatment)).copied()
     }
 
-    /// What a plan's weights lose by the sum over layers, in nats; `None` where one was not measured.
+    pub fn set_planner(&mut self, planner: Arc<Planner>) {
+        self.plans = planner.shown().iter().map(|p| (p.size, p.kl)).collect();
+        self.planner = Some(planner);
+    }
+
+    #[must_use]
+    pub fn planner(&self) -> Option<&Planner> {
+        self.planner.as_deref()
+    }
+
+    /// Whether every layer of a plan was measured at every width of the heat map.
+    #[must_use]
+    pub fn covers(&self, plan: &Plan) -> bool {
+        let known = |(index, layer): (usize, &LayerPlan)| {
+            WIDTHS.iter().all(|&bits| self.known.contains_key(&Key::new(index, &at_width(&layer.treatment, bits))))
+        };
+        plan.layers.iter().enumerate().all(known)
+    }
+
+    /// What a plan loses by the sum over layers, in nats; `None` where one was not measured, or where data are rounded,
+    /// of which these losses know nothing.
     #[must_use]
     pub fn of_plan(&self, plan: &Plan) -> Option<f64> {
-        if self.is_empty() {
+        if self.is_empty() || plan.layers.iter().any(|l| l.treatment.activations != Activations::None) {
             return None;
         }
         plan.layers.iter().enumerate().map(|(index, layer)| self.get(index, &layer.treatment)?.kl).sum()
@@ -131,7 +153,7 @@ pub fn why(losses: &Losses, layer: &Layer, index: usize, plan: &Plan) -> Option<
     );
     let bits = treatment.weights.bits();
     let bytes = |bits: u8| crate::pipeline::configure::stored_bytes(layer, treatment.weights.with_bits(bits)).ok();
-    let other = |bits: u8| Some((bits, losses.get(index, &super::scores::at_width(&treatment, bits))?.kl?, bytes(bits)?));
+    let other = |bits: u8| Some((bits, losses.get(index, &at_width(&treatment, bits))?.kl?, bytes(bits)?));
     let now = bytes(bits)?;
     if let Some((narrower, loss, size)) = WIDTHS.iter().rev().filter(|b| **b < bits).find_map(|b| other(*b)) {
         let saved = crate::engine::units::bytes(now.saturating_sub(size));

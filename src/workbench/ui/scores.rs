@@ -1,7 +1,7 @@
 //! The weight error of a layer under a treatment, kept once found.
 
 use crate::engine::formats::observe::Observer;
-use crate::pipeline::configure::{Plan, Rounding, Scheme, Sparsity, Treatment};
+use crate::pipeline::configure::{Importance, Plan, Rounding, Scheme, Sparsity, Treatment};
 use std::collections::HashMap;
 
 /// The widths that the heat map offers.
@@ -15,6 +15,7 @@ pub struct Key {
     rounding: Rounding,
     sparsity: (u8, u32),
     range: (u8, u32),
+    weighs: bool,
 }
 
 impl Key {
@@ -34,7 +35,8 @@ impl Key {
             Observer::Gaussian => (5, 0),
             Observer::Histogram => (6, 0),
         };
-        Self { layer, scheme: treatment.weights, rounding: treatment.rounding, sparsity, range }
+        let weighs = treatment.importance == Importance::Activations;
+        Self { layer, scheme: treatment.weights, rounding: treatment.rounding, sparsity, range, weighs }
     }
 }
 

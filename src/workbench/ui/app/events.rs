@@ -99,7 +99,7 @@ impl App {
                 }
             }
             Found::Loss(layer, treatment, scores) => bench.losses.insert(layer, &treatment, &scores),
-            Found::Planned(planner) => bench.losses.planner = Some(planner),
+            Found::Planned(planner) => bench.losses.set_planner(planner),
             Found::Report(report) => bench.reports.push(Arc::from(report)),
             Found::Exported(key, exported) => bench.exported = Some((key, *exported)),
             Found::Samples { total, classes, pictures } => {

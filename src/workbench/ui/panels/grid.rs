@@ -99,7 +99,7 @@ fn heat_choice_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Ac
     if let Some(heat) = combo(ui, "What the heat map shows".to_owned(), 148.0, present, present.name(), &choices) {
         acts.push(Act::Heat(heat));
     }
-    if present == Heat::Loss && bench.losses.planner.is_none() && view.job_of(tasks::LOSSES).is_none() {
+    if present == Heat::Loss && bench.plan().is_some_and(|p| !bench.losses.covers(p)) && view.job_of(tasks::LOSSES).is_none() {
         view.button(ui, Command::MeasureLosses, acts);
     }
 }

@@ -5,7 +5,7 @@ use crate::pipeline::compare::frontier;
 use crate::workbench::project::Edit;
 use crate::workbench::ui::act::Act;
 use crate::workbench::ui::bench::{Bench, Point};
-use crate::workbench::ui::plots::{Hit, Mark, tradeoff_plot};
+use crate::workbench::ui::plots::{Height, Hit, Mark, tradeoff_plot};
 use crate::workbench::ui::session::Axis;
 use crate::workbench::ui::view::{View, decibels, percent};
 use crate::workbench::ui::widgets::{empty, small};
@@ -13,6 +13,7 @@ use eframe::egui::scroll_area::DragScroll;
 use eframe::egui::{Align, ComboBox, Label, Layout, RichText, Sense, Slider, Ui, vec2};
 use egui_extras::{Column, TableBuilder};
 
+const GUESS: &str = "guessed";
 /// An exact result on an axis of dB.
 const EXACT_DB: f64 = 80.0;
 
@@ -26,7 +27,7 @@ pub fn tradeoff_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     ui.horizontal_wrapped(|ui| {
         axis_ui(ui, axis, acts);
         key_ui(ui, view, axis);
-        budget_ui(ui, view, bench, &plans, acts);
+        budget_ui(ui, view, bench, plans, acts);
     });
     if marks.is_empty() {
         return empty(
@@ -36,7 +37,8 @@ pub fn tradeoff_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
             "F5 measures the active recipe, Shift+F5 every recipe of the run.",
         );
     }
-    match tradeoff_plot(ui, view.tokens, &marks, &plans, axis.name()) {
+    let height = if axis == Axis::Kl { Height::Log } else { Height::Linear };
+    match tradeoff_plot(ui, view.tokens, &marks, plans, axis.name(), height) {
         Some(Hit::Mark(index)) => acts.extend(marks.get(index).map(|m| Act::Edit(Edit::SelectRecipe(m.name.clone())))),
         Some(Hit::Plan(index)) => acts.extend(plans.get(index).map(|p| Act::Budget(p.0))),
         None => {}
@@ -44,11 +46,8 @@ pub fn tradeoff_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
 }
 
 /// The best plans by the losses of layers, on the axis that these are in: bytes and KL.
-fn plans(bench: &Bench, axis: Axis) -> Vec<(u64, f64)> {
-    match &bench.losses.planner {
-        Some(planner) if axis == Axis::Kl => planner.shown().iter().map(|p| (p.size, p.kl)).collect(),
-        _ => Vec::new(),
-    }
+fn plans(bench: &Bench, axis: Axis) -> &[(u64, f64)] {
+    if axis == Axis::Kl { &bench.losses.plans } else { &[] }
 }
 
 /// A slider over the bytes of all best plans: the recipe follows the hand.
@@ -56,7 +55,8 @@ fn budget_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, plans: &[(u64, f64)], 
     let sizes = || plans.iter().map(|p| p.0);
     let (Some(least), Some(most)) = (sizes().min(), sizes().max()) else { return };
     key_line_ui(ui, view.tokens.warn);
-    small(ui, view.tokens, "best plans by layer losses");
+    small(ui, view.tokens, "best plans")
+        .on_hover_text("Every plan that loses least for its bytes, by the sum of what layers lose alone (weights)");
     let label = small(ui, view.tokens, "Budget");
     let mut bytes = bench.active().and_then(Point::bytes).unwrap_or(most).clamp(least, most);
     let before = bytes;
@@ -88,8 +88,7 @@ fn axis_ui(ui: &mut Ui, axis: Axis, acts: &mut Vec<Act>) {
 
 fn key_ui(ui: &mut Ui, view: &View<'_>, axis: Axis) {
     let t = view.tokens;
-    let guess = "guessed from weight SQNR";
-    let predicted = if axis == Axis::WeightSqnr { "predicted" } else { guess };
+    let predicted = if axis == Axis::WeightSqnr { "predicted" } else { GUESS };
     let marks: [(&str, bool, eframe::egui::Color32); 3] =
         [("measured", true, t.measured), (predicted, false, t.predicted), ("stale", false, t.stale)];
     for (text, filled, color) in marks {
@@ -100,9 +99,9 @@ fn key_ui(ui: &mut Ui, view: &View<'_>, axis: Axis) {
             ui.painter().circle_stroke(rect.center(), 4.0, eframe::egui::Stroke::new(1.5, color));
         }
         let response = small(ui, t, text);
-        if text == guess {
+        if text == GUESS {
             response.on_hover_text(
-                "Recipes that were not measured stand where measured ones of the same weight SQNR suggest: a guess, drawn hollow",
+                "Recipes that were not measured stand where the losses of their layers add up to (KL, after F6), else where measured ones of the same weight SQNR suggest: guesses, drawn hollow",
             );
         }
     }

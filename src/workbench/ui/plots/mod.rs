@@ -8,7 +8,7 @@ mod what_if;
 
 pub use channels::channels_ui;
 pub use histogram::{Levels, histogram_ui};
-pub use tradeoff::{Hit, Mark, tradeoff_plot};
+pub use tradeoff::{Height, Hit, Mark, tradeoff_plot};
 pub use what_if::{Choice, Curve, what_if_plot};
 
 use super::theme::Tokens;

@@ -30,6 +30,31 @@ const RING: f32 = 9.0;
 /// How close to a mark a click has to be, in points.
 const REACH: f32 = 14.0;
 
+/// How qualities are laid out from bottom to top.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Height {
+    Linear,
+    /// Powers of ten; what is less than a millionth stands there.
+    Log,
+}
+
+impl Height {
+    fn of(self, quality: f64) -> f64 {
+        match self {
+            Self::Linear => quality,
+            Self::Log => quality.max(1e-6).log10(),
+        }
+    }
+
+    fn text(self, height: f64) -> String {
+        match self {
+            Self::Linear => format!("{}", (height * 1e6).round() / 1e6),
+            Self::Log if height < -3.0 => format!("{:.0e}", 10_f64.powf(height)),
+            Self::Log => format!("{}", (10_f64.powf(height) * 1e4).round() / 1e4),
+        }
+    }
+}
+
 /// What was clicked.
 pub enum Hit {
     Mark(usize),
@@ -39,12 +64,20 @@ pub enum Hit {
 
 /// Draws the chart: marks, and below them a line of plans that nobody has built, as bytes and quality. Gives what was
 /// clicked.
-pub fn tradeoff_plot(ui: &mut Ui, tokens: &Tokens, marks: &[Mark], plans: &[(u64, f64)], y_label: &str) -> Option<Hit> {
+pub fn tradeoff_plot(
+    ui: &mut Ui,
+    tokens: &Tokens,
+    marks: &[Mark],
+    plans: &[(u64, f64)],
+    y_label: &str,
+    height: Height,
+) -> Option<Hit> {
     let bytes_of = |mark: GridMark, _: &RangeInclusive<f64>| units::bytes(10_f64.powf(mark.value).round() as u64);
     let plot = Plot::new(("trade-off", y_label))
         .x_axis_formatter(bytes_of)
         .x_axis_label("Bytes on disk (log)")
         .y_axis_label(y_label)
+        .y_axis_formatter(move |mark: GridMark, _: &RangeInclusive<f64>| height.text(mark.value))
         .y_axis_min_width(36.0)
         .grid_spacing(4.0..=40.0)
         .y_grid_spacer(even_grid)
@@ -55,14 +88,14 @@ pub fn tradeoff_plot(ui: &mut Ui, tokens: &Tokens, marks: &[Mark], plans: &[(u64
         .allow_scroll(false)
         .set_margin_fraction(eframe::egui::vec2(0.08, 0.1));
     let response = plot.show(ui, |plot_ui| {
-        let line: Vec<[f64; 2]> = plans.iter().map(|(bytes, quality)| [(*bytes as f64).log10(), *quality]).collect();
+        let line: Vec<[f64; 2]> = plans.iter().map(|(bytes, quality)| [(*bytes as f64).log10(), height.of(*quality)]).collect();
         plot_ui.line(Line::new("Plans", PlotPoints::from(line)).color(tokens.warn).width(1.5).allow_hover(false));
-        frontier_line(plot_ui, tokens, marks);
+        frontier_line(plot_ui, tokens, marks, height);
         for mark in marks {
-            draw_mark(plot_ui, tokens, mark);
+            draw_mark(plot_ui, tokens, mark, height);
         }
     });
-    let place = |m: &Mark| response.transform.position_from_point(&PlotPoint::new(m.bytes.log10(), m.quality));
+    let place = |m: &Mark| response.transform.position_from_point(&PlotPoint::new(m.bytes.log10(), height.of(m.quality)));
     let places = marks.iter().map(|m| (place(m), if m.current { RING } else { 4.5 }));
     draw_names(ui, names(tokens, marks, &place), places, *response.transform.frame(), tokens.background);
     let pointer = response.response.hover_pos()?;
@@ -74,7 +107,9 @@ pub fn tradeoff_plot(ui: &mut Ui, tokens: &Tokens, marks: &[Mark], plans: &[(u64
         response.response.on_hover_text_at_pointer(mark.words.clone());
         return clicked.then_some(Hit::Mark(index));
     }
-    let at = |bytes: u64, quality: f64| response.transform.position_from_point(&PlotPoint::new((bytes as f64).log10(), quality));
+    let at = |bytes: u64, quality: f64| {
+        response.transform.position_from_point(&PlotPoint::new((bytes as f64).log10(), height.of(quality)))
+    };
     let near = plans.iter().enumerate().filter_map(|(i, (bytes, quality))| Some((i, distance(at(*bytes, *quality))?)));
     let (index, (bytes, quality)) = near.min_by(|a, b| a.1.total_cmp(&b.1)).and_then(|(i, _)| Some((i, *plans.get(i)?)))?;
     ui.painter().circle_filled(at(bytes, quality), 4.0, tokens.warn);
@@ -129,10 +164,13 @@ pub(super) fn even_grid(input: egui_plot::GridInput) -> Vec<GridMark> {
     (first..first + 12).map(|i| i as f64 * step).filter(|v| *v <= high).map(|value| GridMark { value, step_size: step }).collect()
 }
 
-fn frontier_line(plot_ui: &mut egui_plot::PlotUi<'_>, tokens: &Tokens, marks: &[Mark]) {
+fn frontier_line(plot_ui: &mut egui_plot::PlotUi<'_>, tokens: &Tokens, marks: &[Mark], height: Height) {
     for measured in [true, false] {
-        let mut points: Vec<[f64; 2]> =
-            marks.iter().filter(|m| m.on_frontier && m.measured == measured).map(|m| [m.bytes.log10(), m.quality]).collect();
+        let mut points: Vec<[f64; 2]> = marks
+            .iter()
+            .filter(|m| m.on_frontier && m.measured == measured)
+            .map(|m| [m.bytes.log10(), height.of(m.quality)])
+            .collect();
         points.sort_by(|a, b| a[0].total_cmp(&b[0]));
         let (color, style) =
             if measured { (tokens.measured, LineStyle::Solid) } else { (tokens.predicted, LineStyle::dashed_dense()) };
@@ -143,8 +181,8 @@ fn frontier_line(plot_ui: &mut egui_plot::PlotUi<'_>, tokens: &Tokens, marks: &[
     }
 }
 
-fn draw_mark(plot_ui: &mut egui_plot::PlotUi<'_>, tokens: &Tokens, mark: &Mark) {
-    let at = [mark.bytes.log10(), mark.quality];
+fn draw_mark(plot_ui: &mut egui_plot::PlotUi<'_>, tokens: &Tokens, mark: &Mark, height: Height) {
+    let at = [mark.bytes.log10(), height.of(mark.quality)];
     let color = if mark.stale {
         tokens.stale
     } else if mark.measured {
