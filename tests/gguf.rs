@@ -54,6 +54,10 @@ fn metadata() -> Metadata {
         ("a.i64", Value::I64(i64::MIN)),
         ("a.f64", Value::F64(0.1)),
         ("a.texts", Value::Array(8, texts.to_vec())),
+        (
+            "a.tokens",
+            Value::Array(8, vec![Value::Bytes(vec![0xC3]), Value::Bytes(vec![0xE2, 0x96]), Value::Text("▖".to_owned())]),
+        ),
         ("a.none", Value::Array(6, Vec::new())),
         ("a.nested", Value::Array(9, vec![Value::Array(0, vec![Value::U8(1)]), Value::Array(0, Vec::new())])),
     ]

@@ -100,7 +100,7 @@ pub fn open(path: &Path, ctx: &Ctx) -> Result<(Project, Opened), WorkError> {
     let graph = document.graph.as_ref().map(|graph| project.resolve(graph));
     let mut subject = load_subject(&project.resolve(&document.model), graph.as_deref(), ctx)?;
     if let Some(file) = &document.importance {
-        subject.importance = Arc::new(imatrix::open(&project.resolve(file), ctx)?);
+        subject.set_importance(imatrix::open(&project.resolve(file), ctx)?);
     }
     let root = project.root().to_path_buf();
     Ok((project, Opened { root, document: Arc::new(document), subject }))
@@ -139,7 +139,7 @@ pub struct NewProject {
 pub fn init(root: &Path, new: &NewProject, ctx: &Ctx) -> Result<(Project, Opened), WorkError> {
     let mut subject = load_subject(&new.model, new.graph.as_deref(), ctx)?;
     if let Some(file) = &new.importance {
-        subject.importance = Arc::new(imatrix::open(file, ctx)?);
+        subject.set_importance(imatrix::open(file, ctx)?);
     }
     if root.join("project.ron").exists() {
         return Err(ProjectError::Exists { path: root.to_path_buf() }.into());
@@ -241,8 +241,8 @@ impl Opened {
         if recipe.groups == Grouping::ProjectionsAndSums {
             key += " sums";
         }
-        if treatments.iter().any(|t| t.importance != Importance::Alike) && !self.subject.importance.is_empty() {
-            key += &format!("{:?}", self.subject.importance);
+        if treatments.iter().any(|t| t.importance != Importance::Alike) {
+            key += &self.subject.importance_key;
         }
         of_bytes(key.as_bytes())
     }

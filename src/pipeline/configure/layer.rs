@@ -5,7 +5,7 @@ use super::plan::FileFormat;
 use super::recipe::{Importance, Treatment};
 use super::scheme::{Scheme, Sparsity};
 use crate::engine::formats::{Granularity, Storage};
-use crate::engine::graph::{KnownRange, Layer, StoredWeight, Wire, known_range};
+use crate::engine::graph::{KnownRange, Layer, Model, Node, StoredWeight, Wire, known_range};
 use crate::engine::tensor::{DType, Tensor, TensorError};
 use crate::pipeline::load::Subject;
 use std::sync::Arc;
@@ -115,8 +115,20 @@ fn importance_of(layer: &Layer, treatment: &Treatment, subject: &Subject) -> Res
         None => Err("the file holds weights without a graph, and no importance file knows it".to_owned()),
         Some(_) if subject.folded.constants.contains_key(&layer.input) => Err("its input is a constant of the model".to_owned()),
         Some(node) if node.int("transA").unwrap_or(0) != 0 => Err("its data have their channels first".to_owned()),
+        Some(node) if !convolves(node) && convolution_reads(&subject.folded, &layer.input) => {
+            Err("a convolution reads its input too, along another axis".to_owned())
+        }
         Some(_) => Ok(ImportanceSource::Calibrated),
     }
+}
+
+fn convolves(node: &Node) -> bool {
+    matches!(node.op.as_str(), "Conv" | "ConvTranspose")
+}
+
+/// Whether a wire's channels are those that a convolution has: statistics of a wire are along one axis.
+fn convolution_reads(model: &Model, wire: &Wire) -> bool {
+    model.nodes.iter().any(|node| convolves(node) && node.input(0) == Some(wire))
 }
 
 /// What can be done of a treatment's part for weights, what their errors are weighed by, and why not the rest.

@@ -61,7 +61,25 @@ pub const GROUPS: &[Group] = &[
             "int8-sums",
         ],
     },
-    Group { name: "Integer weights", presets: &presets!["w16", "w4-full", "w4-g32-f16", "w8-pow2", "w4-block",] },
+    Group {
+        name: "Integer weights",
+        presets: &presets![
+            "w16",
+            "w4-full",
+            "w4-g32-f16",
+            "w8-pow2",
+            "w4-block",
+            "w3-guarded",
+            "w4-mse",
+            "w3-mse",
+            "w4-lp",
+            "w4-percentile",
+            "w4-entropy",
+            "w4-histogram",
+            "w4-gaussian",
+            "w4-importance",
+        ],
+    },
     Group {
         name: "Floats and micro-scaled blocks",
         presets: &presets![
@@ -77,15 +95,6 @@ pub const GROUPS: &[Group] = &[
             "nvfp4",
             "nf4",
             "nf4-dq",
-            "w3-guarded",
-            "w4-mse",
-            "w3-mse",
-            "w4-lp",
-            "w4-percentile",
-            "w4-entropy",
-            "w4-histogram",
-            "w4-gaussian",
-            "w4-importance",
         ],
     },
     Group {
@@ -161,6 +170,26 @@ pub fn preset(name: &str) -> Result<Recipe, ConfigureError> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn groups_hold_what_their_name_says() {
+        use crate::pipeline::configure::Family;
+        let integers = [Family::Channel, Family::Tensor, Family::Group, Family::Asymmetric, Family::AsymmetricGroup];
+        for group in super::GROUPS {
+            for name in group.names() {
+                let family = Family::of(super::preset(name).unwrap().default.weights);
+                match group.name {
+                    "Integer weights" | "Data as integers" => assert!(integers.contains(&family), "{name}"),
+                    "GGUF blocks" => assert_eq!(family, Family::Blocks, "{name}"),
+                    "Signs, need training" => assert_eq!(family, Family::Signs, "{name}"),
+                    "Floats and micro-scaled blocks" => {
+                        assert!(matches!(family, Family::Float | Family::Micro | Family::Levels), "{name}");
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
     #[test]
     fn all_parse_and_bear_their_name() {
         for name in super::names() {

@@ -162,6 +162,9 @@ pub fn projections(layers: &[Layer]) -> Vec<Vec<usize>> {
         let parts: Vec<&str> = parts(&layer.weight).collect();
         let set = |part: &&str| SIDE_BY_SIDE.iter().position(|set| set.contains(part));
         let Some((at, set)) = parts.iter().enumerate().find_map(|(at, part)| Some((at, set(part)?))) else { continue };
+        if !reads_alike(&parts, at) {
+            continue;
+        }
         let rest = [&parts[..at], &parts[at + 1..]].map(|p| p.join(".")).join(".*.");
         let inputs = layer.parameters() / layer.out_channels().max(1);
         found.entry((set, rest, inputs)).or_default().push(index);
@@ -169,6 +172,17 @@ pub fn projections(layers: &[Layer]) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = found.into_values().filter(|group| group.len() > 1).collect();
     groups.sort_unstable();
     groups
+}
+
+/// Whether a name that stands beside others means what it says: in cross-attention queries read other data than keys
+/// and values do, and `w1` and `w3` read the same within a gated MLP alone.
+fn reads_alike(parts: &[&str], at: usize) -> bool {
+    let bears = |marks: &[&str]| parts.iter().any(|part| marks.iter().any(|mark| part.contains(mark)));
+    match parts.get(at).copied() {
+        Some("q_proj" | "wq" | "query" | "attn_q") => !bears(&["cross", "encoder_attn", "encdec"]),
+        Some("w1" | "w3") => bears(&["ffn", "mlp", "feed_forward", "expert", "block_sparse_moe"]),
+        _ => true,
+    }
 }
 
 /// The weights of a model without nodes, as layers: embeddings first, then by their names with numbers
@@ -431,6 +445,24 @@ mod tests {
             projections(&found).iter().map(|g| g.iter().map(|i| found[*i].name.as_str()).collect()).collect();
         let attention = ["model.layers.0.self_attn.k_proj", "model.layers.0.self_attn.q_proj"];
         assert_eq!(named, [vec!["blk.0.ffn_gate", "blk.0.ffn_up"], attention.to_vec()]);
+    }
+
+    #[test]
+    fn names_that_lie_about_what_is_read_are_left_apart() {
+        let model = model(&[
+            ("decoder.layers.0.encoder_attn.q_proj.weight", &[4, 4]),
+            ("decoder.layers.0.encoder_attn.k_proj.weight", &[4, 4]),
+            ("decoder.layers.0.encoder_attn.v_proj.weight", &[4, 4]),
+            ("net.w1", &[4, 4]),
+            ("net.w3", &[4, 4]),
+            ("layers.0.feed_forward.w1.weight", &[4, 4]),
+            ("layers.0.feed_forward.w3.weight", &[4, 4]),
+        ]);
+        let found = layers(&model);
+        let named: Vec<Vec<&str>> =
+            projections(&found).iter().map(|g| g.iter().map(|i| found[*i].name.as_str()).collect()).collect();
+        assert_eq!(named.len(), 2, "{named:?}");
+        assert!(named.iter().flatten().all(|n| !n.contains("q_proj") && !n.starts_with("net.")), "{named:?}");
     }
 
     #[test]

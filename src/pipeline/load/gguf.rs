@@ -44,6 +44,8 @@ pub enum Value {
     F32(f32),
     Bool(bool),
     Text(String),
+    /// Text that is not UTF-8, as tokens of a vocabulary may be: it stays as it is.
+    Bytes(Vec<u8>),
     /// The number of its items' type (which an empty one has too), and the items, all of that type.
     Array(u32, Vec<Value>),
     U64(u64),
@@ -66,7 +68,7 @@ impl Value {
             Self::I32(_) => 5,
             Self::F32(_) => 6,
             Self::Bool(_) => 7,
-            Self::Text(_) => 8,
+            Self::Text(_) | Self::Bytes(_) => 8,
             Self::Array(..) => Self::ARRAY,
             Self::U64(_) => 10,
             Self::I64(_) => 11,
@@ -338,7 +340,7 @@ impl<'a> Cursor<'a> {
                 if !self.spend(raw.len()) {
                     return Ok(None);
                 }
-                Value::Text(String::from_utf8_lossy(raw).into_owned())
+                String::from_utf8(raw.to_vec()).map_or_else(|e| Value::Bytes(e.into_bytes()), Value::Text)
             }
             Value::ARRAY => return self.array(depth),
             10 => Value::U64(self.u64()?),

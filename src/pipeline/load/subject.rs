@@ -4,6 +4,7 @@ use super::imatrix::Importance;
 use super::{LoadError, LoadedModel, families, onnx};
 use crate::engine::exec;
 use crate::engine::graph::{Layer, Model, groups, layers, passes};
+use crate::engine::hash::of_bytes;
 use std::sync::Arc;
 
 /// A loaded model with what each later stage would otherwise derive again. Cheap to clone.
@@ -18,6 +19,8 @@ pub struct Subject {
     pub layers: Arc<Vec<Layer>>,
     /// What a file says of how much the inputs of weights count; empty without one.
     pub importance: Arc<Importance>,
+    /// Changes when `importance` does; empty without one.
+    pub importance_key: Arc<str>,
 }
 
 impl Subject {
@@ -34,7 +37,21 @@ impl Subject {
             folded: Arc::new(folded),
             layers: Arc::new(layers),
             importance: Arc::default(),
+            importance_key: Arc::default(),
         })
+    }
+
+    /// Takes what a file says of how much the inputs of weights count.
+    pub fn set_importance(&mut self, importance: Importance) {
+        let mut bytes = Vec::new();
+        for (name, means) in &importance {
+            bytes.extend((name.len() as u64).to_le_bytes());
+            bytes.extend(name.as_bytes());
+            bytes.extend((means.len() as u64).to_le_bytes());
+            bytes.extend(means.iter().flat_map(|mean| mean.to_le_bytes()));
+        }
+        self.importance_key = of_bytes(&bytes).into();
+        self.importance = Arc::new(importance);
     }
 
     /// Layers that read the same data side by side, as numbers of [`Subject::layers`]: told by the graph, of

@@ -2,7 +2,7 @@
 
 use super::scores::{Key, WIDTHS, at_width};
 use crate::engine::graph::Layer;
-use crate::pipeline::configure::{Activations, LayerPlan, Plan, Recipe, Treatment, plan};
+use crate::pipeline::configure::{LayerPlan, Plan, Recipe, Treatment, plan};
 use crate::pipeline::load::Subject;
 use crate::pipeline::search::goal::Planner;
 use crate::pipeline::search::sensitivity::{Scores, Setting};
@@ -79,11 +79,11 @@ impl Losses {
         plan.layers.iter().enumerate().all(known)
     }
 
-    /// What a plan loses by the sum over layers, in nats; `None` where one was not measured, or where data are rounded,
-    /// of which these losses know nothing.
+    /// What a plan's weights lose by the sum over layers, in nats; `None` where one was not measured. What rounded data
+    /// lose comes on top.
     #[must_use]
     pub fn of_plan(&self, plan: &Plan) -> Option<f64> {
-        if self.is_empty() || plan.layers.iter().any(|l| l.treatment.activations != Activations::None) {
+        if self.is_empty() {
             return None;
         }
         plan.layers.iter().enumerate().map(|(index, layer)| self.get(index, &layer.treatment)?.kl).sum()

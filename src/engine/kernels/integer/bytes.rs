@@ -194,6 +194,8 @@ pub fn max_pool(g: &Geometry, channels: usize, batch: usize, input: &[u8], outpu
     let to = g.output.iter().product::<usize>() * channels;
     assert!(input.len() == batch * from && output.len() == batch * to, "data does not fit the geometry");
     if to == 0 || from == 0 {
+        // The buffer may hold what was there before.
+        output.fill(0);
         return;
     }
     let work = |out: &mut [u8], x: &[u8]| pool_image(g, channels, x, out);

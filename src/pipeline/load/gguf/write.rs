@@ -136,6 +136,10 @@ fn put(value: &Value, out: &mut Vec<u8>) -> Result<(), &'static str> {
         Value::F32(v) => out.extend(v.to_le_bytes()),
         Value::Bool(v) => out.push(u8::from(*v)),
         Value::Text(v) => text(v, out),
+        Value::Bytes(v) => {
+            out.extend((v.len() as u64).to_le_bytes());
+            out.extend(v);
+        }
         Value::U64(v) => out.extend(v.to_le_bytes()),
         Value::I64(v) => out.extend(v.to_le_bytes()),
         Value::F64(v) => out.extend(v.to_le_bytes()),

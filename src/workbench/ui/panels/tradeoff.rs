@@ -27,8 +27,10 @@ pub fn tradeoff_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     ui.horizontal_wrapped(|ui| {
         axis_ui(ui, axis, acts);
         key_ui(ui, view, axis);
-        budget_ui(ui, view, bench, plans, acts);
     });
+    if !plans.is_empty() {
+        ui.horizontal(|ui| budget_ui(ui, view, bench, plans, acts));
+    }
     if marks.is_empty() {
         return empty(
             ui,
@@ -175,6 +177,7 @@ fn mark(bench: &Bench, point: &Point, axis: Axis, known: &[(f64, f64)]) -> Optio
     let how = match (measured, stale) {
         (true, _) => format!("measured on {} samples", point.measured.as_ref().map_or(0, |m| m.report.samples)),
         (false, true) => "changed since it was measured".to_owned(),
+        (false, false) if axis == Axis::Kl && summed.is_some() => "the weights' part alone, by what their layers lose".to_owned(),
         (false, false) => "predicted".to_owned(),
     };
     let value = match axis {
