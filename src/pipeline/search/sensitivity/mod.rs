@@ -174,11 +174,10 @@ pub struct Survey<'a> {
     pub store: &'a dyn Store,
 }
 
-/// `count` samples of a set, one in each of as many stretches of equal length from its beginning.
+/// The samples that layers are surveyed on: `count`, spread evenly over the whole set, in which classes may lie sorted.
 #[must_use]
 pub fn samples(data: &Dataset, count: usize) -> Dataset {
-    let every = (data.len() / count.max(1)).max(1);
-    data.subset((0..data.len()).step_by(every).take(count).collect())
+    data.spread(count)
 }
 
 /// Measures the map, cell by cell; `cell` sees each as soon as it is known.
