@@ -197,14 +197,15 @@ impl Bench<'_, '_> {
             }
         };
         let Predicted { size, kl: predicted } = self.planner.summed(plan);
-        let keeps = measured.is_some_and(|verdict| match self.search.goal {
+        let keeps_goal = |verdict: Verdict| match self.search.goal {
             Goal::MaxDrop { points, confidence } => {
                 let (lost, margin) = loss(&verdict, self.judge.task_unit(), confidence);
                 // What is the original to the last bit loses nothing for certain.
                 built.is_unchanged() || lost + margin <= points
             }
             _ => self.budget().is_none_or(|budget| bytes <= budget),
-        });
+        };
+        let keeps = self.is_within_other(plan) && measured.is_some_and(keeps_goal);
         Ok(Candidate { origin, plan: plan.to_vec(), bytes, size, predicted, measured, keeps })
     }
 
@@ -240,7 +241,7 @@ impl Bench<'_, '_> {
         for setting in 0..self.planner.options.settings.len() {
             let uniform = vec![setting; self.planner.options.groups.len()];
             let is_usable = self.planner.choices.iter().all(|g| g.get(setting).is_some_and(|c| c.cost.is_finite()));
-            if is_usable {
+            if is_usable && self.is_within_other(&uniform) {
                 self.measure(&uniform, Origin::Uniform(self.planner.options.settings[setting].label.clone()), ctx)?;
             }
         }
@@ -313,12 +314,14 @@ impl Bench<'_, '_> {
 
     /// Whether a plan keeps to the limits: its file to the budget, its sums to that of the third quantity.
     pub fn fits(&self, plan: &[usize]) -> bool {
+        self.is_within_other(plan) && self.budget().is_none_or(|budget| self.built(plan).is_ok_and(|(_, bytes)| bytes <= budget))
+    }
+
+    /// Whether a plan's sums keep to the limit of the third quantity.
+    fn is_within_other(&self, plan: &[usize]) -> bool {
         let chosen = self.planner.choices.iter().zip(plan).filter_map(|(group, option)| group.get(*option));
-        let other: u64 = chosen.map(|c| c.other).sum();
-        if self.planner.limit.is_some_and(|limit| other > limit) {
-            return false;
-        }
-        self.budget().is_none_or(|budget| self.built(plan).is_ok_and(|(_, bytes)| bytes <= budget))
+        let other = chosen.fold(0_u64, |sum, c| sum.saturating_add(c.other));
+        self.planner.limit.is_none_or(|limit| other <= limit)
     }
 
     fn finish(self, map: &Map, ended: Ended, frontier_seconds: f64) -> Result<Outcome, SearchError> {
