@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use lapidary::engine::Ctx;
+use lapidary::engine::formats::blocks::BlockFormat;
 use lapidary::engine::formats::observe::Observer;
 use lapidary::pipeline::configure::{
     Activations, Importance, Override, Recipe, Rounding, Scheme, Sparsity, Treatment, presets, resolve,
@@ -253,6 +254,7 @@ fn a_search_beats_every_uniform_plan_in_its_bytes() {
     // What is saved is what was measured, and says how each layer got there.
     let plan = opened.plan(&outcome.recipe).unwrap();
     assert_eq!(Counted::Packed.of(&plan), best.bytes);
+    assert!(outcome.recipe.description.contains(" packed") && outcome.recipe.history[1].contains("packed"));
     let text = outcome.recipe.to_ron().unwrap();
     assert_eq!(Recipe::from_ron(&text, "test").unwrap(), outcome.recipe);
     for layer in opened.subject.layers.iter() {
@@ -313,6 +315,12 @@ fn what_cannot_be_found_is_said() {
     let none = SearchRequest { choices: Vec::new(), ..search(Goal::MaxRatio(0.5)) };
     let error = opened.search(&none, &ctx, &mut |_| {}).unwrap_err();
     assert!(matches!(&error, WorkError::Search(e) if matches!(**e, SearchError::NoSettings)), "{error}");
+    // One layer in blocks makes the whole file another one.
+    let block = Treatment { weights: Scheme::Block(BlockFormat::Q4_0), ..Treatment::UNCHANGED };
+    let mixed = choices(&base(), Grids::Own, &[8], &[], &[block]);
+    let mixed = SearchRequest { choices: mixed, counted: Counted::File, ..search(Goal::MaxRatio(0.5)) };
+    let error = opened.search(&mixed, &ctx, &mut |_| {}).unwrap_err().to_string();
+    assert!(error.contains("q4_0") && error.contains("--count packed"), "{error}");
     // Cancelled with something in hand: the best so far is the answer.
     let stopped = ctx.fresh();
     let mut see = |found: &Found| {

@@ -1,7 +1,7 @@
 //! What each group of layers may become, and what that takes.
 
 use super::Space;
-use crate::pipeline::configure::{self, Activations, Override, Plan, Recipe, Sparsity, Treatment};
+use crate::pipeline::configure::{self, Activations, Override, Plan, Recipe, Scheme, Sparsity, Treatment};
 use crate::pipeline::load::Subject;
 use crate::pipeline::search::SearchError;
 use crate::pipeline::search::cost::{Cost, cost};
@@ -104,6 +104,9 @@ impl Options {
         if treatments.is_empty() {
             return Err(SearchError::NoSettings);
         }
+        if space.counted == Counted::File {
+            check_one_file(&treatments)?;
+        }
         treatments.push(Treatment::UNCHANGED);
         let settings: Vec<Setting> = treatments.iter().map(|t| Setting { label: label(t), treatment: *t }).collect();
         let plan = |s: &Setting| Ok(configure::plan(&Recipe::new(s.label.clone(), s.treatment), space.subject)?);
@@ -190,6 +193,17 @@ impl Options {
             }
         }
         by_layer
+    }
+}
+
+/// One layer in blocks makes the whole file GGUF, in which all other layers take other bytes than in ONNX: then bytes
+/// of layers do not add up.
+fn check_one_file(treatments: &[Treatment]) -> Result<(), SearchError> {
+    let is_block = |t: &&Treatment| matches!(t.weights, Scheme::Block(_));
+    let (blocks, others): (Vec<&Treatment>, Vec<&Treatment>) = treatments.iter().partition(is_block);
+    match (blocks.first(), others.first()) {
+        (Some(block), Some(other)) => Err(SearchError::TwoFiles { block: label(block), other: label(other) }),
+        _ => Ok(()),
     }
 }
 

@@ -123,7 +123,7 @@ pub struct Map {
     pub settings: Vec<Setting>,
     pub layers: Vec<String>,
     pub task_unit: TaskUnit,
-    /// Samples that exact scores were measured on.
+    /// Samples that networks were run to the end on.
     pub samples: usize,
     /// By layer, then setting.
     pub scores: Vec<Vec<Scores>>,
@@ -221,7 +221,10 @@ pub fn measure(survey: &Survey<'_>, method: Method, ctx: &Ctx, cell: &mut dyn Fn
         settings: survey.settings.to_vec(),
         layers: survey.subject.layers.iter().map(|l| l.name.clone()).collect(),
         task_unit: if survey.data.is_text() { TaskUnit::NatsPerToken } else { TaskUnit::Top1Points },
-        samples: survey.data.len(),
+        samples: match method {
+            Method::Exact => survey.data.len(),
+            Method::Fast => survey.data.len().min(fast::PROBE_SAMPLES),
+        },
         scores: rows.into_iter().map(|r| r.scores.into_iter().map(|s| s.unwrap_or_else(empty)).collect()).collect(),
         measured: missing,
         seconds: started.elapsed().as_secs_f64(),
