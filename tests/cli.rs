@@ -1,6 +1,7 @@
 //! The program as a person or a script meets it: exit codes, one JSON document, errors that help.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use lapidary::pipeline::configure::{Recipe, Treatment};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -217,7 +218,8 @@ fn a_map_a_search_and_a_page() {
     let scores = &map["layers"][0]["scores"];
     assert!(scores["2"]["kl"].as_f64().unwrap() > scores["4"]["kl"].as_f64().unwrap());
     assert!(scores["4"]["sqnr_db"].as_f64().unwrap() > 0.0);
-    assert_eq!(json(&["sensitivity", place, "--fast", "--bits", "4", "--limit", "16"])["method"], "fast");
+    let fast = json(&["sensitivity", place, "--fast", "--bits", "4", "--limit", "40"]);
+    assert_eq!((&fast["method"], &fast["samples"]), (&"fast".into(), &fast["layers"][0]["scores"]["4"]["samples"]));
     fails(2, &["search", place], &["--max-bytes"]);
     fails(2, &["search", place, "--max-ratio", "0.2", "--max-drop", "1"], &["--max-drop"]);
     fails(1, &["search", place, "--max-bytes", "500", "--limit", "16"], &["no plan is so small"]);
@@ -227,6 +229,15 @@ fn a_map_a_search_and_a_page() {
     assert_eq!((chosen["recipe"].as_str(), chosen["keeps"].as_bool()), (Some("small"), Some(true)));
     assert!(found["evaluations"].as_u64().unwrap() <= 3 && !found["frontier"].as_array().unwrap().is_empty());
     assert_eq!(json(&["plan", place, "--recipe", "small"])["bytes"], chosen["bytes"]);
+    assert_eq!((found["units"]["size"].as_str(), found["frontier"][0]["size"].is_u64()), (Some("bytes"), true));
+    // What was found before may be found again; what a person wrote and presets stay.
+    assert_eq!(json(&[&calls[..], &["--name", "small"]].concat())["chosen"]["recipe"], "small");
+    fails(2, &[&calls[..], &["--name", "w4"]].concat(), &["w4"]);
+    let recipes = path.join("recipes");
+    let written = Recipe::new("mine", Treatment::UNCHANGED).to_ron().unwrap();
+    fs::write(recipes.join("mine.ron"), &written).unwrap();
+    fails(2, &[&calls[..], &["--name", "mine"]].concat(), &["mine"]);
+    assert_eq!(fs::read_to_string(recipes.join("mine.ron")).unwrap(), written);
     let page = folder.path().join("page.html");
     let compared = json(&["compare", place, "fp32", "w4", "small", "--limit", "60", "--html", page.to_str().unwrap()]);
     assert_eq!((compared["pairs"].as_array().unwrap().len(), compared["confusion"].as_array().unwrap().len()), (3, 3));

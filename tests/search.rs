@@ -2,14 +2,19 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use lapidary::engine::Ctx;
-use lapidary::pipeline::configure::{Override, Recipe, Scheme, Sparsity, Treatment, presets};
+use lapidary::engine::formats::blocks::BlockFormat;
+use lapidary::engine::formats::observe::Observer;
+use lapidary::pipeline::configure::{
+    Activations, Importance, Override, Recipe, Rounding, Scheme, Sparsity, Treatment, presets, resolve,
+};
 use lapidary::pipeline::load::Dataset;
 use lapidary::pipeline::search::SearchError;
-use lapidary::pipeline::search::goal::{Counted, Effort, Ended, Found, Goal, Objective, Origin};
-use lapidary::pipeline::search::sensitivity::{Method, Spared, samples};
+use lapidary::pipeline::search::goal::{Counted, Effort, Ended, Found, Goal, Objective, Options, Origin, Space};
+use lapidary::pipeline::search::sensitivity::{Method, Setting, Spared, samples};
 use lapidary::workbench::explore::{Grids, MapRequest, SearchRequest, choices, parted, settings};
 use lapidary::workbench::sample;
 use lapidary::workbench::work::{self, Opened, Split, WorkError};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 const SAMPLES: usize = 40;
@@ -64,6 +69,20 @@ fn exact_cells_are_what_an_evaluation_finds() {
         assert!(layer > 0 || (local.value - all.value).abs() < 1e-6);
         assert!(local.standard_error.unwrap() > 0.0);
     }
+}
+
+#[test]
+fn a_survey_sees_all_of_sorted_classes() {
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(1).unwrap());
+    let all = sample_in(folder.path(), &ctx).dataset(Split::Evaluate, Some(300), &ctx).unwrap();
+    let labels = all.labels.clone().unwrap();
+    let mut order: Vec<usize> = (0..all.len()).collect();
+    order.sort_by_key(|i| labels[*i]);
+    let surveyed = samples(&all.subset(order), all.len() - 44);
+    assert_eq!(surveyed.len(), all.len() - 44);
+    let last = labels.iter().max().unwrap();
+    let count = |labels: &[usize]| labels.iter().filter(|l| *l == last).count();
+    assert!(2 * count(&surveyed.labels.unwrap()) > count(&labels), "half of the last class at least");
 }
 
 #[test]
@@ -166,6 +185,53 @@ fn search(goal: Goal) -> SearchRequest {
 }
 
 #[test]
+fn a_plan_of_options_is_the_recipe_that_it_becomes() {
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
+    let opened = sample_in(folder.path(), &ctx);
+    let ranged = Treatment { range: Observer::Grid { exponent: 2.0 }, ..base() };
+    let weighed = Treatment { importance: Importance::Activations, weights: Scheme::per_channel(4), ..ranged };
+    let rounded = Treatment { rounding: Rounding::Stochastic { seed: 1 }, weights: Scheme::per_channel(4), ..base() };
+    let choices = [base(), ranged, weighed, rounded, Treatment { weights: Scheme::per_channel(4), ..base() }];
+    let space = Space {
+        subject: &opened.subject,
+        choices: &choices,
+        ties: &[],
+        objective: Objective::Bytes,
+        counted: Counted::File,
+        max_other: None,
+        machine: None,
+    };
+    let options = Options::new(&space).unwrap();
+    let labels: BTreeSet<&str> = options.settings.iter().map(|s| s.label.as_str()).collect();
+    assert_eq!(labels.len(), options.settings.len(), "one can tell them apart: {labels:?}");
+    let treatments: Vec<Treatment> = options.settings.iter().map(|s| s.treatment).collect();
+    // Whichever is the most common one: the others are told as exceptions to it.
+    for common in 0..treatments.len() {
+        let plan: Vec<usize> = (0..options.groups.len()).map(|g| if g < treatments.len() { g } else { common }).collect();
+        let recipe = options.recipe("test", &plan, &opened.subject);
+        let chosen: Vec<Treatment> = options.by_layer(&plan).into_iter().map(|s| treatments[s]).collect();
+        assert_eq!(resolve(&recipe, &opened.subject).unwrap(), chosen, "exceptions to {common}");
+    }
+}
+
+#[test]
+fn bytes_of_layers_that_stay_are_foreseen() {
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
+    let opened = sample_in(folder.path(), &ctx);
+    let mut wanted = request(Method::Fast, &[4, 8]);
+    wanted.settings.push(Setting { label: "as it is".to_owned(), treatment: Treatment::UNCHANGED });
+    let map = opened.sensitivity(&wanted, &ctx, &mut |_| {}).unwrap();
+    let planner = opened.planner(&map, Activations::None, &ctx).unwrap();
+    let layers = opened.subject.layers.len();
+    for changed in 1..layers {
+        let plan: Vec<usize> = (0..planner.options.groups.len()).map(|g| if g < changed { 1 } else { 2 }).collect();
+        let exact = opened.plan(&planner.options.recipe("test", &plan, &opened.subject)).unwrap().bytes as f64;
+        let foreseen = planner.summed(&plan).size as f64;
+        assert!((foreseen - exact).abs() < 0.01 * exact, "{changed} of {layers}: {foreseen} and {exact}");
+    }
+}
+
+#[test]
 fn a_search_beats_every_uniform_plan_in_its_bytes() {
     let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
     let opened = sample_in(folder.path(), &ctx);
@@ -188,6 +254,7 @@ fn a_search_beats_every_uniform_plan_in_its_bytes() {
     // What is saved is what was measured, and says how each layer got there.
     let plan = opened.plan(&outcome.recipe).unwrap();
     assert_eq!(Counted::Packed.of(&plan), best.bytes);
+    assert!(outcome.recipe.description.contains(" packed") && outcome.recipe.history[1].contains("packed"));
     let text = outcome.recipe.to_ron().unwrap();
     assert_eq!(Recipe::from_ron(&text, "test").unwrap(), outcome.recipe);
     for layer in opened.subject.layers.iter() {
@@ -215,11 +282,12 @@ fn a_search_keeps_its_other_limits() {
         ties: vec!["*conv*".to_owned()],
         choices: choices(&base(), Grids::Own, &[4, 8], &[0.5], &[]),
         max_other: Some((Objective::Bops, 0.2)),
-        effort: Effort { evaluations: 2, seconds: None },
+        // Enough for uniform plans too, some of which are better and do not keep to it.
+        effort: Effort { evaluations: 20, seconds: None },
         ..search(Goal::MaxRatio(0.9))
     };
     let found = opened.search(&tied, &ctx, &mut |_| {}).unwrap();
-    assert_eq!((found.outcome.ended, found.outcome.candidates.len()), (Ended::Evaluations, 2));
+    assert!(found.outcome.best.is_some() && found.outcome.candidates.len() > 2);
     let plan = opened.plan(&found.outcome.recipe).unwrap();
     let mut convolutions: Vec<Treatment> =
         plan.layers.iter().filter(|l| l.layer.name.contains("conv")).map(|l| l.wanted).collect();
@@ -228,6 +296,9 @@ fn a_search_keeps_its_other_limits() {
     let (cost, _) = opened.cost(&found.outcome.recipe, false, &ctx).unwrap();
     let (original, _) = opened.cost(&Recipe::new("original", Treatment::UNCHANGED), false, &ctx).unwrap();
     assert!(cost.bops.unwrap() as f64 <= 0.2 * original.bops.unwrap() as f64);
+    let none = SearchRequest { max_other: Some((Objective::Bops, 0.001)), ..tied };
+    let error = opened.search(&none, &ctx, &mut |_| {}).unwrap_err().to_string();
+    assert!(error.contains("bit operations"), "{error}");
 }
 
 #[test]
@@ -239,10 +310,17 @@ fn what_cannot_be_found_is_said() {
     // More room than the original needs: it stays as it is.
     let roomy = SearchRequest { effort: Effort { evaluations: 1, seconds: None }, ..search(Goal::MaxRatio(5.0)) };
     let found = opened.search(&roomy, &ctx, &mut |_| {}).unwrap();
+    assert_eq!((found.outcome.ended, found.outcome.candidates.len()), (Ended::Evaluations, 1));
     assert!(found.outcome.recipe.default.is_unchanged() && found.outcome.recipe.overrides.is_empty());
     let none = SearchRequest { choices: Vec::new(), ..search(Goal::MaxRatio(0.5)) };
     let error = opened.search(&none, &ctx, &mut |_| {}).unwrap_err();
     assert!(matches!(&error, WorkError::Search(e) if matches!(**e, SearchError::NoSettings)), "{error}");
+    // One layer in blocks makes the whole file another one.
+    let block = Treatment { weights: Scheme::Block(BlockFormat::Q4_0), ..Treatment::UNCHANGED };
+    let mixed = choices(&base(), Grids::Own, &[8], &[], &[block]);
+    let mixed = SearchRequest { choices: mixed, counted: Counted::File, ..search(Goal::MaxRatio(0.5)) };
+    let error = opened.search(&mixed, &ctx, &mut |_| {}).unwrap_err().to_string();
+    assert!(error.contains("q4_0") && error.contains("--count packed"), "{error}");
     // Cancelled with something in hand: the best so far is the answer.
     let stopped = ctx.fresh();
     let mut see = |found: &Found| {

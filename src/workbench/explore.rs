@@ -5,7 +5,7 @@ use crate::engine::Ctx;
 use crate::engine::formats::{ScaleType, Symmetry};
 use crate::engine::graph::Wire;
 use crate::pipeline::calibrate::{CalibrateError, Statistics};
-use crate::pipeline::configure::{Activations, Grouping, Override, Recipe, Scheme, Sparsity, Treatment, groups};
+use crate::pipeline::configure::{Activations, Grouping, Importance, Override, Recipe, Scheme, Sparsity, Treatment, groups};
 use crate::pipeline::evaluate::Report;
 use crate::pipeline::load::Dataset;
 use crate::pipeline::search::SearchError;
@@ -318,8 +318,9 @@ impl Opened {
         let statistics = |wires: &BTreeSet<Wire>, ctx: &Ctx| -> Result<Option<Statistics>, CalibrateError> {
             Ok(self.statistics(wires, ctx)?.map(|(statistics, _)| statistics))
         };
-        let calibrates = settings.iter().any(|s| s.treatment.activations.static_grid().is_some());
-        let calibration_key = if calibrates { self.dataset(Split::Calibrate, None, ctx)?.key() } else { String::new() };
+        let calibrates = |t: &Treatment| t.activations.static_grid().is_some() || t.importance == Importance::Activations;
+        let needs_data = settings.iter().any(|s| calibrates(&s.treatment));
+        let calibration_key = if needs_data { self.dataset(Split::Calibrate, None, ctx)?.key() } else { String::new() };
         work(&Survey {
             subject: &self.subject,
             settings,

@@ -39,6 +39,10 @@ pub enum SearchError {
     NoLayers,
     #[error("no settings are left to choose from; give some with --bits")]
     NoSettings,
+    #[error(
+        "{block} needs a GGUF file and {other} an ONNX file: their bytes cannot be traded in one exported file; choose among blocks alone, or count codes as they are with `--count packed`"
+    )]
+    TwoFiles { block: String, other: String },
     #[error("the original model gives NaN or infinity for sample {sample}; check the weights and the preprocessing")]
     NotFinite { sample: usize },
     #[error("{0}")]

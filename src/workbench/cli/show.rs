@@ -380,13 +380,18 @@ pub(super) fn comparison(reports: &[Report]) -> Document {
         rows.extend(pairs.iter().map(|p| {
             let change = format!("{:+.2} ± {:.2}", p.change, p.half_width);
             let pair = format!("{} → {}", name(p.a), name(p.b));
-            vec![pair, change, p.lost.to_string(), p.won.to_string(), format!("{:.4}", p.mcnemar)]
+            vec![pair, change, p.lost.to_string(), p.won.to_string(), probability(p.mcnemar)]
         }));
         text += &columns(&rows);
     }
     let confusion: Vec<_> = all.iter().map(|r| compare::confusion_changes(r)).collect();
     let json = json!({ "recipes": recipes, "layers": layers, "changed": changed, "pairs": pairs, "confusion": confusion });
     Document { json, text }
+}
+
+/// Of a test: none is zero.
+fn probability(p: f64) -> String {
+    if p < 1e-4 { "< 0.0001".to_owned() } else { format!("{p:.4}") }
 }
 
 pub(super) fn exported(exported: &Exported) -> Document {

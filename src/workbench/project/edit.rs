@@ -187,6 +187,16 @@ impl Document {
         Ok(())
     }
 
+    /// Whether something found may be saved under a name: it takes the place of what was found before, of nothing
+    /// that a person wrote and of no preset.
+    ///
+    /// # Errors
+    /// When the name is taken or could not be a file's.
+    pub fn check_result_name(&self, name: &str) -> Result<(), EditError> {
+        let was_found = self.recipes.get(name).is_some_and(|r| !r.history.is_empty());
+        if was_found { check_name(name) } else { self.check_new_name(name) }
+    }
+
     fn check_new_name(&self, name: &str) -> Result<(), EditError> {
         check_name(name)?;
         if self.recipe_names().iter().any(|n| n.eq_ignore_ascii_case(name)) {

@@ -37,7 +37,8 @@ impl fmt::Display for Goal {
             Self::MaxBytes(bytes) => write!(f, "at most {bytes} bytes"),
             Self::MaxRatio(ratio) => write!(f, "at most {:.2} % of the original's bytes", 100.0 * ratio),
             Self::MaxDrop { points, confidence } => {
-                write!(f, "at most {points} points lost with {:.0} % confidence", 100.0 * confidence)
+                // As it was given, not as floats multiply.
+                write!(f, "at most {points} points lost with {} % confidence", (1e10 * confidence).round() / 1e8)
             }
         }
     }
@@ -163,4 +164,17 @@ pub struct Outcome {
     pub ended: Ended,
     pub evaluations: usize,
     pub seconds: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Goal;
+
+    #[test]
+    fn confidence_is_said_as_it_was_given() {
+        for (confidence, said) in [(0.95, " 95 %"), (0.995, " 99.5 %"), (0.57, " 57 %"), (0.9999, " 99.99 %")] {
+            let text = Goal::MaxDrop { points: 1.0, confidence }.to_string();
+            assert!(text.contains(said), "{text}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! What each group of layers may become, and what that takes.
 
 use super::Space;
-use crate::pipeline::configure::{self, Activations, Override, Plan, Recipe, Sparsity, Treatment};
+use crate::pipeline::configure::{self, Activations, Override, Plan, Recipe, Scheme, Sparsity, Treatment};
 use crate::pipeline::load::Subject;
 use crate::pipeline::search::SearchError;
 use crate::pipeline::search::cost::{Cost, cost};
@@ -19,6 +19,18 @@ pub enum Objective {
     Bops,
     /// Time by the roofline of this machine, in nanoseconds.
     Latency,
+}
+
+impl Objective {
+    /// What sizes are counted in.
+    #[must_use]
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Bops => "bit operations",
+            Self::Latency => "nanoseconds",
+        }
+    }
 }
 
 /// Which bytes count.
@@ -44,6 +56,12 @@ impl Counted {
         }
     }
 
+    /// Bytes of a plan beside the weights.
+    fn beside(self, plan: &Plan) -> u64 {
+        let stored: u64 = plan.layers.iter().map(|l| self.layer(l)).sum();
+        self.of(plan).saturating_sub(stored)
+    }
+
     fn layer(self, layer: &configure::LayerPlan) -> u64 {
         match self {
             Self::File => layer.bytes,
@@ -65,6 +83,8 @@ pub struct Options {
     /// What each setting does to all layers.
     plans: Vec<Plan>,
     costs: Vec<Cost>,
+    /// What the file takes beside the weights, by setting.
+    beside: Vec<u64>,
     counted: Counted,
     objective: Objective,
     /// What the limited quantity is.
@@ -84,14 +104,18 @@ impl Options {
         if treatments.is_empty() {
             return Err(SearchError::NoSettings);
         }
+        if space.counted == Counted::File {
+            check_one_file(&treatments)?;
+        }
         treatments.push(Treatment::UNCHANGED);
         let settings: Vec<Setting> = treatments.iter().map(|t| Setting { label: label(t), treatment: *t }).collect();
         let plan = |s: &Setting| Ok(configure::plan(&Recipe::new(s.label.clone(), s.treatment), space.subject)?);
         let plans = settings.iter().map(plan).collect::<Result<Vec<Plan>, SearchError>>()?;
         let costs = plans.iter().map(|p| cost(p, space.subject, space.machine)).collect();
+        let beside = besides(&settings, &plans, space)?;
         let other = space.max_other.map(|(objective, _)| objective);
         let groups = groups(layers, space.ties);
-        Ok(Self { groups, settings, plans, costs, counted: space.counted, objective: space.objective, other })
+        Ok(Self { groups, settings, plans, costs, beside, counted: space.counted, objective: space.objective, other })
     }
 
     /// The options of each group with what they take and cost; layers of a group add up.
@@ -117,8 +141,7 @@ impl Options {
         let priced = cost.layers.get(layer);
         match objective {
             Objective::Bytes => {
-                let stored: u64 = plan.layers.iter().map(|l| self.counted.layer(l)).sum();
-                let beside = self.counted.of(plan).saturating_sub(stored);
+                let beside = self.beside.get(setting).copied().unwrap_or(0);
                 let count = plan.layers.len() as u64;
                 // Rounded so that the shares of all layers add up.
                 let share = beside * (layer as u64 + 1) / count - beside * layer as u64 / count;
@@ -132,6 +155,9 @@ impl Options {
     /// What the original takes.
     #[must_use]
     pub fn original(&self, objective: Objective) -> u64 {
+        if let (Objective::Bytes, Some(plan)) = (objective, self.plans.last()) {
+            return self.counted.of(plan);
+        }
         let unchanged = self.settings.len() - 1;
         (0..self.plans.first().map_or(0, |p| p.layers.len())).map(|l| self.taken(objective, l, unchanged)).sum()
     }
@@ -150,12 +176,7 @@ impl Options {
         let mut recipe = Recipe::new(name, default);
         for (layer, setting) in subject.layers.iter().zip(&by_layer).filter(|(_, s)| **s != common) {
             let own = treatment(*setting);
-            recipe.overrides.push(Override {
-                weights: (own.weights != default.weights).then_some(own.weights),
-                sparsity: (own.sparsity != default.sparsity).then_some(own.sparsity),
-                activations: (own.activations != default.activations).then_some(own.activations),
-                ..Override::new(layer.name.clone())
-            });
+            recipe.overrides.push(exception(&layer.name, own, default));
         }
         recipe
     }
@@ -175,10 +196,52 @@ impl Options {
     }
 }
 
+/// One layer in blocks makes the whole file GGUF, in which all other layers take other bytes than in ONNX: then bytes
+/// of layers do not add up.
+fn check_one_file(treatments: &[Treatment]) -> Result<(), SearchError> {
+    let is_block = |t: &&Treatment| matches!(t.weights, Scheme::Block(_));
+    let (blocks, others): (Vec<&Treatment>, Vec<&Treatment>) = treatments.iter().partition(is_block);
+    match (blocks.first(), others.first()) {
+        (Some(block), Some(other)) => Err(SearchError::TwoFiles { block: label(block), other: label(other) }),
+        _ => Ok(()),
+    }
+}
+
+/// What the file takes beside the weights where all layers have a setting. As soon as one layer changes, the folded
+/// graph is written: layers that stay as they are share its bytes, not those of the original file.
+fn besides(settings: &[Setting], plans: &[Plan], space: &Space<'_>) -> Result<Vec<u64>, SearchError> {
+    let mut beside: Vec<u64> = plans.iter().map(|p| space.counted.beside(p)).collect();
+    let changed = plans.iter().zip(settings).find_map(|(plan, setting)| {
+        let layer = plan.layers.iter().find(|l| !l.treatment.is_unchanged())?;
+        Some((layer.layer.name.as_str(), setting.treatment))
+    });
+    if let (Some((layer, treatment)), Some(unchanged)) = (changed, beside.last_mut()) {
+        let mut recipe = Recipe::new("one layer", Treatment::UNCHANGED);
+        recipe.overrides.push(exception(layer, treatment, Treatment::UNCHANGED));
+        *unchanged = space.counted.beside(&configure::plan(&recipe, space.subject)?);
+    }
+    Ok(beside)
+}
+
+/// What makes `own` of `default`. A new scheme drops what it has no use for: the rest is told from what is left.
+fn exception(layer: &str, own: Treatment, default: Treatment) -> Override {
+    let weights = (own.weights != default.weights).then_some(own.weights);
+    let left = Override { weights, ..Override::new(layer) }.over(default);
+    Override {
+        weights,
+        sparsity: (own.sparsity != left.sparsity).then_some(own.sparsity),
+        activations: (own.activations != left.activations).then_some(own.activations),
+        rounding: (own.rounding != left.rounding).then_some(own.rounding),
+        range: (own.range != left.range).then_some(own.range),
+        importance: (own.importance != left.importance).then_some(own.importance),
+        ..Override::new(layer)
+    }
+}
+
 /// In a few words: what tells one choice from another.
 fn label(treatment: &Treatment) -> String {
     let parts = [
-        (!treatment.is_unchanged()).then(|| treatment.weights.to_string()),
+        (!treatment.is_unchanged()).then(|| treatment.weights_text()),
         (treatment.sparsity != Sparsity::Dense).then(|| treatment.sparsity.to_string()),
         (treatment.activations != Activations::None).then(|| format!("{} inputs", treatment.activations)),
     ];

@@ -5,7 +5,7 @@ use crate::engine::Ctx;
 use crate::pipeline::configure::Recipe;
 use crate::pipeline::load::Subject;
 use crate::pipeline::search::SearchError;
-use crate::pipeline::search::frontier::{Choice, Frontier, frontier};
+use crate::pipeline::search::frontier::{Choice, Frontier, FrontierError, frontier};
 use crate::pipeline::search::sensitivity::Map;
 
 /// Points that a chart shows at most.
@@ -28,7 +28,15 @@ impl Planner {
     pub fn new(options: Options, map: &Map, space: &Space<'_>, ctx: &Ctx) -> Result<Self, SearchError> {
         let choices = options.choices(map);
         let limit = space.max_other.map(|(objective, share)| (options.original(objective) as f64 * share) as u64);
-        let frontier = frontier(&choices, limit, ctx)?;
+        let frontier = frontier(&choices, limit, ctx).map_err(|error| match (error, space.max_other) {
+            (FrontierError::Infeasible { least, limit }, Some((objective, _))) => {
+                let unit = objective.unit();
+                SearchError::Unreachable(format!(
+                    "no plan keeps to the limit of {limit} {unit}: the least that the choices allow is {least} {unit}; allow more, or fewer bits"
+                ))
+            }
+            (other, _) => other.into(),
+        })?;
         Ok(Self { options, choices, frontier, limit })
     }
 

@@ -100,7 +100,7 @@ fn map(
 /// What a verdict says the task loses, and how much more it may be: in points, or percent.
 fn loss(verdict: &Verdict, unit: TaskUnit, confidence: f64) -> (f64, f64) {
     match (verdict.task, unit) {
-        (Some(task), TaskUnit::Top1Points) => (task.value, task.margin(confidence)),
+        (Some(task), TaskUnit::Top1Points) => (task.value, task.margin(confidence).max(100.0 * unseen(task.samples, confidence))),
         (Some(task), TaskUnit::NatsPerToken) => {
             let percent = |nats: f64| 100.0 * (nats.exp() - 1.0);
             (percent(task.value), percent(task.value + task.margin(confidence)) - percent(task.value))
@@ -109,9 +109,16 @@ fn loss(verdict: &Verdict, unit: TaskUnit, confidence: f64) -> (f64, f64) {
             let n = verdict.predictions.max(1) as f64;
             let share = verdict.flips as f64 / n;
             let margin = crate::pipeline::search::normal_quantile(confidence) * (share * (1.0 - share) / n).sqrt();
-            (100.0 * share, 100.0 * margin)
+            (100.0 * share, 100.0 * margin.max(unseen(verdict.predictions, confidence)))
         }
     }
+}
+
+/// The largest share that may well not show up among `samples`, with a confidence: p of (1 − p)ⁿ = 1 − confidence, the
+/// exact bound of Clopper and Pearson (1934) for none seen. Where nothing was lost, samples show no spread, and that
+/// is no certainty.
+fn unseen(samples: usize, confidence: f64) -> f64 {
+    1.0 - (1.0 - confidence).powf(1.0 / samples.max(1) as f64)
 }
 
 impl Bench<'_, '_> {
@@ -154,7 +161,7 @@ impl Bench<'_, '_> {
         self.tried.contains_key(plan)
     }
 
-    fn ended(&self) -> Option<Ended> {
+    pub fn ended(&self) -> Option<Ended> {
         let late = self.search.effort.seconds.is_some_and(|s| self.started.elapsed().as_secs_f64() > s);
         if self.candidates.len() >= self.search.effort.evaluations.max(1) {
             Some(Ended::Evaluations)
@@ -197,14 +204,15 @@ impl Bench<'_, '_> {
             }
         };
         let Predicted { size, kl: predicted } = self.planner.summed(plan);
-        let keeps = measured.is_some_and(|verdict| match self.search.goal {
+        let keeps_goal = |verdict: Verdict| match self.search.goal {
             Goal::MaxDrop { points, confidence } => {
                 let (lost, margin) = loss(&verdict, self.judge.task_unit(), confidence);
                 // What is the original to the last bit loses nothing for certain.
                 built.is_unchanged() || lost + margin <= points
             }
             _ => self.budget().is_none_or(|budget| bytes <= budget),
-        });
+        };
+        let keeps = self.is_within_other(plan) && measured.is_some_and(keeps_goal);
         Ok(Candidate { origin, plan: plan.to_vec(), bytes, size, predicted, measured, keeps })
     }
 
@@ -240,7 +248,7 @@ impl Bench<'_, '_> {
         for setting in 0..self.planner.options.settings.len() {
             let uniform = vec![setting; self.planner.options.groups.len()];
             let is_usable = self.planner.choices.iter().all(|g| g.get(setting).is_some_and(|c| c.cost.is_finite()));
-            if is_usable {
+            if is_usable && self.is_within_other(&uniform) {
                 self.measure(&uniform, Origin::Uniform(self.planner.options.settings[setting].label.clone()), ctx)?;
             }
         }
@@ -313,12 +321,14 @@ impl Bench<'_, '_> {
 
     /// Whether a plan keeps to the limits: its file to the budget, its sums to that of the third quantity.
     pub fn fits(&self, plan: &[usize]) -> bool {
+        self.is_within_other(plan) && self.budget().is_none_or(|budget| self.built(plan).is_ok_and(|(_, bytes)| bytes <= budget))
+    }
+
+    /// Whether a plan's sums keep to the limit of the third quantity.
+    fn is_within_other(&self, plan: &[usize]) -> bool {
         let chosen = self.planner.choices.iter().zip(plan).filter_map(|(group, option)| group.get(*option));
-        let other: u64 = chosen.map(|c| c.other).sum();
-        if self.planner.limit.is_some_and(|limit| other > limit) {
-            return false;
-        }
-        self.budget().is_none_or(|budget| self.built(plan).is_ok_and(|(_, bytes)| bytes <= budget))
+        let other = chosen.fold(0_u64, |sum, c| sum.saturating_add(c.other));
+        self.planner.limit.is_none_or(|limit| other <= limit)
     }
 
     fn finish(self, map: &Map, ended: Ended, frontier_seconds: f64) -> Result<Outcome, SearchError> {
@@ -349,5 +359,23 @@ impl Bench<'_, '_> {
 
     pub fn candidates(&self) -> &[Candidate] {
         &self.candidates
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TaskUnit, Verdict, loss, unseen};
+    use crate::pipeline::search::Estimate;
+
+    #[test]
+    fn few_samples_without_a_loss_are_no_certainty() {
+        let nothing = Estimate { value: 0.0, standard_error: Some(0.0), samples: 6 };
+        let verdict = Verdict { kl: nothing, task: Some(nothing), flips: 0, predictions: 6 };
+        for one in [verdict, Verdict { task: None, ..verdict }] {
+            let (lost, margin) = loss(&one, TaskUnit::Top1Points, 0.95);
+            assert!(lost == 0.0 && (margin - 39.3).abs() < 0.1, "{margin}");
+        }
+        // The rule of three.
+        assert!((unseen(1_000, 0.95) - 0.003).abs() < 1e-4);
     }
 }

@@ -2,7 +2,7 @@
 //! meet. About a plan that was built, each group is moved one option up and down and measured for real; sums
 //! over these numbers hold for a few moves at a time.
 
-use super::run::Bench;
+use super::run::{Bench, Stop};
 use super::{Candidate, Goal};
 use crate::engine::Ctx;
 use crate::pipeline::compress::CompressError;
@@ -40,7 +40,7 @@ struct Move {
 
 impl Around {
     /// Measures every group's next smaller and next larger option, the rest being as in `start`.
-    pub fn measure(bench: &Bench<'_, '_>, survey: &Judge, start: &Candidate, ctx: &Ctx) -> Result<Self, SearchError> {
+    pub fn measure(bench: &Bench<'_, '_>, survey: &Judge, start: &Candidate, ctx: &Ctx) -> Result<Self, Stop> {
         let made = |plan: &[usize]| {
             let recipe = bench.planner.options.recipe("search", plan, bench.search.space.subject);
             let plan = configure::plan(&recipe, bench.search.space.subject)?;
@@ -59,6 +59,10 @@ impl Around {
         let mut moves = Vec::new();
         for (group, options) in choices.iter_mut().enumerate() {
             ctx.check()?;
+            // A round of many groups takes long.
+            if let Some(ended) = bench.ended() {
+                return Err(Stop::Ended(ended));
+            }
             let own = start.plan.get(group).copied().unwrap_or(0);
             let near = neighbors(options, own);
             let alone: Vec<f64> = options.iter().map(|c| c.cost).collect();

@@ -1,7 +1,7 @@
 //! How a recipe came about, in words.
 
 use super::run::Bench;
-use super::{Candidate, Origin};
+use super::{Candidate, Counted, Origin};
 use crate::engine::units;
 use crate::pipeline::search::frontier::Choice;
 use crate::pipeline::search::sensitivity::Map;
@@ -9,7 +9,9 @@ use crate::pipeline::search::sensitivity::Map;
 /// One line for lists.
 pub(super) fn summary(bench: &Bench<'_, '_>, chosen: &Candidate) -> String {
     let kl = chosen.measured.map_or_else(|| "not finite".to_owned(), |v| format!("{:.5}", v.kl.value));
-    format!("Found for {}: {}, KL {kl} nats on the selection samples.", bench.search.goal, units::bytes(chosen.bytes))
+    let packed = if bench.search.space.counted == Counted::Packed { " packed" } else { "" };
+    let bytes = units::bytes(chosen.bytes);
+    format!("Found for {}: {bytes}{packed}, KL {kl} nats on the selection samples.", bench.search.goal)
 }
 
 /// The way to it, then why each layer got what it has.
@@ -30,6 +32,9 @@ pub(super) fn history(bench: &Bench<'_, '_>, chosen: &Candidate, map: &Map) -> V
         ),
         format!("{} plans built and measured on {} selection samples.", bench.candidates().len(), bench.search.selection.len()),
     ];
+    if bench.search.space.counted == Counted::Packed {
+        lines.insert(1, "Bytes are those of codes packed without a gap; the exported file may take more.".to_owned());
+    }
     let from = match &chosen.origin {
         Origin::Uniform(label) => format!("every layer as {label}"),
         Origin::Frontier => "a point of the frontier".to_owned(),

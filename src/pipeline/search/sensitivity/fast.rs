@@ -15,7 +15,7 @@ use crate::pipeline::search::{Estimate, SearchError};
 use rayon::prelude::*;
 
 /// Samples that one setting of each layer is run on.
-const PROBE_SAMPLES: usize = 24;
+pub(super) const PROBE_SAMPLES: usize = 24;
 /// Samples that errors at the layers' outputs are measured on.
 const OUTPUT_SAMPLES: usize = 16;
 

@@ -2,13 +2,13 @@
 
 use super::{Method, Scores, Survey};
 use crate::engine::hash::Hasher;
-use crate::pipeline::configure::Plan;
+use crate::pipeline::configure::{ImportanceSource, LayerPlan, Plan};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// Changes when scores of the same name would come out otherwise.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// How long a measured cell may wait before it is written down.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -54,12 +54,8 @@ impl Row {
             hasher.add(format!("{:?}", survey.settings).as_bytes());
         }
         let name = format!("sensitivity-{}.ron", &hasher.finish()[..24]);
-        let key = |plan: &Plan| {
-            let Some(planned) = plan.layers.get(layer) else { return String::new() };
-            let ranges = if planned.needs_range() { survey.calibration_key } else { "" };
-            format!("{:?} {ranges}", planned.treatment)
-        };
-        let keys: Vec<String> = plans.iter().map(key).collect();
+        let key_in = |plan: &Plan| plan.layers.get(layer).map(|planned| key(planned, survey.calibration_key)).unwrap_or_default();
+        let keys: Vec<String> = plans.iter().map(key_in).collect();
         let kept = survey.store.read(&name).and_then(|text| ron::from_str::<Kept>(&text).ok());
         let mut others = kept.filter(|k| k.version == VERSION && k.layer == own).map_or_else(BTreeMap::new, |k| k.scores);
         let scores = keys.iter().map(|key| others.get(key).cloned()).collect();
@@ -91,5 +87,70 @@ impl Row {
             survey.store.write(&self.name, &text);
         }
         (self.is_written, self.written) = (true, Instant::now());
+    }
+}
+
+/// All that a layer's scores depend on beside the model and the samples: what is done to it, and the data or the file
+/// that ranges and importance come from.
+fn key(planned: &LayerPlan, calibration_key: &str) -> String {
+    let ranges = if planned.needs_range() { calibration_key } else { "" };
+    let importance = match &planned.importance {
+        ImportanceSource::None => String::new(),
+        ImportanceSource::Calibrated => calibration_key.to_owned(),
+        ImportanceSource::File(values) => {
+            let mut hasher = Hasher::new();
+            for value in values.iter() {
+                hasher.add(&value.to_le_bytes());
+            }
+            hasher.finish()
+        }
+    };
+    format!("{:?} {ranges} {importance}", planned.treatment)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::key;
+    use crate::engine::graph::{KnownRange, Layer, LayerKind, Wire};
+    use crate::pipeline::configure::{ImportanceSource, LayerPlan, Treatment};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn scores_are_known_by_what_importance_comes_from() {
+        let layer = Layer {
+            kind: LayerKind::Linear,
+            name: "layer".to_owned(),
+            node: None,
+            input: Wire::from("x"),
+            output: Wire::from("y"),
+            weight: Wire::from("w"),
+            bias: None,
+            shape: vec![1, 2],
+            out_axis: 0,
+            macs: None,
+        };
+        let plan = |importance| LayerPlan {
+            layer: layer.clone(),
+            wanted: Treatment::UNCHANGED,
+            treatment: Treatment::UNCHANGED,
+            known: KnownRange::Any,
+            shares: Vec::new(),
+            importance,
+            storage: None,
+            bytes: 8,
+            original_bytes: 8,
+            refusal: None,
+            note: None,
+        };
+        let file = |values: [f32; 2]| plan(ImportanceSource::File(values.as_slice().into()));
+        let keys = [
+            key(&plan(ImportanceSource::None), "data"),
+            key(&plan(ImportanceSource::Calibrated), "data"),
+            key(&plan(ImportanceSource::Calibrated), "other data"),
+            key(&file([1.0, 2.0]), "data"),
+            key(&file([1.0, 3.0]), "data"),
+        ];
+        assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), keys.len(), "{keys:?}");
+        assert_eq!(key(&plan(ImportanceSource::None), "data"), key(&plan(ImportanceSource::None), "other data"));
     }
 }

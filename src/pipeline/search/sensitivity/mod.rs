@@ -123,7 +123,7 @@ pub struct Map {
     pub settings: Vec<Setting>,
     pub layers: Vec<String>,
     pub task_unit: TaskUnit,
-    /// Samples that exact scores were measured on.
+    /// Samples that networks were run to the end on.
     pub samples: usize,
     /// By layer, then setting.
     pub scores: Vec<Vec<Scores>>,
@@ -174,11 +174,10 @@ pub struct Survey<'a> {
     pub store: &'a dyn Store,
 }
 
-/// `count` samples of a set, one in each of as many stretches of equal length from its beginning.
+/// The samples that layers are surveyed on: `count`, spread evenly over the whole set, in which classes may lie sorted.
 #[must_use]
 pub fn samples(data: &Dataset, count: usize) -> Dataset {
-    let every = (data.len() / count.max(1)).max(1);
-    data.subset((0..data.len()).step_by(every).take(count).collect())
+    data.spread(count)
 }
 
 /// Measures the map, cell by cell; `cell` sees each as soon as it is known.
@@ -222,7 +221,10 @@ pub fn measure(survey: &Survey<'_>, method: Method, ctx: &Ctx, cell: &mut dyn Fn
         settings: survey.settings.to_vec(),
         layers: survey.subject.layers.iter().map(|l| l.name.clone()).collect(),
         task_unit: if survey.data.is_text() { TaskUnit::NatsPerToken } else { TaskUnit::Top1Points },
-        samples: survey.data.len(),
+        samples: match method {
+            Method::Exact => survey.data.len(),
+            Method::Fast => survey.data.len().min(fast::PROBE_SAMPLES),
+        },
         scores: rows.into_iter().map(|r| r.scores.into_iter().map(|s| s.unwrap_or_else(empty)).collect()).collect(),
         measured: missing,
         seconds: started.elapsed().as_secs_f64(),

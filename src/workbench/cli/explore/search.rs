@@ -13,29 +13,32 @@ use crate::pipeline::search::cost::{Check, Cost, Kernel};
 use crate::pipeline::search::goal::{Candidate, Counted, Effort, Ended, Goal, Objective, Origin, Outcome};
 use crate::pipeline::search::sensitivity::Method;
 use crate::workbench::explore::{Grids, SearchRequest, Searched, choices};
-use crate::workbench::project::check_name;
+use crate::workbench::project::Project;
 use crate::workbench::work::{self, Opened};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 pub(in crate::workbench::cli) fn search(call: &Search, ctx: &Ctx) -> Answer {
-    let (mut project, opened) = work::open(&call.project, ctx)?;
+    let (_, opened) = work::open(&call.project, ctx)?;
     let request = request(call, &opened)?;
     if let Some(name) = &call.name {
-        check_name(name).map_err(|e| CliError::Usage(e.to_string()))?;
+        opened.document.check_result_name(name).map_err(|e| CliError::Usage(e.to_string()))?;
     }
     let mut found = opened.search(&request, ctx, &mut |_| {})?;
-    let name = call.name.clone().unwrap_or_else(|| opened.document.free_name(&name(&request.goal)));
+    // The person may have gone on working meanwhile: what is saved is what the project is now, with one recipe more.
+    let (mut project, mut document) = Project::open(&call.project)?;
+    let wanted = call.name.clone().unwrap_or_else(|| name(&request.goal));
+    let is_ours = call.name.is_some() && document.check_result_name(&wanted).is_ok();
+    let name = if is_ours { wanted } else { document.free_name(&wanted) };
     found.outcome.recipe.name.clone_from(&name);
-    let mut document = (*opened.document).clone();
     document.recipes.insert(name, Arc::new(found.outcome.recipe.clone()));
     project.save(&document)?;
     if let Some(report) = &mut found.report {
         report.recipe.clone_from(&found.outcome.recipe.name);
         project.add_report(report)?;
     }
-    let document = answer(&found);
+    let document = answer(&found, request.objective);
     match unmet(&found) {
         Some(why) => Err(CliError::Unmet(Box::new(document), why)),
         None => Ok(document),
@@ -135,7 +138,7 @@ fn final_numbers(report: &Report) -> Value {
     })
 }
 
-fn answer(found: &Searched) -> Document {
+fn answer(found: &Searched, objective: Objective) -> Document {
     let outcome = &found.outcome;
     // What was measured of the frontier stands with its points.
     let measured = |size: u64| outcome.candidates.iter().find(|c| c.origin == Origin::Frontier && c.size == size);
@@ -144,13 +147,14 @@ fn answer(found: &Searched) -> Document {
         .iter()
         .map(|p| {
             let known = measured(p.size).and_then(|c| c.measured).map(|v| v.kl.value);
-            json!({ "bytes": p.size, "predicted_kl": p.kl, "measured_kl": known })
+            json!({ "size": p.size, "predicted_kl": p.kl, "measured_kl": known })
         })
         .collect();
     let report = found.report.as_ref();
     let best = chosen(outcome);
     let json = json!({
         "goal": outcome.goal.to_string(),
+        "units": { "size": objective.unit(), "kl": "nats" },
         "frontier": frontier,
         "frontier_points": outcome.frontier_points,
         "frontier_exact": outcome.is_exact,
