@@ -40,7 +40,7 @@ pub enum SearchError {
     #[error("no settings are left to choose from; give some with --bits")]
     NoSettings,
     #[error(
-        "{block} needs a GGUF file and {other} an ONNX file: their bytes cannot be traded in one exported file; choose among blocks alone, or count codes as they are with `--count packed`"
+        "{block} lies in GGUF files, {other} in ONNX files: with both there is no one file whose bytes add up; leave one out, or count codes without a file by `--count packed`"
     )]
     TwoFiles { block: String, other: String },
     #[error("the original model gives NaN or infinity for sample {sample}; check the weights and the preprocessing")]
