@@ -51,7 +51,7 @@ fn transformed(g: &[i8; 9]) -> [i16; NUMBERS] {
     from_fn(|i| columns[i % 4][i / 4])
 }
 
-/// Convolves `batch` images as [`super::convolve`] does, which has checked all sizes.
+/// Convolves `batch` images as [`super::convolve()`] does, which has checked all sizes.
 pub(super) fn run(g: &Geometry, weights: &Weights, batch: usize, input: &[u8], zero: u8, how: &Finish<'_>, sink: Sink<'_>) {
     assert!(g.stride == [1; 3] && g.dilation == [1; 3], "weights do not fit the stride");
     let [depth, height, width] = g.output;
