@@ -100,13 +100,6 @@ fn what_was_measured_is_kept() {
     assert!(cut.is_err() && stopped.is_cancelled());
     let map = opened.sensitivity(&request(Method::Exact, &[2, 3, 8]), &ctx, &mut |_| {}).unwrap();
     assert!(map.measured < 36 && map.measured >= 36 - seen - 2, "{} of 36 after {seen}", map.measured);
-    let kl = |layer: usize, setting: usize| map.scores[layer][setting].kl.unwrap().value;
-    let mut treatments = vec![Treatment::UNCHANGED; 12];
-    (treatments[2], treatments[7]) = (map.settings[0].treatment, map.settings[1].treatment);
-    assert!((map.predicted(&treatments).unwrap().value - kl(2, 0) - kl(7, 1)).abs() < 1e-15);
-    assert_eq!(map.predicted(&[base(); 12].map(|t| Treatment { weights: Scheme::per_channel(7), ..t })), None);
-    let worst = map.worst(0, 3);
-    assert!(worst.len() == 3 && (0..12).all(|l| kl(l, 0) <= kl(worst[0], 0)));
     let again = opened.sensitivity(&request(Method::Exact, &[2, 3, 8]), &ctx, &mut |_| {}).unwrap();
     assert_eq!((again.measured, &again.scores), (0, &map.scores));
     // Another width is another column: nothing else is measured again.

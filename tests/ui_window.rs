@@ -300,8 +300,16 @@ fn the_picker_offers_what_fits_with_its_costs_and_sets_it() {
     window.wait();
     assert_eq!(weights(&window), "bf16");
     assert!(window.harness.query_by_label_contains("bf16: ").is_none(), "the picker has closed");
+    // The histogram has the format's levels: here those of half-width floats, before those of 8 bits.
+    let levels = |window: &Window| {
+        let treated = window.harness.state().bench().unwrap().treated.clone().unwrap();
+        treated.encoded.as_ref().unwrap().levels(0, 0).len()
+    };
+    assert!(levels(&window) > 60_000, "{}", levels(&window));
+    window.harness.get_by_label("Channel whose levels are shown");
     window.press(Modifiers::COMMAND, Key::Z);
     assert_eq!(weights(&window), "int8 per channel");
+    assert_eq!(levels(&window), 255);
 }
 
 #[test]
@@ -359,8 +367,16 @@ fn the_worst_three_are_protected_in_one_step() {
     window.wait();
     window.command(Command::ProtectWorst);
     let layers = window.harness.state().bench().unwrap().layers().len();
-    let wide = |window: &Window| (0..layers).filter(|&i| window.bits(i) == 8).count();
-    assert_eq!(wide(&window), 3);
+    let wide = |window: &Window| (0..layers).filter(|&i| window.bits(i) == 8).collect::<Vec<_>>();
+    let noise = |window: &Window, layer: usize, bits: u8| {
+        let bench = window.harness.state().bench().unwrap();
+        let treatment = lapidary::workbench::ui::scores::at_width(&bench.layer_plan(layer).unwrap().treatment, bits);
+        bench.scores.get(layer, &treatment).unwrap().noise
+    };
+    let protected = wide(&window);
+    assert_eq!(protected.len(), 3);
+    let least = protected.iter().map(|&i| noise(&window, i, 3)).fold(f64::INFINITY, f64::min);
+    assert!((0..layers).filter(|i| !protected.contains(i)).all(|i| noise(&window, i, 3) <= least), "{protected:?}");
     window.press(Modifiers::COMMAND, Key::Z);
-    assert_eq!(wide(&window), 0, "it was one step");
+    assert!(wide(&window).is_empty(), "it was one step");
 }

@@ -53,6 +53,26 @@ pub struct Layer {
     pub macs: Option<u64>,
 }
 
+#[cfg(test)]
+impl Layer {
+    /// A layer that lies in no model, its output channels first.
+    pub(crate) fn lone(kind: LayerKind, shape: &[usize]) -> Self {
+        let wire = |name: &str| Wire::from(name);
+        Self {
+            name: "layer".to_owned(),
+            node: None,
+            kind,
+            input: wire("x"),
+            output: wire("y"),
+            weight: wire("w"),
+            bias: None,
+            shape: shape.to_vec(),
+            out_axis: 0,
+            macs: None,
+        }
+    }
+}
+
 impl Layer {
     /// Number of weights.
     #[must_use]

@@ -24,8 +24,8 @@ pub enum Family {
     Blocks,
 }
 
-/// Widths of integers that are offered.
-const WIDTHS: [u8; 6] = [2, 3, 4, 5, 6, 8];
+/// Widths of integers that are offered, and the columns of heat maps.
+pub const WIDTHS: [u8; 6] = [2, 3, 4, 5, 6, 8];
 /// Weights of a group, where groups are offered.
 const GROUP: Granularity = Granularity::Group(32);
 
@@ -210,6 +210,7 @@ impl Offers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::graph::LayerKind;
     use crate::pipeline::configure::presets;
 
     #[test]
@@ -233,19 +234,7 @@ mod tests {
 
     #[test]
     fn only_what_fits_is_offered() {
-        let layer = |shape: Vec<usize>| crate::engine::graph::Layer {
-            name: "a".to_owned(),
-            node: None,
-            kind: crate::engine::graph::LayerKind::Conv,
-            input: "x".into(),
-            output: "y".into(),
-            weight: "w".into(),
-            bias: None,
-            shape,
-            out_axis: 0,
-            macs: None,
-        };
-        let Offers { fitting: narrow, refused } = Offers::of(&layer(vec![16, 3, 3, 3]));
+        let Offers { fitting: narrow, refused } = Offers::of(&Layer::lone(LayerKind::Conv, &[16, 3, 3, 3]));
         assert!(refused.iter().any(|(s, why)| *s == Scheme::Block(BlockFormat::Q4K) && why.contains("256")), "{refused:?}");
         assert!(narrow.iter().any(|o| o.scheme == Scheme::per_channel(4)));
         assert!(
@@ -253,7 +242,7 @@ mod tests {
             "27 weights are no group of 32"
         );
         assert!(!narrow.iter().any(|o| o.scheme == Scheme::Block(BlockFormat::Q4K)), "27 weights are no block of 256");
-        let wide = Offers::of(&layer(vec![64, 256])).fitting;
+        let wide = Offers::of(&Layer::lone(LayerKind::Linear, &[64, 256])).fitting;
         let at = |scheme| wide.iter().find(|o| o.scheme == scheme).unwrap().bits_per_weight;
         assert_eq!(at(Scheme::Block(BlockFormat::Q4K)), 4.5);
         assert_eq!(at(Scheme::Integer { bits: 4, symmetric: true, granularity: GROUP }), 5.0);

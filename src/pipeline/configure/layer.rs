@@ -192,6 +192,27 @@ pub(super) fn layer_plan(layer: &Layer, wanted: Treatment, subject: &Subject) ->
     }
 }
 
+#[cfg(test)]
+impl LayerPlan {
+    /// A layer of which nothing but its treatment is known.
+    pub(crate) fn bare(layer: Layer, treatment: Treatment) -> Self {
+        let original_bytes = 4 * layer.parameters() as u64;
+        Self {
+            layer,
+            wanted: treatment,
+            treatment,
+            known: KnownRange::Any,
+            shares: Vec::new(),
+            importance: ImportanceSource::None,
+            storage: None,
+            bytes: original_bytes,
+            original_bytes,
+            refusal: None,
+            note: None,
+        }
+    }
+}
+
 impl LayerPlan {
     /// Whether the range of its data must be calibrated.
     #[must_use]
@@ -270,5 +291,20 @@ impl LayerPlan {
             }
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::graph::LayerKind;
+
+    #[test]
+    fn counts_scales_and_zero_points() {
+        let layer = Layer::lone(LayerKind::Conv, &[4, 3, 3, 3]);
+        let bytes = |scheme| stored_bytes(&layer, scheme).unwrap();
+        assert_eq!(bytes(Scheme::per_channel(4)), 54 + 16);
+        assert_eq!(bytes(Scheme::Integer { bits: 8, symmetric: false, granularity: Granularity::Channel }), 108 + 16 + 4);
+        assert_eq!(bytes(Scheme::F32), 432);
     }
 }

@@ -12,7 +12,7 @@ mod recipe;
 mod scheme;
 
 pub use activations::{Activations, Sharing, StaticGrid};
-pub use families::{Family, Offer, Offers};
+pub use families::{Family, Offer, Offers, WIDTHS};
 pub use groups::{Group, GroupKind, groups};
 pub use layer::{ImportanceSource, LayerPlan, fitting, stored_bytes};
 pub use plan::{FileFormat, Plan, plan, plan_for, resolve};

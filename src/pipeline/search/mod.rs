@@ -8,9 +8,7 @@ pub mod frontier;
 pub mod goal;
 mod judge;
 pub mod sensitivity;
-mod weights;
 
 pub use error::SearchError;
 pub use estimate::{Estimate, normal_quantile};
 pub use judge::{Judge, TaskUnit, Verdict};
-pub use weights::{WIDTHS, WeightErrors, weight_error_map, weight_errors};

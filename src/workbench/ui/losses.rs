@@ -1,8 +1,10 @@
 //! What layers lose when they alone are compressed, measured by running the network, and the plans that follow.
 
-use super::scores::{Key, WIDTHS, at_width};
+use super::scores::{Key, at_width};
+use super::view::bytes_as;
 use crate::engine::graph::Layer;
-use crate::pipeline::configure::{LayerPlan, Plan, Recipe, Treatment, plan};
+use crate::engine::units;
+use crate::pipeline::configure::{LayerPlan, Plan, Recipe, Treatment, WIDTHS, plan};
 use crate::pipeline::load::Subject;
 use crate::pipeline::search::goal::Planner;
 use crate::pipeline::search::sensitivity::{Scores, Setting};
@@ -19,6 +21,7 @@ const TRIES: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Loss {
     pub kl: Option<f64>,
+    /// Of `kl`, in nats.
     pub standard_error: Option<f64>,
     pub samples: usize,
 }
@@ -146,21 +149,22 @@ pub fn why(losses: &Losses, layer: &Layer, index: usize, plan: &Plan) -> Option<
         return Some("With this alone the network's output is no longer finite.".to_owned());
     };
     let mut text = format!(
-        "Alone it loses {} as it is now: place {place} of {} layers, on {} samples.",
+        "Alone it loses {}{} as it is now: place {place} of {} layers, on {} samples.",
         millinats(kl),
+        here.standard_error.map_or_else(String::new, |e| format!(" (± {})", millinats(e))),
         order.len(),
         here.samples
     );
     let bits = treatment.weights.bits();
-    let bytes = |bits: u8| crate::pipeline::configure::stored_bytes(layer, treatment.weights.with_bits(bits)).ok();
-    let other = |bits: u8| Some((bits, losses.get(index, &at_width(&treatment, bits))?.kl?, bytes(bits)?));
-    let now = bytes(bits)?;
+    let bytes = |bits: u8| bytes_as(layer, treatment.weights.with_bits(bits));
+    let other = |bits: u8| Some((bits, losses.get(index, &at_width(&treatment, bits))?.kl?, bytes(bits)));
+    let now = bytes_as(layer, treatment.weights);
     if let Some((narrower, loss, size)) = WIDTHS.iter().rev().filter(|b| **b < bits).find_map(|b| other(*b)) {
-        let saved = crate::engine::units::bytes(now.saturating_sub(size));
+        let saved = units::bytes(now.saturating_sub(size));
         text += &format!(" {narrower} bits would save {saved} and lose {}.", millinats(loss));
     }
     if let Some((wider, loss, size)) = WIDTHS.iter().filter(|b| **b > bits).find_map(|b| other(*b)) {
-        let more = crate::engine::units::bytes(size.saturating_sub(now));
+        let more = units::bytes(size.saturating_sub(now));
         text += &format!(" {wider} bits would take {more} more and lose {}.", millinats(loss));
     }
     Some(text)

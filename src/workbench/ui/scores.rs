@@ -1,11 +1,8 @@
 //! The weight error of a layer under a treatment, kept once found.
 
 use crate::engine::formats::observe::Observer;
-use crate::pipeline::configure::{Importance, Plan, Rounding, Scheme, Sparsity, Treatment};
+use crate::pipeline::configure::{Importance, Plan, Rounding, Scheme, Sparsity, Treatment, WIDTHS};
 use std::collections::HashMap;
-
-/// The widths that the heat map offers.
-pub const WIDTHS: [u8; 6] = [2, 3, 4, 5, 6, 8];
 
 /// What the error of a layer's weights depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

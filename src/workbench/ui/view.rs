@@ -6,6 +6,8 @@ use super::commands::{Command, Situation};
 use super::session::{Axis, Session};
 use super::theme::Tokens;
 use super::widgets;
+use crate::engine::graph::Layer;
+use crate::pipeline::configure::{Scheme, stored_bytes};
 use crate::workbench::jobs::JobView;
 use eframe::egui::{Response, Ui};
 
@@ -77,6 +79,12 @@ pub fn decibels(value: f64) -> String {
     } else {
         format!("{value:.1} dB")
     }
+}
+
+/// Bytes of a layer's weight in the file under another scheme; 0 where they are more than can be counted.
+#[must_use]
+pub fn bytes_as(layer: &Layer, scheme: Scheme) -> u64 {
+    stored_bytes(layer, scheme).unwrap_or(0)
 }
 
 /// A shape for people.

@@ -5,36 +5,11 @@ use crate::engine::graph::{KnownRange, Layer, LayerKind, NodeId, RoundedInput, W
 use crate::engine::tensor::DType;
 use crate::pipeline::calibrate::{Statistics, WireStatistics};
 use crate::pipeline::compress::{CompressError, LayerWork, Technique};
-use crate::pipeline::configure::{Activations, ImportanceSource, LayerPlan, Treatment};
+use crate::pipeline::configure::{Activations, LayerPlan, Treatment};
 
 fn plan(activations: Activations) -> LayerPlan {
-    let layer = Layer {
-        name: "l".to_owned(),
-        node: Some(NodeId(0)),
-        kind: LayerKind::Conv,
-        input: Wire::from("x"),
-        output: Wire::from("y"),
-        weight: Wire::from("w"),
-        bias: None,
-        shape: vec![1, 1, 1, 1],
-        out_axis: 0,
-        macs: None,
-    };
-    let treatment = Treatment { activations, ..Treatment::UNCHANGED };
-    let known = KnownRange::Any;
-    LayerPlan {
-        layer,
-        wanted: treatment,
-        treatment,
-        known,
-        shares: Vec::new(),
-        importance: ImportanceSource::None,
-        storage: None,
-        bytes: 4,
-        original_bytes: 4,
-        refusal: None,
-        note: None,
-    }
+    let layer = Layer { node: Some(NodeId(0)), ..Layer::lone(LayerKind::Conv, &[1, 1, 1, 1]) };
+    LayerPlan::bare(layer, Treatment { activations, ..Treatment::UNCHANGED })
 }
 
 fn work() -> LayerWork {

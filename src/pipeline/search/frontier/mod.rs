@@ -138,13 +138,6 @@ impl Frontier {
     pub fn within(&self, budget: u64) -> Option<usize> {
         self.points.partition_point(|p| p.size <= budget).checked_sub(1)
     }
-
-    /// The smallest point whose cost is at most `cost`.
-    #[must_use]
-    pub fn at_cost(&self, cost: f64) -> Option<usize> {
-        let at = self.points.partition_point(|p| p.cost > cost);
-        (at < self.points.len()).then_some(at)
-    }
 }
 
 /// Which of `count` points stay where there may be `limit`: of each run of neighbors the smallest, and the last.

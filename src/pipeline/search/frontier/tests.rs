@@ -161,8 +161,7 @@ fn budgets_at_the_ends() {
     let groups = vec![vec![choice(4, 1.0), choice(8, 0.0)], vec![choice(4, 3.0), choice(8, 0.5), choice(9, 0.5)]];
     let found = frontier(&groups, None, &ctx()).unwrap();
     assert_eq!((found.within(7), found.within(8), found.within(u64::MAX)), (None, Some(0), Some(found.points.len() - 1)));
-    assert_eq!((found.at_cost(4.0), found.at_cost(0.1)), (Some(0), None));
-    assert_eq!(found.points[found.at_cost(1.5).unwrap()].size, 12);
+    assert_eq!(found.points[found.within(12).unwrap()].cost, 1.5);
     let nothing = frontier(&[], None, &ctx()).unwrap();
     assert_eq!((nothing.points.len(), nothing.plan(0)), (1, Some(Vec::new())));
 }

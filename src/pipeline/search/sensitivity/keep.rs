@@ -111,37 +111,14 @@ fn key(planned: &LayerPlan, calibration_key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::key;
-    use crate::engine::graph::{KnownRange, Layer, LayerKind, Wire};
+    use crate::engine::graph::{Layer, LayerKind};
     use crate::pipeline::configure::{ImportanceSource, LayerPlan, Treatment};
     use std::collections::BTreeSet;
 
     #[test]
     fn scores_are_known_by_what_importance_comes_from() {
-        let layer = Layer {
-            kind: LayerKind::Linear,
-            name: "layer".to_owned(),
-            node: None,
-            input: Wire::from("x"),
-            output: Wire::from("y"),
-            weight: Wire::from("w"),
-            bias: None,
-            shape: vec![1, 2],
-            out_axis: 0,
-            macs: None,
-        };
-        let plan = |importance| LayerPlan {
-            layer: layer.clone(),
-            wanted: Treatment::UNCHANGED,
-            treatment: Treatment::UNCHANGED,
-            known: KnownRange::Any,
-            shares: Vec::new(),
-            importance,
-            storage: None,
-            bytes: 8,
-            original_bytes: 8,
-            refusal: None,
-            note: None,
-        };
+        let layer = Layer::lone(LayerKind::Linear, &[1, 2]);
+        let plan = |importance| LayerPlan { importance, ..LayerPlan::bare(layer.clone(), Treatment::UNCHANGED) };
         let file = |values: [f32; 2]| plan(ImportanceSource::File(values.as_slice().into()));
         let keys = [
             key(&plan(ImportanceSource::None), "data"),

@@ -132,33 +132,6 @@ pub struct Map {
     pub seconds: f64,
 }
 
-impl Map {
-    /// What treating every layer so would lose by the additive model: the sum of KL and, layers being measured
-    /// apart, the root of the summed squares of the errors. `None` where a treatment is in no column.
-    #[must_use]
-    pub fn predicted(&self, treatments: &[Treatment]) -> Option<Estimate> {
-        let mut sum = Estimate { value: 0.0, standard_error: Some(0.0), samples: self.samples };
-        for (row, treatment) in self.scores.iter().zip(treatments).filter(|(_, t)| !t.is_unchanged()) {
-            let setting = self.settings.iter().position(|s| s.treatment == *treatment)?;
-            let kl = row.get(setting)?.kl?;
-            sum.value += kl.value;
-            sum.standard_error = sum.standard_error.zip(kl.standard_error).map(|(a, b)| a.hypot(b));
-        }
-        Some(sum)
-    }
-
-    /// Places of the layers that lose most at a setting, the worst first.
-    #[must_use]
-    pub fn worst(&self, setting: usize, count: usize) -> Vec<usize> {
-        // What is not finite is worse than any number.
-        let loss = |layer: &usize| self.scores.get(*layer).and_then(|r| r.get(setting)?.kl).map_or(f64::INFINITY, |k| k.value);
-        let mut layers: Vec<usize> = (0..self.layers.len()).collect();
-        layers.sort_by(|a, b| loss(b).total_cmp(&loss(a)).then(a.cmp(b)));
-        layers.truncate(count);
-        layers
-    }
-}
-
 /// [`StatisticsSource`](compress::StatisticsSource) that several threads may ask.
 pub type SharedStatistics<'a> = &'a (dyn Fn(&BTreeSet<Wire>, &Ctx) -> Result<Option<Statistics>, CalibrateError> + Sync);
 

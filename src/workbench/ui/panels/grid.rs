@@ -2,12 +2,12 @@
 
 use super::picker::{Picked, scheme_button};
 use crate::engine::units;
-use crate::pipeline::configure::{Activations, FloatFormat, Granularity, LayerPlan, Scheme, Sparsity};
+use crate::pipeline::configure::{Activations, FloatFormat, Granularity, LayerPlan, Scheme, Sparsity, WIDTHS};
 use crate::workbench::project::{Change, Edit};
 use crate::workbench::ui::act::{Act, Pick};
 use crate::workbench::ui::bench::Bench;
 use crate::workbench::ui::commands::Command;
-use crate::workbench::ui::scores::{FEW_STEPS, WIDTHS, at_width};
+use crate::workbench::ui::scores::{FEW_STEPS, at_width};
 use crate::workbench::ui::session::{Column as SortBy, Heat};
 use crate::workbench::ui::tasks;
 use crate::workbench::ui::view::{View, decibels, shape_text};

@@ -1,10 +1,10 @@
 //! The schemes that fit a layer, with what each costs.
 
 use crate::engine::units;
-use crate::pipeline::configure::{LayerPlan, Offer, Scheme, stored_bytes};
+use crate::pipeline::configure::{LayerPlan, Offer, Offers, Scheme};
 use crate::workbench::ui::bench::Bench;
 use crate::workbench::ui::scores::{Score, with_scheme};
-use crate::workbench::ui::view::{View, decibels};
+use crate::workbench::ui::view::{View, bytes_as, decibels};
 use crate::workbench::ui::widgets::{heading, small};
 use eframe::egui::{
     Align2, Button, FontId, Popup, PopupCloseBehavior, Rect, Response, RichText, Role, ScrollArea, Sense, Ui, WidgetInfo, pos2,
@@ -47,11 +47,12 @@ fn menu_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: &Lay
     small(ui, view.tokens, if targets > 1 { format!("For {targets} layers; figures of {name}") } else { format!("For {name}") });
     header_ui(ui, view);
     // Offers are of the inspected layer, which this one becomes with the click that opens the menu.
-    let offers = if bench.selection.primary() == Some(index) { bench.offers.fitting.as_slice() } else { &[] };
+    let none = Offers::default();
+    let Offers { fitting, refused } = if bench.selection.primary() == Some(index) { &bench.offers } else { &none };
     let mut chosen = None;
     ScrollArea::vertical().max_height(400.0).auto_shrink([false, true]).show(ui, |ui| {
         ui.spacing_mut().item_spacing.y = 0.0;
-        for family in offers.chunk_by(|a, b| a.family == b.family) {
+        for family in fitting.chunk_by(|a, b| a.family == b.family) {
             ui.add_space(6.0);
             heading(ui, view.tokens, family.first().map_or("", |offer| offer.family.name()));
             for offer in family {
@@ -62,7 +63,6 @@ fn menu_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: &Lay
             }
         }
     });
-    let refused = &bench.offers.refused;
     if !refused.is_empty() {
         ui.separator();
         let reasons: Vec<String> = refused.iter().map(|(scheme, reason)| format!("{scheme}: {reason}")).collect();
@@ -91,7 +91,7 @@ fn place(row: Rect, column: usize) -> (eframe::egui::Pos2, Align2) {
 fn offer_ui(ui: &mut Ui, view: &View<'_>, plan: &LayerPlan, offer: &Offer, score: Option<Score>) -> Response {
     let t = view.tokens;
     let (rect, response) = ui.allocate_exact_size(vec2(COLUMNS.iter().sum(), ROW), Sense::click());
-    let bytes = stored_bytes(&plan.layer, offer.scheme).unwrap_or(0);
+    let bytes = bytes_as(&plan.layer, offer.scheme);
     let chosen = plan.wanted.weights == offer.scheme;
     let error = score.map_or_else(|| "…".to_owned(), |s| decibels(s.sqnr_db));
     let cells = [offer.scheme.to_string(), format!("{:.2}", offer.bits_per_weight), units::bytes(bytes), error];

@@ -1,13 +1,13 @@
 //! What if: error and bytes of the inspected layer at other widths and in other formats.
 
 use crate::engine::units;
-use crate::pipeline::configure::{LayerPlan, Offer, Scheme, Treatment, stored_bytes};
+use crate::pipeline::configure::{LayerPlan, Offer, Scheme, WIDTHS};
 use crate::workbench::project::{Change, Edit};
 use crate::workbench::ui::act::Act;
 use crate::workbench::ui::bench::Bench;
 use crate::workbench::ui::plots::{Choice, Curve, what_if_plot};
-use crate::workbench::ui::scores::{WIDTHS, at_width, with_scheme};
-use crate::workbench::ui::view::{View, decibels};
+use crate::workbench::ui::scores::{at_width, with_scheme};
+use crate::workbench::ui::view::{View, bytes_as, decibels};
 use crate::workbench::ui::widgets::{bar, section, small};
 use eframe::egui::{Grid, Ui, vec2};
 
@@ -47,16 +47,11 @@ fn families(bench: &Bench, index: usize, plan: &LayerPlan) -> Vec<(Curve, Vec<Sc
 
 fn choice(bench: &Bench, index: usize, plan: &LayerPlan, offer: &Offer) -> Option<(Choice, Scheme)> {
     let sqnr_db = bench.scores.get(index, &with_scheme(&plan.treatment, offer.scheme))?.sqnr_db;
-    let bytes = stored_bytes(&plan.layer, offer.scheme).unwrap_or(0);
+    let bytes = bytes_as(&plan.layer, offer.scheme);
     let words =
         format!("{}\n{:.2} bits per weight, {}\n{}", offer.scheme, offer.bits_per_weight, units::bytes(bytes), decibels(sqnr_db));
     let present = plan.treatment.weights == offer.scheme;
     sqnr_db.is_finite().then_some((Choice { bits: offer.bits_per_weight, sqnr_db, present, words }, offer.scheme))
-}
-
-/// Bytes of the weight at another width, laid out as now; 0 where they are more than can be counted.
-fn bytes_at(plan: &LayerPlan, treatment: &Treatment) -> u64 {
-    stored_bytes(&plan.layer, treatment.weights).unwrap_or(0)
 }
 
 /// Error and bytes of the present scheme over its width: a chart and its table in one.
@@ -82,7 +77,7 @@ fn widths_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: &L
                 None => (0.0, "…".to_owned(), t.bar),
             };
             cell_ui(ui, third, |ui| drop(bar(ui, share, &text, ground, t.text)));
-            let bytes = bytes_at(plan, &treatment);
+            let bytes = bytes_as(&plan.layer, treatment.weights);
             let share = bytes as f32 / plan.original_bytes.max(1) as f32;
             cell_ui(ui, third, |ui| drop(bar(ui, share, &units::bytes(bytes), t.bar, t.text)));
             ui.end_row();
@@ -95,44 +90,4 @@ fn cell_ui(ui: &mut Ui, width: f32, add: impl FnOnce(&mut Ui)) {
         ui.set_min_width(width);
         add(ui);
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pipeline::configure::{Granularity, Scheme};
-
-    #[test]
-    fn counts_scales_and_zero_points() {
-        let layer = crate::engine::graph::Layer {
-            name: "a".to_owned(),
-            node: Some(crate::engine::graph::NodeId(0)),
-            kind: crate::engine::graph::LayerKind::Conv,
-            input: "x".into(),
-            output: "y".into(),
-            weight: "w".into(),
-            bias: None,
-            shape: vec![4, 3, 3, 3],
-            out_axis: 0,
-            macs: None,
-        };
-        let treatment = Treatment { weights: Scheme::per_channel(4), ..Treatment::UNCHANGED };
-        let plan = LayerPlan {
-            layer,
-            wanted: treatment,
-            treatment,
-            known: crate::engine::graph::KnownRange::Any,
-            shares: Vec::new(),
-            importance: crate::pipeline::configure::ImportanceSource::None,
-            storage: None,
-            bytes: 0,
-            original_bytes: 432,
-            refusal: None,
-            note: None,
-        };
-        assert_eq!(bytes_at(&plan, &treatment), 54 + 16);
-        let asymmetric =
-            Treatment { weights: Scheme::Integer { bits: 8, symmetric: false, granularity: Granularity::Channel }, ..treatment };
-        assert_eq!(bytes_at(&plan, &asymmetric), 108 + 16 + 4);
-    }
 }

@@ -114,3 +114,18 @@ fn nearest(curves: &[Curve], pointer: Pos2, place: &dyn Fn(&Choice) -> Pos2) -> 
         .min_by(|a, b| a.1.total_cmp(&b.1))
         .map(|(at, _)| at)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_goes_through_what_nothing_beats() {
+        let choice = |bits: f64, sqnr_db: f64| Choice { bits, sqnr_db, present: false, words: String::new() };
+        let choices =
+            vec![choice(2.0, 5.0), choice(3.0, 4.0), choice(4.0, 20.0), choice(4.0, 22.0), choice(5.0, 22.0), choice(6.0, 30.0)];
+        let curve = Curve { name: "any", choices };
+        let best: Vec<[f64; 2]> = curve.best().map(|c| [c.bits, c.sqnr_db]).collect();
+        assert_eq!(best, [[2.0, 5.0], [4.0, 22.0], [6.0, 30.0]]);
+    }
+}

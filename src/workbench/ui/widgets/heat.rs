@@ -103,3 +103,18 @@ fn draw(ui: &Ui, rect: Rect, tokens: &Tokens, cell: &HeatCell<'_>, hovered: bool
         painter.rect_stroke(inner, 2.0, Stroke::new(1.0, tokens.text), StrokeKind::Inside);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_short_and_colored_as_noise_is() {
+        let loss = |kl: f64| HeatError::Loss(Some(kl));
+        let digits = [1.4441, 0.1666, 0.0036, 0.0000574, 1e-9].map(|kl| loss(kl).digits());
+        assert_eq!(digits, ["1444", "167", "3.6", ".057", "0"]);
+        assert_eq!(HeatError::Loss(None).digits(), "inf");
+        assert_eq!((loss(1.0).decibels(), loss(0.001).decibels().round()), (0.0, 30.0));
+        assert_eq!((loss(0.0).decibels(), HeatError::Loss(None).decibels()), (f64::INFINITY, f64::NEG_INFINITY));
+    }
+}
