@@ -28,9 +28,10 @@ enum Amount {
 }
 
 impl Amount {
-    /// Billions per second.
+    /// Billions per second; millions of what is slow.
     fn rate(&self, seconds: f64) -> String {
         match self {
+            Self::Operations(n) if *n < seconds * 1e8 => format!("{:8.2} Mop/s", n / seconds / 1e6),
             Self::Operations(n) => format!("{:8.2} Gop/s", n / seconds / 1e9),
             Self::Bytes(n) => format!("{:8.2} GB/s ", n / seconds / 1e9),
         }

@@ -175,17 +175,17 @@ impl Integer {
         Some(Weighing::new(&importance, shape))
     }
 
-    /// The grid of one tile.
+    /// The grid of one tile of a matrix, whose weights these are.
     fn fit(
         &self,
+        (matrix, tile): (&Matrix<'_>, usize),
         values: &[f32],
         importance: Option<&[f32]>,
         how: &How<'_>,
-        origin: impl Fn() -> (usize, usize),
     ) -> Result<AffineParameters, FormatError> {
-        let range = how.range.of_weighed(values, importance, self);
+        let range = how.range.of_unchecked(values, importance, self).ok_or_else(|| matrix.not_finite())?;
         self.grid(range).ok_or_else(|| {
-            let (row, col) = origin();
+            let (row, col) = self.tiles(matrix.shape()).origin(tile);
             let exact = Self { scales: ScaleType::F32, ..*self }.grid(range).map_or(f32::NAN, |g| g.scale);
             FormatError::ScaleTooLarge { row, col, scale: exact }
         })
@@ -197,7 +197,7 @@ impl Integer {
         tiles.map(matrix, |tile, values| {
             ctx.check()?;
             let importance = weighing.as_ref().map(|w| w.of_tile(tiles, tile));
-            self.fit(values, importance.as_deref(), how, || tiles.origin(tile))
+            self.fit((matrix, tile), values, importance.as_deref(), how)
         })
     }
 
@@ -270,7 +270,7 @@ impl Integer {
                         None => {
                             let from = segment * tiles.wide;
                             let importance = weighing.as_ref().map(|w| w.segment(row, from, from + x.len()));
-                            self.fit(x, importance, how, || tiles.origin(tile))?
+                            self.fit((matrix, tile), x, importance, how)?
                         }
                     };
                     let at = (row * cols + segment * tiles.wide) as u64;

@@ -45,7 +45,7 @@ impl Shape {
     }
 }
 
-/// Finite weights in row-major order.
+/// Weights in row-major order. Whoever rounds them refuses those that are NaN or infinite.
 #[derive(Debug, Clone, Copy)]
 pub struct Matrix<'a> {
     values: &'a [f32],
@@ -53,22 +53,30 @@ pub struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// Checks every weight, on the threads of whoever calls.
-    ///
     /// # Errors
-    /// When the values do not fill the matrix, or one of them is NaN or infinite (which one, is said).
+    /// When the values do not fill the matrix, or are too many to count.
     pub fn new(values: &'a [f32], rows: usize, cols: usize) -> Result<Self, FormatError> {
         let shape = Shape::new(rows, cols)?;
         if values.len() != shape.len() {
             return Err(FormatError::Shape { given: values.len(), rows, cols });
         }
-        let fine = |part: &&[f32]| part.iter().fold(true, |fine, v| fine & v.is_finite());
-        if !values.par_chunks(1 << 16).all(|part| fine(&part))
-            && let Some(at) = values.iter().position(|v| !v.is_finite())
-        {
-            return Err(FormatError::NotFinite { row: at / cols, col: at % cols, value: values[at] });
-        }
         Ok(Self { values, shape })
+    }
+
+    /// Checks every weight, on the threads of whoever calls.
+    ///
+    /// # Errors
+    /// [`FormatError::NotFinite`] for the first that is NaN or infinite.
+    pub(super) fn check_finite(&self) -> Result<(), FormatError> {
+        let fine = |part: &[f32]| part.iter().fold(true, |fine, v| fine & v.is_finite());
+        if self.values.par_chunks(1 << 16).all(fine) { Ok(()) } else { Err(self.not_finite()) }
+    }
+
+    /// Names the first weight that is NaN or infinite, for one who knows that there is one.
+    pub(super) fn not_finite(&self) -> FormatError {
+        let at = self.values.iter().position(|v| !v.is_finite()).unwrap_or_default();
+        let cols = self.shape.cols;
+        FormatError::NotFinite { row: at / cols, col: at % cols, value: self.values[at] }
     }
 
     #[must_use]

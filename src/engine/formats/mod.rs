@@ -88,12 +88,14 @@ trait Codec {
         Ok(())
     }
     fn storage(&self, shape: Shape) -> Storage;
+    /// What is stored of a matrix of finite weights.
     fn encode(&self, matrix: &Matrix<'_>, how: &How<'_>, ctx: &Ctx) -> Result<Parts, FormatError>;
     fn decode(&self, parts: &Parts, shape: Shape, out: &mut [f32]);
     /// Every value that the weight at this place could have, in ascending order.
     fn levels(&self, parts: &Parts, shape: Shape, row: usize, col: usize) -> Vec<f32>;
-    /// What comes of encoding and decoding.
+    /// What comes of encoding and decoding. Nobody has looked yet whether the weights are finite.
     fn approximate(&self, matrix: &Matrix<'_>, how: &How<'_>, ctx: &Ctx, out: &mut [f32]) -> Result<(), FormatError> {
+        matrix.check_finite()?;
         let parts = self.encode(matrix, how, ctx)?;
         self.decode(&parts, matrix.shape(), out);
         Ok(())
@@ -168,7 +170,7 @@ impl Format {
     /// Rounds weights to the format.
     ///
     /// # Errors
-    /// When the settings make no sense, a scale does not fit in its type, or on cancel.
+    /// When the settings make no sense, a weight is NaN or infinite, a scale does not fit in its type, or on cancel.
     pub fn encode(&self, matrix: &Matrix<'_>, how: &How<'_>, ctx: &Ctx) -> Result<Encoded, FormatError> {
         ctx.pool().install(|| self.encode_here(matrix, how, ctx))
     }
@@ -179,6 +181,7 @@ impl Format {
     /// As [`Format::encode`].
     pub fn encode_here(&self, matrix: &Matrix<'_>, how: &How<'_>, ctx: &Ctx) -> Result<Encoded, FormatError> {
         self.check(matrix.shape(), how)?;
+        matrix.check_finite()?;
         let parts = self.codec().encode(matrix, how, ctx)?;
         Encoded::new(*self, matrix.shape(), parts)
     }

@@ -114,7 +114,12 @@ impl Observer {
     /// number for every weight). [`Observer::Grid`] alone looks at errors.
     #[must_use]
     pub fn of_weighed(&self, weights: &[f32], importance: Option<&[f32]>, target: &Integer) -> Range {
-        let all = min_max(weights);
+        self.of_unchecked(weights, importance, target).unwrap_or_default()
+    }
+
+    /// [`Observer::of_weighed`] of weights that nobody has looked at; `None` where one is NaN or infinite.
+    pub(super) fn of_unchecked(&self, weights: &[f32], importance: Option<&[f32]>, target: &Integer) -> Option<Range> {
+        let all = finite_min_max(weights)?;
         let symmetric = target.symmetry != Symmetry::Asymmetric;
         let chosen = match *self {
             Self::MinMax | Self::MovingAverage => all,
@@ -125,7 +130,7 @@ impl Observer {
                 self.of_data(&seen, target).unwrap_or(all)
             }
         };
-        finish(chosen, all, symmetric)
+        Some(finish(chosen, all, symmetric))
     }
 }
 
@@ -197,19 +202,24 @@ const SHARE: usize = 1 << 20;
 /// Smallest and largest value; zeros for none. The values are finite.
 #[must_use]
 pub fn min_max(values: &[f32]) -> Range {
+    finite_min_max(values).unwrap_or_default()
+}
+
+/// [`min_max`], or `None` where a value is NaN or infinite.
+fn finite_min_max(values: &[f32]) -> Option<Range> {
     if values.is_empty() {
-        return Range::default();
+        return Some(Range::default());
     }
     let part = |values: &[f32]| {
-        let mut range = Range { low: f32::INFINITY, high: f32::NEG_INFINITY };
-        widest(MinMax(values, &mut range));
-        range
+        let mut found = None;
+        widest(MinMax(values, &mut found));
+        found
     };
     if values.len() <= SHARE {
         return part(values);
     }
-    let join = |a: Range, b: Range| Range { low: a.low.min(b.low), high: a.high.max(b.high) };
-    values.par_chunks(SHARE).map(part).reduce_with(join).unwrap_or_default()
+    let join = |a: Range, b: Range| Some(Range { low: a.low.min(b.low), high: a.high.max(b.high) });
+    values.par_chunks(SHARE).map(part).try_reduce_with(join).unwrap_or_default()
 }
 
 /// The largest magnitude; 0 for none.
@@ -221,24 +231,31 @@ pub fn absmax(values: &[f32]) -> f32 {
 /// Values that the loops below take at once.
 const LANES: usize = 16;
 
-struct MinMax<'a>(&'a [f32], &'a mut Range);
+/// Leaves `None` where a value is not finite.
+struct MinMax<'a>(&'a [f32], &'a mut Option<Range>);
 
 impl Work for MinMax<'_> {
     #[inline(always)]
     fn run(self) {
         let (mut low, mut high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
+        // Comparisons pass NaN over: x − x is 0 for what is finite, and NaN stays in the sum.
+        let mut bad = [0.0_f32; LANES];
         let (whole, rest) = self.0.as_chunks::<LANES>();
         for x in whole {
             for i in 0..LANES {
                 low[i] = if x[i] < low[i] { x[i] } else { low[i] };
                 high[i] = if x[i] > high[i] { x[i] } else { high[i] };
+                bad[i] += x[i] - x[i];
             }
         }
-        for (x, (low, high)) in rest.iter().zip(low.iter_mut().zip(&mut high)) {
-            *low = low.min(*x);
-            *high = high.max(*x);
+        for (i, &x) in rest.iter().enumerate() {
+            low[i] = low[i].min(x);
+            high[i] = high[i].max(x);
+            bad[i] += x - x;
         }
-        self.1.low = low.iter().fold(f32::INFINITY, |a, b| a.min(*b));
-        self.1.high = high.iter().fold(f32::NEG_INFINITY, |a, b| a.max(*b));
+        *self.1 = bad.iter().all(|b| *b == 0.0).then(|| Range {
+            low: low.iter().fold(f32::INFINITY, |a, b| a.min(*b)),
+            high: high.iter().fold(f32::NEG_INFINITY, |a, b| a.max(*b)),
+        });
     }
 }

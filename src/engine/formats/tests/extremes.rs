@@ -85,10 +85,16 @@ fn what_is_no_number_is_refused_with_its_place() {
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut values = vec![1.0; 200_000];
         values[123_456] = bad;
-        match Matrix::new(&values, 200, 1000) {
-            Err(FormatError::NotFinite { row: 123, col: 456, .. }) => {}
-            other => panic!("{other:?}"),
+        let matrix = Matrix::new(&values, 200, 1000).unwrap();
+        let named = |found: &FormatError| matches!(found, FormatError::NotFinite { row: 123, col: 456, .. });
+        for granularity in [Granularity::Channel, Granularity::Tensor, Granularity::Block { rows: 2, cols: 8 }] {
+            let format = integer(8, Symmetry::Restricted, granularity);
+            let (how, mut out) = (How::default(), vec![0.0; values.len()]);
+            assert!(named(&format.encode(&matrix, &how, &ctx()).unwrap_err()), "{format} of {bad}");
+            assert!(named(&format.approximate(&matrix, &how, &ctx(), &mut out).unwrap_err()), "{format} of {bad}");
         }
+        let float = Format::Float(Float::F16);
+        assert!(named(&float.approximate(&matrix, &How::default(), &ctx(), &mut vec![0.0; values.len()]).unwrap_err()));
     }
     assert!(matches!(Matrix::new(&[1.0; 5], 2, 3), Err(FormatError::Shape { given: 5, rows: 2, cols: 3 })));
     assert!(matches!(Matrix::new(&[], usize::MAX, usize::MAX), Err(FormatError::TooLarge { .. })));
