@@ -118,10 +118,10 @@ impl Observer {
     }
 
     /// [`Observer::of_weighed`] of weights that nobody has looked at; `None` where one is NaN or infinite.
-    pub(super) fn of_unchecked(&self, weights: &[f32], importance: Option<&[f32]>, target: &Integer) -> Option<Range> {
+    pub(super) fn of_unchecked(self, weights: &[f32], importance: Option<&[f32]>, target: &Integer) -> Option<Range> {
         let all = finite_min_max(weights)?;
         let symmetric = target.symmetry != Symmetry::Asymmetric;
-        let chosen = match *self {
+        let chosen = match self {
             Self::MinMax | Self::MovingAverage => all,
             Self::Grid { exponent } => grid::of_weights(weights, importance, all, target, exponent),
             Self::Percentile(_) | Self::Entropy | Self::Histogram | Self::Gaussian => {
@@ -238,20 +238,20 @@ impl Work for MinMax<'_> {
     #[inline(always)]
     fn run(self) {
         let (mut low, mut high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
-        // Comparisons pass NaN over: x − x is 0 for what is finite, and NaN stays in the sum.
+        // Comparisons pass NaN over: 0·x is 0 for what is finite, and NaN for what is not, which stays in the sum.
         let mut bad = [0.0_f32; LANES];
         let (whole, rest) = self.0.as_chunks::<LANES>();
         for x in whole {
             for i in 0..LANES {
                 low[i] = if x[i] < low[i] { x[i] } else { low[i] };
                 high[i] = if x[i] > high[i] { x[i] } else { high[i] };
-                bad[i] += x[i] - x[i];
+                bad[i] += x[i] * 0.0;
             }
         }
         for (i, &x) in rest.iter().enumerate() {
             low[i] = low[i].min(x);
             high[i] = high[i].max(x);
-            bad[i] += x - x;
+            bad[i] += x * 0.0;
         }
         *self.1 = bad.iter().all(|b| *b == 0.0).then(|| Range {
             low: low.iter().fold(f32::INFINITY, |a, b| a.min(*b)),
