@@ -89,7 +89,7 @@ fn few_rows(left: &[f32], right: &[f32], (m, k, n): (usize, usize, usize), out: 
         let mut block = from;
         while block < to {
             let last = block == whole;
-            let taken = if last { 1 } else { tile::blocks(whole.min(to) - block, m) };
+            let taken = if last { 1 } else { tile::blocks(isa, whole.min(to) - block, m) };
             let mut row = 0;
             while row < m {
                 row = run(row, block, taken, last);

@@ -99,7 +99,7 @@ pub(super) fn cover(grid: &Grid<'_>, panels: &Panels, blocks: (usize, usize), fi
     let stride = panels.depth * lanes;
     let mut block = blocks.0;
     while block < blocks.1 {
-        let taken = tile::blocks(blocks.1 - block, grid.width);
+        let taken = tile::blocks(isa, blocks.1 - block, grid.width);
         let most = tile::places(isa, taken);
         let pieces = grid.width.div_ceil(most);
         let end = ((block + taken) * lanes).min(panels.channels);
@@ -174,7 +174,7 @@ const PASS_BYTES: usize = 96 << 10;
 /// When data or output are too short.
 pub fn cover_rows(panels: &Panels, data: &[f32], (count, depth): (usize, usize), finish: Finish<'_>, out: Shared<'_>) {
     assert!(panels.depth == depth && data.len() >= count * depth, "rows are missing");
-    let most = tile::places(panels.isa, tile::blocks(panels.blocks(), usize::MAX));
+    let most = tile::places(panels.isa, tile::blocks(panels.isa, panels.blocks(), usize::MAX));
     let fitting = (PASS_BYTES / (4 * depth).max(1)).max(1).next_multiple_of(most);
     let channels = panels.channels;
     let (out_step, first) = finish.beside.unwrap_or((channels, 0));

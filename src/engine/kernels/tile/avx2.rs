@@ -54,14 +54,28 @@ unsafe fn tile<const PLACES: usize, const BLOCKS: usize>(tile: &Tile<'_>, out: S
                 }
             }
             for _ in 0..tile.run {
-                let mut weights: [__m256; BLOCKS] = [_mm256_setzero_ps(); BLOCKS];
-                for b in 0..BLOCKS {
-                    weights[b] = _mm256_loadu_ps(w.add(b * stride));
-                }
-                for p in 0..PLACES {
-                    let x = _mm256_set1_ps(*near[p / 3].add(p % 3 * step));
+                // The fewer of the two stay in registers, the others pass through one.
+                if PLACES < BLOCKS {
+                    let mut factors: [__m256; PLACES] = [_mm256_setzero_ps(); PLACES];
+                    for p in 0..PLACES {
+                        factors[p] = _mm256_set1_ps(*near[p / 3].add(p % 3 * step));
+                    }
                     for b in 0..BLOCKS {
-                        sums[p][b] = _mm256_fmadd_ps(x, weights[b], sums[p][b]);
+                        let weights = _mm256_loadu_ps(w.add(b * stride));
+                        for p in 0..PLACES {
+                            sums[p][b] = _mm256_fmadd_ps(factors[p], weights, sums[p][b]);
+                        }
+                    }
+                } else {
+                    let mut weights: [__m256; BLOCKS] = [_mm256_setzero_ps(); BLOCKS];
+                    for b in 0..BLOCKS {
+                        weights[b] = _mm256_loadu_ps(w.add(b * stride));
+                    }
+                    for p in 0..PLACES {
+                        let factor = _mm256_set1_ps(*near[p / 3].add(p % 3 * step));
+                        for b in 0..BLOCKS {
+                            sums[p][b] = _mm256_fmadd_ps(factor, weights[b], sums[p][b]);
+                        }
                     }
                 }
                 for g in 0..5 {
@@ -107,5 +121,5 @@ macro_rules! choose {
 
 pub fn run(tile_of: &Tile<'_>, count: usize, blocks: usize, out: Shared<'_>, at: usize, step: usize) {
     // SAFETY: `Isa::Avx2` is only made where the processor has it; `super::run` checked every reach.
-    unsafe { choose!(count, blocks, (tile_of, out, at, step), (1: 1 2 3 4 5 6 7 8) (2: 1 2 3 4 5 6) (4: 1 2)) }
+    unsafe { choose!(count, blocks, (tile_of, out, at, step), (1: 1 2 3 4 5 6 7 8) (2: 1 2 3 4 5 6) (4: 1 2 3)) }
 }

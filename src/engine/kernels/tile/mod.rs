@@ -95,18 +95,20 @@ pub fn places(isa: Isa, blocks: usize) -> usize {
         #[cfg(target_arch = "x86_64")]
         (Isa::Avx512, _) => 6,
         (_, 2) => 6,
-        _ => 2,
+        _ => 3,
     }
 }
 
 /// How many of `left` blocks to take at once, for lines of `width` places.
-pub fn blocks(left: usize, width: usize) -> usize {
+pub fn blocks(isa: Isa, left: usize, width: usize) -> usize {
     match left {
         0 => 0,
         1 => 1,
         2 | 3 => 2,
-        _ if width <= 6 => 4,
-        _ => 2,
+        // With many registers two blocks hold more places than four read weights for.
+        _ if isa == Isa::Avx512 && width > 6 => 2,
+        // Fewer places read together: at even distances they often lie in one bank of the cache.
+        _ => 4,
     }
 }
 
