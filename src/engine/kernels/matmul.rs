@@ -64,36 +64,28 @@ fn few_rows(left: &[f32], right: &[f32], (m, k, n): (usize, usize, usize), out: 
     };
     let init = [0.0; 64];
     let out = Shared::new(out);
-    let run = |row: usize, block: usize, taken: usize, last: bool| {
-        let (weights, weights_at, weights_step) = if last { (end.as_slice(), 0, lanes) } else { (right, block * lanes, n) };
-        let tile = Tile {
-            data: left,
-            at: row * k,
-            step: k,
-            runs: &[0],
-            run: k,
-            weights,
-            weights_at,
-            block_stride: lanes,
-            weights_step,
-            init: &init,
-            valid: if last { rest } else { lanes },
-            residual: None,
-            limits: (f32::NEG_INFINITY, f32::INFINITY),
-        };
-        let count = tile::places(isa, taken).min(m - row);
-        tile::run(isa, &tile, count, taken, out, row * n + block * lanes, n);
-        row + count
-    };
     let cover = |from: usize, to: usize| {
         let mut block = from;
         while block < to {
             let last = block == whole;
             let taken = if last { 1 } else { tile::blocks(isa, whole.min(to) - block, m) };
-            let mut row = 0;
-            while row < m {
-                row = run(row, block, taken, last);
-            }
+            let (weights, weights_at, weights_step) = if last { (end.as_slice(), 0, lanes) } else { (right, block * lanes, n) };
+            let tile = Tile {
+                data: left,
+                at: 0,
+                step: k,
+                runs: &[0],
+                run: k,
+                weights,
+                weights_at,
+                block_stride: lanes,
+                weights_step,
+                init: &init,
+                valid: if last { rest } else { lanes },
+                residual: None,
+                limits: (f32::NEG_INFINITY, f32::INFINITY),
+            };
+            tile::run(isa, &tile, m, taken, out, block * lanes, n);
             block += taken;
         }
     };

@@ -100,30 +100,26 @@ pub(super) fn cover(grid: &Grid<'_>, panels: &Panels, blocks: (usize, usize), fi
     let mut block = blocks.0;
     while block < blocks.1 {
         let taken = tile::blocks(isa, blocks.1 - block, grid.width);
-        let most = tile::places(isa, taken);
-        let pieces = grid.width.div_ceil(most);
         let end = ((block + taken) * lanes).min(panels.channels);
+        let tile = Tile {
+            data: grid.data,
+            at: grid.at,
+            step: grid.step,
+            runs: grid.runs,
+            run: grid.run,
+            weights: &panels.data,
+            weights_at: block * stride,
+            block_stride: stride,
+            weights_step: lanes,
+            init: &panels.bias[block * lanes..],
+            valid: end - (block + taken - 1) * lanes,
+            residual: finish.residual,
+            limits: (finish.low, finish.high),
+        };
         for row in 0..grid.rows {
-            for piece in 0..pieces {
-                let (from, to) = (grid.width * piece / pieces, grid.width * (piece + 1) / pieces);
-                let tile = Tile {
-                    data: grid.data,
-                    at: grid.at + row * grid.row + from * grid.step,
-                    step: grid.step,
-                    runs: grid.runs,
-                    run: grid.run,
-                    weights: &panels.data,
-                    weights_at: block * stride,
-                    block_stride: stride,
-                    weights_step: lanes,
-                    init: &panels.bias[block * lanes..],
-                    valid: end - (block + taken - 1) * lanes,
-                    residual: finish.residual,
-                    limits: (finish.low, finish.high),
-                };
-                let at = grid.out_at + row * grid.out_row + from * grid.out_step + (block - blocks.0) * lanes;
-                tile::run(isa, &tile, to - from, taken, out, at, grid.out_step);
-            }
+            let line = Tile { at: grid.at + row * grid.row, ..tile };
+            let at = grid.out_at + row * grid.out_row + (block - blocks.0) * lanes;
+            tile::run(isa, &line, grid.width, taken, out, at, grid.out_step);
         }
         block += taken;
     }

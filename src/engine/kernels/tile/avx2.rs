@@ -121,5 +121,5 @@ macro_rules! choose {
 
 pub fn run(tile_of: &Tile<'_>, count: usize, blocks: usize, out: Shared<'_>, at: usize, step: usize) {
     // SAFETY: `Isa::Avx2` is only made where the processor has it; `super::run` checked every reach.
-    unsafe { choose!(count, blocks, (tile_of, out, at, step), (1: 1 2 3 4 5 6 7 8) (2: 1 2 3 4 5 6) (4: 1 2 3)) }
+    unsafe { choose!(count, blocks, (tile_of, out, at, step), (1: 1 2 3 4 5 6 7 8) (2: 1 2 3 4 5 6) (3: 1 2 3) (4: 1 2 3)) }
 }

@@ -101,18 +101,19 @@ pub fn places(isa: Isa, blocks: usize) -> usize {
 
 /// How many of `left` blocks to take at once, for lines of `width` places.
 pub fn blocks(isa: Isa, left: usize, width: usize) -> usize {
+    // Of 32 registers two blocks hold more places than four read weights for.
+    let has_many_registers = isa.lanes() == 16;
     match left {
-        0 => 0,
-        1 => 1,
-        2 | 3 => 2,
-        // With many registers two blocks hold more places than four read weights for.
-        _ if isa == Isa::Avx512 && width > 6 => 2,
-        // Fewer places read together: at even distances they often lie in one bank of the cache.
+        0..=2 => left,
+        3 if has_many_registers => 2,
+        _ if has_many_registers && width > 6 => 2,
+        // Few places at a time: at even distances they often lie in one bank of the cache.
+        3 | 5 | 6 if !has_many_registers => 3,
         _ => 4,
     }
 }
 
-/// Computes `count` places (at most [`places`]) times `blocks` (1, 2 or 4) blocks into
+/// Computes `count` places times `blocks` (1 to 4, as [`blocks`] has it) blocks, a tile at a time, into
 /// `out[out_at + place·out_step + channel]`:
 /// `clamp(init[channel] + Σ_k factor·weight + residual, low, high)`; a NaN stays one.
 ///
@@ -132,12 +133,19 @@ pub fn run(isa: Isa, tile: &Tile<'_>, count: usize, blocks: usize, out: Shared<'
     assert!(tile.init.len() >= blocks * lanes && (1..=lanes).contains(&tile.valid), "channels are missing");
     assert!(out_at + last_place <= out.len, "results reach too far");
     assert!(tile.residual.is_none_or(|r| out_at + last_place <= r.len()), "the residual is too short");
-    match isa {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => avx512::run(tile, count, blocks, out, out_at, out_step),
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => avx2::run(tile, count, blocks, out, out_at, out_step),
-        Isa::Plain => plain(tile, count, blocks, out, out_at, out_step),
+    let pieces = count.div_ceil(places(isa, blocks));
+    let mut piece = *tile;
+    for number in 0..pieces {
+        let (from, to) = (count * number / pieces, count * (number + 1) / pieces);
+        piece.at = tile.at + from * tile.step;
+        let out_at = out_at + from * out_step;
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => avx512::run(&piece, to - from, blocks, out, out_at, out_step),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => avx2::run(&piece, to - from, blocks, out, out_at, out_step),
+            Isa::Plain => plain(&piece, to - from, blocks, out, out_at, out_step),
+        }
     }
 }
 
@@ -191,8 +199,8 @@ mod tests {
         let mut random = Random::new(5);
         for isa in Isa::all() {
             let lanes = isa.lanes();
-            for blocks in [1, 2, 4] {
-                for count in 1..=places(isa, blocks) {
+            for blocks in (1..=4).filter(|b| blocks(isa, *b, 1) == *b) {
+                for count in 1..=places(isa, blocks) + 3 {
                     let (k, valid) = (11, 1 + count % lanes);
                     let channels = (blocks - 1) * lanes + valid;
                     let x: Vec<f32> = (0..count * (k + 3)).map(|_| random.normal()).collect();
