@@ -9,7 +9,7 @@ use lapidary::engine::graph::{Dim, Fact, Model, Node, NodeId, Port, Wire};
 use lapidary::engine::random::Random;
 use lapidary::engine::tensor::{DType, Tensor, Value};
 use lapidary::pipeline::configure::{Activations, Granularity, Override, Recipe, Scheme, Sharing, Treatment, presets};
-use lapidary::pipeline::evaluate::{self, Defect, Report, Settings, Subjects};
+use lapidary::pipeline::evaluate::{self, Defect, EachKl, Report, Settings, Subjects};
 use lapidary::pipeline::load;
 use lapidary::workbench::sample;
 use lapidary::workbench::work::{self, NewProject, Opened, Split};
@@ -413,14 +413,15 @@ fn reports_of_the_first_version_still_open() {
     let root = sample::install(Some(folder.path())).unwrap();
     let (project, opened) = work::open(&root, &ctx).unwrap();
     let report = opened.evaluate(&presets::preset("w4").unwrap(), Split::Evaluate, Some(20), &ctx).unwrap();
-    assert!(!report.contamination.is_empty() && report.version == 2);
+    assert!(!report.contamination.is_empty() && report.version == 3);
     let path = project.add_report(&report).unwrap();
     assert!(project.reports().0.contains(&report));
     // As the first version wrote it: none of the new fields.
-    let old = Report { version: 1, contamination: Vec::new(), findings: Vec::new(), ..report };
+    let none = EachKl::default();
+    let old = Report { version: 1, contamination: Vec::new(), findings: Vec::new(), each_kl: none, ..report };
     let path2 = project.add_report(&old).unwrap();
     let text = std::fs::read_to_string(&path2).unwrap();
-    assert!(!text.contains("contamination") && !text.contains("findings"));
+    assert!(["contamination", "findings", "each_kl"].iter().all(|field| !text.contains(field)));
     let (read, errors) = project.reports();
     assert!(errors.is_empty() && read.contains(&old), "{errors:?}");
     assert_ne!(path, path2);

@@ -6,6 +6,7 @@ use eframe::egui::{self, Key, Modifiers, Theme};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
 use lapidary::engine::Ctx;
+use lapidary::workbench::project::Edit;
 use lapidary::workbench::sample;
 use lapidary::workbench::ui::act::Act;
 use lapidary::workbench::ui::commands::{ALL, Command};
@@ -358,6 +359,60 @@ fn measured_losses_fill_the_heat_map_and_a_budget_makes_the_recipe() {
     window.press(Modifiers::COMMAND, Key::Z);
     assert_eq!(window.bytes(), before);
     assert!(window.harness.query_by_label_contains("Alone it loses").is_some(), "the inspector says why");
+}
+
+#[test]
+fn a_search_adds_its_recipe_with_a_report_and_a_page_holds_the_comparison() {
+    let mut window = Window::open();
+    window.press(Modifiers::NONE, Key::F7);
+    window.harness.get_by_label("Search for a recipe");
+    write(&mut window, "Size of the file", "nothing");
+    window.harness.get_by_label("Search").click();
+    window.harness.run_steps(3);
+    assert!(window.harness.query_by_label_contains("neither a share").is_some(), "what is wrong is said");
+    write(&mut window, "Size of the file", "20 %");
+    write(&mut window, "Plans measured", "6");
+    window.harness.get_by_label_contains("Estimate what layers lose").click();
+    window.harness.run_steps(2);
+    window.harness.get_by_label("Search").click();
+    window.wait();
+    let state = window.harness.state();
+    let (bench, log) = (state.bench().unwrap(), state.log());
+    let name = "search-20.0-percent";
+    assert_eq!(bench.document().active, name, "{log:?}");
+    assert!(!bench.active().unwrap().recipe.history.is_empty());
+    let report = bench.active().unwrap().fresh().expect("its report").clone();
+    assert!(report.bytes as f64 <= 0.2 * report.bytes_original as f64, "{} of {}", report.bytes, report.bytes_original);
+    assert!(log.iter().any(|l| l.message.contains("Best so far")));
+    // Its report is of the samples that chose nothing; on all of them it can stand beside another on one page.
+    window.command(Command::Evaluate);
+    window.wait();
+    window.harness.state_mut().ask(Act::Edit(Edit::SelectRecipe("w4".to_owned())));
+    window.command(Command::Evaluate);
+    window.wait();
+    assert_eq!(std::fs::read_dir(window.project.join("reports")).unwrap().count(), 3);
+    window.command(Command::SharePage);
+    let page = window.project.join("exports/page.html");
+    write(&mut window, "Path", &page.display().to_string());
+    window.harness.get_by_label("Choose").click();
+    window.wait();
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains(name) && page.contains("w4") && page.contains("data:image/png"), "{}", page.len());
+    window.command(Command::GoCompare);
+    window.wait();
+    assert!(window.harness.query_by_label_contains("w4 takes").is_some(), "confusions are named");
+    window.press(Modifiers::COMMAND, Key::Z);
+    window.press(Modifiers::COMMAND, Key::Z);
+    assert!(window.harness.state().bench().unwrap().document().recipes.is_empty(), "undo takes the recipe back");
+}
+
+/// Writes a field anew.
+fn write(window: &mut Window, field: &str, text: &str) {
+    window.harness.get_by_label(field).focus();
+    window.harness.run_steps(1);
+    window.press(Modifiers::COMMAND, Key::A);
+    window.harness.get_by_label(field).type_text(text);
+    window.harness.run_steps(2);
 }
 
 #[test]

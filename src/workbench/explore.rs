@@ -70,6 +70,32 @@ pub struct Searched {
     pub selection: usize,
 }
 
+impl Searched {
+    /// Why the limit that was asked for is not kept, if so.
+    #[must_use]
+    pub fn shortfall(&self) -> Option<String> {
+        let name = &self.outcome.recipe.name;
+        if self.outcome.best.is_none() {
+            return Some(format!("no plan kept to the limit ({}); the nearest is saved as \"{name}\"", self.outcome.goal));
+        }
+        let Goal::MaxDrop { points, .. } = self.outcome.goal else { return None };
+        let drop = self.report.as_ref().and_then(Report::drop_points).filter(|d| *d > points)?;
+        Some(format!(
+            "\"{name}\" kept to the limit on the samples that chose it and loses {drop:.2} points on the others; ask for more confidence"
+        ))
+    }
+}
+
+/// A recipe's name that tells what was asked for.
+#[must_use]
+pub fn result_name(goal: &Goal) -> String {
+    match goal {
+        Goal::MaxBytes(bytes) => format!("search-{bytes}-bytes"),
+        Goal::MaxRatio(ratio) => format!("search-{:.1}-percent", 100.0 * ratio),
+        Goal::MaxDrop { points, .. } => format!("search-drop-{points}"),
+    }
+}
+
 /// Integers up to this width are tried on grids of other symmetry as well: of few levels one more counts.
 const FEW_BITS: u8 = 4;
 

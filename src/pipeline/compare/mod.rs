@@ -5,7 +5,7 @@ pub mod html;
 mod paired;
 
 pub use confusion::{ConfusionChange, confusion_changes};
-pub use paired::{Paired, mcnemar, pairs};
+pub use paired::{KlChange, Paired, Top1Change, mcnemar, pairs};
 
 use crate::pipeline::evaluate::{ChangedPrediction, Report};
 use std::collections::BTreeSet;

@@ -1,21 +1,30 @@
-//! Two recipes on the same samples: what one gets right and the other does not.
+//! Two recipes on the same samples: what one gets right and the other does not, and which is nearer to the original.
 
 use crate::pipeline::evaluate::{ChangedPrediction, Report};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Recipe `b` against recipe `a`, sample by sample.
+/// Recipe `b` against recipe `a`, prediction by prediction.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Paired {
     /// Places of the two among the reports.
     pub a: usize,
     pub b: usize,
-    /// Right in `a`, wrong in `b`; and the other way about. Needs labels.
+    pub predictions: usize,
+    /// `None` without labels, or where a report lists not all predictions that changed.
+    pub top1: Option<Top1Change>,
+    /// `None` where a report is older than the numbers that this takes.
+    pub kl: Option<KlChange>,
+}
+
+/// What one gets right and the other does not.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Top1Change {
+    /// Right in `a`, wrong in `b`; and the other way about.
     pub lost: usize,
     pub won: usize,
     /// Predictions that differ.
     pub differ: usize,
-    pub predictions: usize,
     /// Top-1 of `b` less that of `a`, in points.
     pub change: f64,
     /// Half of the width of its 95 % interval: 1.96·√(lost + won − (lost − won)²/n)/n.
@@ -24,23 +33,33 @@ pub struct Paired {
     pub mcnemar: f64,
 }
 
-/// All pairs of reports of the same samples, each with its successors. Pairs that cannot be told are left out: reports
-/// of other samples, without labels, or with more changed predictions than they list.
+/// How much farther from the original one is than the other.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct KlChange {
+    /// Mean KL of `b` less that of `a`, in nats.
+    pub change: f64,
+    /// Half of the width of its 95 % interval: 1.96·s/√n of the differences of single predictions.
+    pub half_width: f64,
+}
+
+/// All pairs of reports of the same samples, each with its successors; those that nothing can be told of are left out.
 #[must_use]
 pub fn pairs(reports: &[&Report]) -> Vec<Paired> {
     let mut found = Vec::new();
-    for a in 0..reports.len() {
-        for b in a + 1..reports.len() {
-            found.extend(paired(reports, a, b));
+    for (a, one) in reports.iter().enumerate() {
+        for (b, other) in reports.iter().enumerate().skip(a + 1).filter(|(_, other)| other.data_key == one.data_key) {
+            let (top1, kl) = (top1_change(one, other), kl_change(one, other));
+            if top1.is_some() || kl.is_some() {
+                found.push(Paired { a, b, predictions: one.predictions(), top1, kl });
+            }
         }
     }
     found
 }
 
-fn paired(reports: &[&Report], a: usize, b: usize) -> Option<Paired> {
-    let (one, other) = (reports.get(a)?, reports.get(b)?);
+fn top1_change(one: &Report, other: &Report) -> Option<Top1Change> {
     let is_whole = |r: &Report| r.changed.len() == r.fidelity.flips;
-    if one.data_key != other.data_key || one.metrics.is_none() || !is_whole(one) || !is_whole(other) {
+    if one.metrics.is_none() || other.metrics.is_none() || !is_whole(one) || !is_whole(other) {
         return None;
     }
     let place = |c: &ChangedPrediction| (c.sample, c.position);
@@ -63,17 +82,26 @@ fn paired(reports: &[&Report], a: usize, b: usize) -> Option<Paired> {
     let n = one.predictions().max(1) as f64;
     let (l, w) = (lost as f64, won as f64);
     let error = (l + w - (l - w).powi(2) / n).max(0.0).sqrt() / n;
-    Some(Paired {
-        a,
-        b,
+    Some(Top1Change {
         lost,
         won,
         differ,
-        predictions: one.predictions(),
         change: 100.0 * (w - l) / n,
         half_width: 100.0 * 1.96 * error,
         mcnemar: mcnemar(lost, won),
     })
+}
+
+fn kl_change(one: &Report, other: &Report) -> Option<KlChange> {
+    let count = one.each_kl.len();
+    if count < 2 || other.each_kl.len() != count {
+        return None;
+    }
+    let differences: Vec<f64> = one.each_kl.values().zip(other.each_kl.values()).map(|(a, b)| b - a).collect();
+    let n = count as f64;
+    let change = differences.iter().sum::<f64>() / n;
+    let variance = differences.iter().map(|d| (d - change).powi(2)).sum::<f64>() / (n - 1.0);
+    Some(KlChange { change, half_width: 1.96 * (variance / n).sqrt() })
 }
 
 /// McNemar's test, exact: the probability that of n = lost + won tosses of a fair coin so few, or fewer, of one kind come

@@ -2,6 +2,7 @@
 //! apart. Changes nothing and knows no technique.
 
 mod contamination;
+mod each;
 mod finding;
 mod grid;
 mod layer_error;
@@ -10,6 +11,7 @@ mod report;
 mod run;
 
 pub use contamination::{Contamination, Damage};
+pub use each::EachKl;
 pub use finding::{Defect, Finding, findings};
 pub use report::{
     ChangedPrediction, Fidelity, LayerError, NextToken, Percentage, REPORT_FORMAT, REPORT_VERSION, Report, TaskMetrics,

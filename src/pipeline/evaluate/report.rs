@@ -1,11 +1,12 @@
 //! What an evaluation found. Plain data, saved as RON, never overwritten.
 
 use super::contamination::Contamination;
+use super::each::EachKl;
 use super::finding::Finding;
 use serde::{Deserialize, Serialize};
 
 pub const REPORT_FORMAT: &str = "lapidary-report";
-pub const REPORT_VERSION: u32 = 2;
+pub const REPORT_VERSION: u32 = 3;
 
 /// A share of samples in percent with its 95 % Wilson interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -141,6 +142,9 @@ pub struct Report {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub integer_layers: Option<usize>,
     pub changed: Vec<ChangedPrediction>,
+    /// KL(original ‖ compressed) of every prediction (since version 3).
+    #[serde(default, skip_serializing_if = "EachKl::is_empty")]
+    pub each_kl: EachKl,
     /// Bytes of the exported file.
     pub bytes: u64,
     pub bytes_original: u64,

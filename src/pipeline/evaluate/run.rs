@@ -90,6 +90,7 @@ pub fn run(subjects: &Subjects<'_>, data: &Dataset, settings: &Settings, ctx: &C
     } else {
         layer_errors(subjects, &data.spread(settings.layer_samples), batch, ctx)?
     };
+    let each_kl = tally.kl.iter().copied().collect();
     let (metrics, baseline, fidelity, changed) = tally.finish();
     Ok(Report {
         format: REPORT_FORMAT.to_owned(),
@@ -110,6 +111,7 @@ pub fn run(subjects: &Subjects<'_>, data: &Dataset, settings: &Settings, ctx: &C
         contamination,
         integer_layers: (settings.arithmetic == Arithmetic::Integer).then(|| variant.integer_layers()),
         changed,
+        each_kl,
         bytes: settings.bytes,
         bytes_original: settings.bytes_original,
         seconds: started.elapsed().as_secs_f64(),

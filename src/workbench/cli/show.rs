@@ -374,13 +374,19 @@ pub(super) fn comparison(reports: &[Report]) -> Document {
     let pairs = compare::pairs(&all);
     let mut text = format!("{}{samples} samples; a row is on the frontier when no smaller one is as good\n", columns(&rows));
     if !pairs.is_empty() {
-        let mut rows =
-            vec![["pair, on the same samples", "change of top-1", "lost", "won", "McNemar p"].map(str::to_owned).to_vec()];
+        let heads = ["pair, on the same samples", "change of top-1", "lost", "won", "McNemar p", "change of KL"];
+        let mut rows = vec![heads.map(str::to_owned).to_vec()];
         let name = |i: usize| reports.get(i).map_or("", |r| r.recipe.as_str());
+        let none = || "–".to_owned();
         rows.extend(pairs.iter().map(|p| {
-            let change = format!("{:+.2} ± {:.2}", p.change, p.half_width);
-            let pair = format!("{} → {}", name(p.a), name(p.b));
-            vec![pair, change, p.lost.to_string(), p.won.to_string(), probability(p.mcnemar)]
+            vec![
+                format!("{} → {}", name(p.a), name(p.b)),
+                p.top1.map_or_else(none, |t| format!("{:+.2} ± {:.2}", t.change, t.half_width)),
+                p.top1.map_or_else(none, |t| t.lost.to_string()),
+                p.top1.map_or_else(none, |t| t.won.to_string()),
+                p.top1.map_or_else(none, |t| probability(t.mcnemar)),
+                p.kl.map_or_else(none, |k| format!("{:+.5} ± {:.5}", k.change, k.half_width)),
+            ]
         }));
         text += &columns(&rows);
     }

@@ -38,6 +38,8 @@ pub enum Edit {
     DeleteRecipe(String),
     /// Replaces the active recipe by one written as text.
     ReplaceRecipe(Recipe),
+    /// Adds a recipe under its name, which must be free, and makes it active.
+    AddRecipe(Recipe),
     SetPreprocess(Preprocess),
     SetNotes(String),
     SetRun(Vec<String>),
@@ -83,6 +85,7 @@ impl Edit {
             Self::RenameRecipe { from, to } => format!("rename {from} to {to}"),
             Self::DeleteRecipe(name) => format!("delete {name}"),
             Self::ReplaceRecipe(recipe) => format!("change {}", recipe.name),
+            Self::AddRecipe(recipe) => format!("add {}", recipe.name),
             Self::SetPreprocess(_) => "change preprocessing".to_owned(),
             Self::SetNotes(_) => "edit notes".to_owned(),
             Self::SetRun(_) => "change what run evaluates".to_owned(),
@@ -146,6 +149,12 @@ impl Document {
             Edit::ReplaceRecipe(recipe) => {
                 recipe.validate()?;
                 check_name(&recipe.name)?;
+                next.recipes.insert(recipe.name.clone(), Arc::new(recipe.clone()));
+                next.active.clone_from(&recipe.name);
+            }
+            Edit::AddRecipe(recipe) => {
+                recipe.validate()?;
+                next.check_new_name(&recipe.name)?;
                 next.recipes.insert(recipe.name.clone(), Arc::new(recipe.clone()));
                 next.active.clone_from(&recipe.name);
             }

@@ -20,6 +20,8 @@ pub enum Purpose {
     EvaluationData,
     CalibrationData,
     ExportFile,
+    /// Where a page about the measured recipes goes.
+    PageFile,
 }
 
 impl Purpose {
@@ -34,6 +36,7 @@ impl Purpose {
             Self::EvaluationData => "Choose evaluation data (a folder)",
             Self::CalibrationData => "Choose calibration data (a folder)",
             Self::ExportFile => "Export as",
+            Self::PageFile => "Write the page as",
         }
     }
 
@@ -46,6 +49,7 @@ impl Purpose {
                 ("All files", &["*"]),
             ],
             Self::Graph => &[("ONNX", &["onnx"])],
+            Self::PageFile => &[("HTML", &["html"])],
             Self::ExportFile => &[("ONNX", &["onnx"]), ("GGUF", &["gguf"])],
             _ => &[],
         }
@@ -99,7 +103,7 @@ impl FilePicker for SystemPicker {
             if let Some(folder) = path.parent().filter(|p| p.exists()) {
                 dialog = dialog.set_directory(folder);
             }
-            if let (Purpose::ExportFile, Some(name)) = (purpose, path.file_name()) {
+            if let (Purpose::ExportFile | Purpose::PageFile, Some(name)) = (purpose, path.file_name()) {
                 dialog = dialog.set_file_name(name.to_string_lossy());
             }
         }
@@ -109,7 +113,7 @@ impl FilePicker for SystemPicker {
         let asked = Instant::now();
         let answer: Answer = match purpose {
             Purpose::Model | Purpose::Graph | Purpose::Importance => Box::pin(dialog.pick_file()),
-            Purpose::ExportFile => Box::pin(dialog.save_file()),
+            Purpose::ExportFile | Purpose::PageFile => Box::pin(dialog.save_file()),
             _ => Box::pin(dialog.pick_folder()),
         };
         let back = to.clone();

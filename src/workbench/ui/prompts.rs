@@ -1,8 +1,10 @@
 //! Windows over the window: palette, help, names, paths, a new project, closing; and toasts.
 
 mod new_project;
+mod search;
 
 pub use new_project::NewForm;
+pub use search::SearchForm;
 
 use super::act::Act;
 use super::app::{App, Toast};
@@ -34,6 +36,7 @@ pub enum Prompt {
         text: String,
     },
     New(Box<NewForm>),
+    Search(Box<SearchForm>),
     Close,
 }
 
@@ -80,7 +83,7 @@ impl App {
         let modal = Modal::new(Id::unique("prompt")).show(ui.ctx(), |ui| {
             ui.set_width(match prompt {
                 Prompt::Help => 620.0,
-                Prompt::New(_) => 560.0,
+                Prompt::New(_) | Prompt::Search(_) => 560.0,
                 _ => 460.0,
             });
             match &mut prompt {
@@ -90,6 +93,7 @@ impl App {
                 Prompt::Name(form) => self.name_ui(ui, tokens, form),
                 Prompt::Path { purpose, text } => self.path_ui(ui, tokens, *purpose, text),
                 Prompt::New(form) => self.new_project_ui(ui, tokens, form),
+                Prompt::Search(form) => self.search_ui(ui, tokens, form),
                 Prompt::Close => self.close_ui(ui, tokens),
             }
         });

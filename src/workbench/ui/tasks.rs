@@ -7,15 +7,16 @@ use super::pictures::{ErrorPicture, MOST_CELLS, SamplePicture};
 use super::scores::Score;
 use crate::engine::Ctx;
 use crate::engine::kernels::summary::{rows_along, shrink};
+use crate::engine::units;
 use crate::pipeline::configure::{Recipe, Treatment};
 use crate::pipeline::evaluate::Report;
 use crate::pipeline::export::Exported;
 use crate::pipeline::load::Dataset;
-use crate::pipeline::search::goal::Planner;
+use crate::pipeline::search::goal::{self, Planner};
 use crate::pipeline::search::sensitivity::{self, Method};
-use crate::workbench::explore::MapRequest;
+use crate::workbench::explore::{MapRequest, SearchRequest, Searched};
 use crate::workbench::jobs::{JobId, Jobs};
-use crate::workbench::project::Project;
+use crate::workbench::project::{Project, write_atomically};
 use crate::workbench::sample;
 use crate::workbench::work::{self, NewProject, Opened, Split};
 use rayon::prelude::*;
@@ -30,13 +31,15 @@ pub const SAMPLES: &str = "samples";
 pub const EVALUATE: &str = "evaluate";
 pub const LOSSES: &str = "losses";
 pub const EXPORT: &str = "export";
+pub const SEARCH: &str = "search";
+pub const PAGE: &str = "page";
 
 /// Pictures shown of a data set.
 const SHOWN_SAMPLES: usize = 24;
 /// Treatments of a layer that are scored between two looks at whether the job is still wanted.
 const AT_ONCE: usize = 8;
 /// Samples that the losses of layers are measured on at most.
-const LOSS_SAMPLES: usize = 256;
+pub const LOSS_SAMPLES: usize = 256;
 /// Rows of an error picture that are handed over at a time.
 const BAND: usize = 32;
 
@@ -55,6 +58,9 @@ pub enum Found {
     /// What a layer loses under a treatment, alone.
     Loss(usize, Treatment, Box<sensitivity::Scores>),
     Planned(Arc<Planner>),
+    /// What a long job has found so far, in words.
+    News(String),
+    Searched(Box<Searched>),
     Exported(String, Box<Exported>),
     Samples {
         total: usize,
@@ -194,6 +200,37 @@ pub fn losses(jobs: &mut Jobs<Found>, bench: &Bench) {
         };
         let map = opened.sensitivity(&request, ctx, &mut told).map_err(|e| e.to_string())?;
         Ok(Found::Planned(Arc::new(opened.planner(&map, base.activations, ctx).map_err(|e| e.to_string())?)))
+    });
+}
+
+/// Searches for a recipe. What is best when the person stops it is kept.
+pub fn search(jobs: &mut Jobs<Found>, bench: &Bench, request: SearchRequest) {
+    let opened = bench.opened.clone();
+    jobs.submit(SEARCH, format!("Search: {}", request.goal), move |ctx, post| {
+        let mut told = |found: &goal::Found| {
+            if let goal::Found::Best(best) = found {
+                let kl = best.measured.map_or_else(|| "not finite".to_owned(), |v| format!("{:.5}", v.kl.value));
+                post.part(Found::News(format!("Best so far: {}, KL {kl}", units::bytes(best.bytes))));
+            }
+        };
+        let found = opened.search(&request, ctx, &mut told).map_err(|e| e.to_string())?;
+        Ok(Found::Searched(Box::new(found)))
+    });
+}
+
+/// Writes one page about `reports`.
+pub fn page(jobs: &mut Jobs<Found>, bench: &Bench, reports: Vec<Arc<Report>>, path: PathBuf) {
+    let opened = bench.opened.clone();
+    jobs.submit(PAGE, format!("Write {}", path.display()), move |ctx, _| {
+        ctx.start("Writing the page", 0);
+        let all: Vec<&Report> = reports.iter().map(AsRef::as_ref).collect();
+        let limit = all.first().map(|r| r.samples);
+        let text = opened.page(&all, Split::Evaluate, limit, ctx).map_err(|e| e.to_string())?;
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|e| format!("{} cannot be made: {e}", folder.display()))?;
+        }
+        write_atomically(&path, text.as_bytes(), false).map_err(|e| format!("{} cannot be written: {e}", path.display()))?;
+        Ok(Found::Nothing)
     });
 }
 

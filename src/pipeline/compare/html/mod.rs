@@ -130,17 +130,28 @@ fn paired(reports: &[&Report], pairs: &[Paired]) -> String {
     let body: Vec<Vec<String>> = pairs
         .iter()
         .map(|p| {
+            let none = || "–".to_owned();
+            let p_value = |p: f64| if p < 1e-4 { "&lt; 0.0001".to_owned() } else { format!("{p:.4}") };
             vec![
                 format!("{} → {}", name(p.a), name(p.b)),
-                format!("{:+.2} ± {:.2}", p.change, p.half_width),
-                p.lost.to_string(),
-                p.won.to_string(),
-                p.differ.to_string(),
-                if p.mcnemar < 1e-4 { "&lt; 0.0001".to_owned() } else { format!("{:.4}", p.mcnemar) },
+                p.top1.map_or_else(none, |t| format!("{:+.2} ± {:.2}", t.change, t.half_width)),
+                p.top1.map_or_else(none, |t| t.lost.to_string()),
+                p.top1.map_or_else(none, |t| t.won.to_string()),
+                p.top1.map_or_else(none, |t| t.differ.to_string()),
+                p.top1.map_or_else(none, |t| p_value(t.mcnemar)),
+                p.kl.map_or_else(none, |k| format!("{:+.5} ± {:.5}", k.change, k.half_width)),
             ]
         })
         .collect();
-    let heads = ["Pair", "Change of top-1 in points (95 %)", "Lost", "Won", "Predictions that differ", "McNemar p"];
+    let heads = [
+        "Pair",
+        "Change of top-1 in points (95 %)",
+        "Lost",
+        "Won",
+        "Predictions that differ",
+        "McNemar p",
+        "Change of mean KL in nats (95 %)",
+    ];
     format!(
         "<h2>Pairs, on the same samples</h2>\n{}<p class=\"note\">Of several pairs some differ by chance: with {} of them, trust a p below {:.4}.</p>\n",
         rows(&heads, &body),

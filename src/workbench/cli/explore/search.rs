@@ -12,7 +12,7 @@ use crate::pipeline::evaluate::Report;
 use crate::pipeline::search::cost::{Check, Cost, Kernel};
 use crate::pipeline::search::goal::{Candidate, Counted, Effort, Ended, Goal, Objective, Origin, Outcome};
 use crate::pipeline::search::sensitivity::Method;
-use crate::workbench::explore::{Grids, SearchRequest, Searched, choices};
+use crate::workbench::explore::{Grids, SearchRequest, Searched, choices, result_name};
 use crate::workbench::project::Project;
 use crate::workbench::work::{self, Opened};
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ pub(in crate::workbench::cli) fn search(call: &Search, ctx: &Ctx) -> Answer {
     let mut found = opened.search(&request, ctx, &mut |_| {})?;
     // The person may have gone on working meanwhile: what is saved is what the project is now, with one recipe more.
     let (mut project, mut document) = Project::open(&call.project)?;
-    let wanted = call.name.clone().unwrap_or_else(|| name(&request.goal));
+    let wanted = call.name.clone().unwrap_or_else(|| result_name(&request.goal));
     let is_ours = call.name.is_some() && document.check_result_name(&wanted).is_ok();
     let name = if is_ours { wanted } else { document.free_name(&wanted) };
     found.outcome.recipe.name.clone_from(&name);
@@ -39,7 +39,7 @@ pub(in crate::workbench::cli) fn search(call: &Search, ctx: &Ctx) -> Answer {
         project.add_report(report)?;
     }
     let document = answer(&found, request.objective);
-    match unmet(&found) {
+    match found.shortfall() {
         Some(why) => Err(CliError::Unmet(Box::new(document), why)),
         None => Ok(document),
     }
@@ -77,28 +77,6 @@ fn request(call: &Search, opened: &Opened) -> Result<SearchRequest, CliError> {
         method: if call.method == MethodArg::Fast { Method::Fast } else { Method::Exact },
         limit: call.limit,
     })
-}
-
-/// A name that tells what was asked for.
-fn name(goal: &Goal) -> String {
-    match goal {
-        Goal::MaxBytes(bytes) => format!("search-{bytes}-bytes"),
-        Goal::MaxRatio(ratio) => format!("search-{:.1}-percent", 100.0 * ratio),
-        Goal::MaxDrop { points, .. } => format!("search-drop-{points}"),
-    }
-}
-
-/// Why the limit that was asked for is not kept, if so.
-fn unmet(found: &Searched) -> Option<String> {
-    let name = &found.outcome.recipe.name;
-    if found.outcome.best.is_none() {
-        return Some(format!("no plan kept to the limit ({}); the nearest is saved as \"{name}\"", found.outcome.goal));
-    }
-    let Goal::MaxDrop { points, .. } = found.outcome.goal else { return None };
-    let drop = found.report.as_ref().and_then(Report::drop_points).filter(|d| *d > points)?;
-    Some(format!(
-        "\"{name}\" kept to the limit on the samples that chose it and loses {drop:.2} points on the others; ask for more confidence"
-    ))
 }
 
 fn origin(origin: &Origin) -> String {

@@ -2,12 +2,15 @@
 
 use super::App;
 use crate::pipeline::configure::Scheme;
+use crate::pipeline::evaluate::Report;
+use crate::workbench::explore::SearchRequest;
 use crate::workbench::project::{Change, Edit};
 use crate::workbench::ui::act::{Act, Pick};
 use crate::workbench::ui::bench::Bench;
 use crate::workbench::ui::commands::Command;
 use crate::workbench::ui::dialogs::Purpose;
 use crate::workbench::ui::layout::{Pane, Workspace};
+use crate::workbench::ui::panels::compare::comparable;
 use crate::workbench::ui::panels::grid::filter_id;
 use crate::workbench::ui::prompts::{NameForm, Prompt};
 use crate::workbench::ui::session::Heat;
@@ -208,7 +211,9 @@ impl App {
                     tasks::losses(&mut self.jobs, bench);
                 }
             }
+            Command::Search => self.prompt = Prompt::Search(Box::default()),
             Command::ProtectWorst => self.protect_worst(),
+            Command::SharePage => self.ask_for_path(Purpose::PageFile),
             Command::EvaluateAll => {
                 let run = bench.document().run.clone();
                 self.evaluate(&run, false);
@@ -255,6 +260,22 @@ impl App {
             tasks::evaluate(&mut self.jobs, bench, recipe);
         }
         self.show(Pane::Jobs);
+    }
+
+    pub(crate) fn search(&mut self, request: SearchRequest) {
+        let Some(bench) = &self.bench else { return };
+        tasks::search(&mut self.jobs, bench, request);
+        self.show(Pane::Jobs);
+    }
+
+    /// Writes a page about the measured recipes.
+    pub(super) fn write_page(&mut self, path: PathBuf) {
+        let Some(bench) = &self.bench else { return };
+        let reports: Vec<Arc<Report>> = comparable(bench).into_iter().map(|(_, r)| Arc::clone(r)).collect();
+        if reports.is_empty() {
+            return self.tell(Level::Info, "Nothing has been measured yet: evaluate some recipes first");
+        }
+        tasks::page(&mut self.jobs, bench, reports, path);
     }
 
     fn export_now(&mut self) {

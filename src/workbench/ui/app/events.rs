@@ -1,7 +1,9 @@
 //! What comes in from outside the frame: results of jobs, answers of dialogs, dropped files.
 
 use super::App;
+use crate::workbench::explore::{Searched, result_name};
 use crate::workbench::jobs::{Event, JobId, Outcome};
+use crate::workbench::project::Edit;
 use crate::workbench::ui::bench::Bench;
 use crate::workbench::ui::dialogs::{Purpose, Reply};
 use crate::workbench::ui::pictures::Gallery;
@@ -42,13 +44,13 @@ impl App {
     }
 
     fn note_done(&mut self, kind: &str, title: &str, seconds: f64) {
-        if matches!(kind, tasks::OPEN | tasks::EVALUATE | tasks::EXPORT | tasks::LOSSES) {
+        if matches!(kind, tasks::OPEN | tasks::EVALUATE | tasks::EXPORT | tasks::LOSSES | tasks::SEARCH | tasks::PAGE) {
             self.tell(Level::Good, format!("{title}: done in {}", crate::engine::units::seconds(seconds)));
         }
     }
 
     fn take_cancelled(&mut self, kind: &str, title: &str) {
-        if matches!(kind, tasks::OPEN | tasks::EVALUATE | tasks::EXPORT | tasks::LOSSES) {
+        if matches!(kind, tasks::OPEN | tasks::EVALUATE | tasks::EXPORT | tasks::LOSSES | tasks::SEARCH | tasks::PAGE) {
             self.note(Level::Info, "", format!("{title}: cancelled"));
         }
     }
@@ -99,6 +101,8 @@ impl App {
                 }
             }
             Found::Loss(layer, treatment, scores) => bench.losses.insert(layer, &treatment, &scores),
+            Found::News(news) => self.note(Level::Info, "", news),
+            Found::Searched(searched) => self.take_searched(*searched),
             Found::Planned(planner) => bench.losses.set_planner(planner),
             Found::Report(report) => bench.reports.push(Arc::from(report)),
             Found::Exported(key, exported) => bench.exported = Some((key, *exported)),
@@ -111,6 +115,28 @@ impl App {
                 bench.changed.classes = classes;
                 bench.changed.add(ctx, pictures);
             }
+        }
+    }
+
+    /// What a search found becomes a recipe of its own.
+    fn take_searched(&mut self, mut searched: Searched) {
+        let Some(bench) = &mut self.bench else { return };
+        let name = bench.document().free_name(&result_name(&searched.outcome.goal));
+        searched.outcome.recipe.name.clone_from(&name);
+        let mut unsaved = None;
+        if let Some(report) = &mut searched.report {
+            report.recipe.clone_from(&name);
+            unsaved = bench.project.add_report(report).err();
+            bench.reports.push(Arc::new(report.clone()));
+        }
+        let shortfall = searched.shortfall();
+        self.edit(&Edit::AddRecipe(searched.outcome.recipe), false);
+        if let Some(error) = unsaved {
+            self.tell(Level::Bad, format!("The report of \"{name}\" could not be saved: {error}"));
+        }
+        match shortfall {
+            Some(why) => self.tell(Level::Warning, why),
+            None => self.tell(Level::Good, format!("Found \"{name}\"; its history is in the recipe")),
         }
     }
 
@@ -140,6 +166,10 @@ impl App {
     fn suggestion(&self, purpose: Purpose) -> String {
         match purpose {
             Purpose::ExportFile => self.export_path_text(),
+            Purpose::PageFile => self.bench.as_ref().map_or_else(String::new, |bench| {
+                let name = format!("{} compared.html", bench.document().name);
+                bench.project.exports().join(name).display().to_string()
+            }),
             _ => self.session.recent.first().map_or_else(String::new, |p| p.display().to_string()),
         }
     }
@@ -148,6 +178,7 @@ impl App {
         match purpose {
             Purpose::OpenProject => self.open_path(path),
             Purpose::ExportFile => self.export_path = Some(path.display().to_string()),
+            Purpose::PageFile => self.write_page(path),
             Purpose::Model
             | Purpose::Graph
             | Purpose::Importance

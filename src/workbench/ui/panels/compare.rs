@@ -2,11 +2,12 @@
 
 use super::load::picture_ui;
 use crate::engine::units;
-use crate::pipeline::compare::{ChangedSample, changed_samples, table};
+use crate::pipeline::compare::{ChangedSample, changed_samples, confusion_changes, pairs, table};
 use crate::pipeline::evaluate::Report;
 use crate::workbench::project::Edit;
 use crate::workbench::ui::act::Act;
 use crate::workbench::ui::bench::{Bench, Point};
+use crate::workbench::ui::commands::Command;
 use crate::workbench::ui::session::{ErrorKind, Heat};
 use crate::workbench::ui::view::{View, decibels};
 use crate::workbench::ui::widgets::{empty, legend, small};
@@ -28,6 +29,9 @@ pub const MOST_CHANGED: usize = 48;
 pub fn measured(bench: &Bench) -> Vec<(&Point, &Arc<Report>)> {
     bench.points.iter().filter_map(|p| Some((p, &p.measured.as_ref()?.report))).collect()
 }
+
+/// Confusions that are named of each recipe.
+const MOST_CONFUSIONS: usize = 4;
 
 /// Columns of the table and what they mean.
 const TITLES: [(&str, &str); 10] = [
@@ -53,6 +57,10 @@ pub fn recipes_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     }
     let reports: Vec<&Report> = found.iter().map(|(_, r)| &***r).collect();
     let rows = table(&reports);
+    ui.horizontal(|ui| {
+        drop(view.button(ui, Command::SharePage, acts));
+        pair_ui(ui, view, bench, &found);
+    });
     ScrollArea::horizontal().auto_shrink([false, false]).show(ui, |ui| {
         TableBuilder::new(ui)
             .id_salt("compare recipes")
@@ -92,6 +100,21 @@ pub fn recipes_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
                 });
             });
     });
+}
+
+/// The active recipe against the one before it in the table, sample by sample, in a line.
+fn pair_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, found: &[(&Point, &Arc<Report>)]) {
+    let Some(at) = found.iter().position(|(p, _)| p.name == bench.document().active).filter(|at| *at > 0) else { return };
+    let (before, active) = (found[at - 1], found[at]);
+    let Some(pair) = pairs(&[&**before.1, &**active.1]).first().copied() else { return };
+    let mut text = format!("{} → {}, on the same samples:", before.0.name, active.0.name);
+    if let Some(top1) = pair.top1 {
+        text += &format!(" top-1 {:+.2} ± {:.2} (McNemar p {:.4})", top1.change, top1.half_width, top1.mcnemar);
+    }
+    if let Some(kl) = pair.kl {
+        text += &format!("  KL {:+.5} ± {:.5}", kl.change, kl.half_width);
+    }
+    small(ui, view.tokens, text).on_hover_text("Differences of single predictions, with 95 % half-widths");
 }
 
 fn row_cells(row: &crate::pipeline::compare::Row<'_>, point: &Point, stale: bool) -> [String; 10] {
@@ -266,6 +289,7 @@ pub fn changed_ui(ui: &mut Ui, view: &View<'_>) {
     let t = view.tokens;
     small(ui, t, format!("{} of {all} samples on which a recipe decides otherwise than the original", changes.len()));
     ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
+        confusion_ui(ui, view, bench, &found);
         ui.horizontal_wrapped(|ui| {
             ui.spacing_mut().item_spacing = vec2(8.0, 8.0);
             for change in &changes {
@@ -299,4 +323,19 @@ pub fn changed_ui(ui: &mut Ui, view: &View<'_>) {
             }
         });
     });
+}
+
+/// What each recipe takes for what more often than the original does, in a line each.
+fn confusion_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, found: &[(&Point, &Arc<Report>)]) {
+    for (point, report) in found {
+        let mistakes = confusion_changes(report).into_iter().filter(|c| c.label != c.predicted && c.more > 0);
+        let lines: Vec<String> = mistakes
+            .take(MOST_CONFUSIONS)
+            .map(|c| format!("{} for {} +{}", bench.changed.class(c.predicted), bench.changed.class(c.label), c.more))
+            .collect();
+        if !lines.is_empty() {
+            small(ui, view.tokens, format!("{} takes {}", point.name, lines.join(", ")))
+                .on_hover_text("Cells of the confusion matrix that grew against the original, the largest first");
+        }
+    }
 }

@@ -37,10 +37,10 @@ pub fn top_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
 fn menus_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     use Command as C;
     const MENUS: [(&str, &[Command]); 5] = [
-        ("File", &[C::NewProject, C::OpenProject, C::OpenSample, C::Save, C::Export, C::Quit]),
+        ("File", &[C::NewProject, C::OpenProject, C::OpenSample, C::Save, C::Export, C::SharePage, C::Quit]),
         ("Edit", &[C::Undo, C::Redo, C::SelectAll, C::ClearSelection, C::ResetLayers, C::FindLayer]),
         ("Recipe", &[C::ForkRecipe, C::RenameRecipe, C::DeleteRecipe, C::ToggleRun]),
-        ("Run", &[C::Evaluate, C::EvaluateAll, C::MeasureLosses, C::ProtectWorst, C::Stop]),
+        ("Run", &[C::Evaluate, C::EvaluateAll, C::MeasureLosses, C::Search, C::ProtectWorst, C::Stop]),
         (
             "View",
             &[

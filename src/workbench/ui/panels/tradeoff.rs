@@ -5,6 +5,7 @@ use crate::pipeline::compare::frontier;
 use crate::workbench::project::Edit;
 use crate::workbench::ui::act::Act;
 use crate::workbench::ui::bench::{Bench, Point};
+use crate::workbench::ui::commands::Command;
 use crate::workbench::ui::plots::{Height, Hit, Mark, tradeoff_plot};
 use crate::workbench::ui::session::Axis;
 use crate::workbench::ui::view::{View, decibels, percent};
@@ -27,6 +28,7 @@ pub fn tradeoff_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     ui.horizontal_wrapped(|ui| {
         axis_ui(ui, axis, acts);
         key_ui(ui, view, axis);
+        drop(view.button(ui, Command::Search, acts));
     });
     if !plans.is_empty() {
         ui.horizontal(|ui| budget_ui(ui, view, bench, plans, acts));
