@@ -297,19 +297,24 @@ impl Opened {
         Ok(load::dataset(&place(&self.root, path), &self.document.preprocess, input, ctx)?)
     }
 
+    /// The samples that calibrate; `None` without data.
+    fn samples(&self, ctx: &Ctx) -> Result<Option<Dataset>, CalibrateError> {
+        match self.dataset(Split::Calibrate, None, ctx) {
+            Ok(data) => Ok(Some(data)),
+            Err(WorkError::NoData) => Ok(None),
+            Err(WorkError::Load(error)) => Err(error.into()),
+            Err(WorkError::Cancelled(error)) => Err(error.into()),
+            Err(_) => Err(CalibrateError::NoInput),
+        }
+    }
+
     /// Statistics of wires from the cache, else from a pass over the calibration data; and whether
     /// they came from the cache. `None` without data.
     ///
     /// # Errors
     /// When the pass fails.
     pub fn statistics(&self, wires: &BTreeSet<Wire>, ctx: &Ctx) -> Result<Option<(Statistics, bool)>, CalibrateError> {
-        let data = match self.dataset(Split::Calibrate, None, ctx) {
-            Ok(data) => data,
-            Err(WorkError::NoData) => return Ok(None),
-            Err(WorkError::Load(error)) => return Err(error.into()),
-            Err(WorkError::Cancelled(error)) => return Err(error.into()),
-            Err(_) => return Err(CalibrateError::NoInput),
-        };
+        let Some(data) = self.samples(ctx)? else { return Ok(None) };
         let key = calibrate::cache_key(self.subject.loaded.hash_within(ctx)?, wires, &data);
         let path = self.root.join("cache").join(format!("statistics-{}.ron", &key[..24]));
         if let Some(cached) = std::fs::read_to_string(&path).ok().and_then(|text| Statistics::from_ron(&text)) {
@@ -342,7 +347,8 @@ impl Opened {
             }
         }
         let source = |wires: &BTreeSet<Wire>, ctx: &Ctx| Ok(self.statistics(wires, ctx)?.map(|(statistics, _)| statistics));
-        let variant = compress::run(&plan, &self.subject, &source, ctx)?;
+        let samples = |ctx: &Ctx| self.samples(ctx);
+        let variant = compress::run_with(&plan, &self.subject, &source, &samples, ctx)?;
         Ok((plan, variant))
     }
 

@@ -1,6 +1,7 @@
 //! Recipe × model → plan.
 
 use super::ConfigureError;
+use super::correction::Correction;
 use super::groups::{Decided, Group, groups, share_ranges, together};
 use super::layer::{ImportanceSource, LayerPlan, and, file_of, layer_plan};
 use super::recipe::{Recipe, Treatment};
@@ -68,7 +69,19 @@ impl Plan {
     /// Whether calibration data is needed.
     #[must_use]
     pub fn needs_calibration(&self) -> bool {
-        self.layers.iter().any(|l| l.needs_range() || l.importance == ImportanceSource::Calibrated)
+        self.is_corrected() || self.layers.iter().any(|l| l.needs_range() || l.importance == ImportanceSource::Calibrated)
+    }
+
+    /// The same plan, no layer corrected.
+    #[must_use]
+    pub fn uncorrected(&self) -> Self {
+        Self { layers: self.layers.iter().map(LayerPlan::uncorrected).collect(), ..self.clone() }
+    }
+
+    /// Whether some layer is to be corrected, which takes samples.
+    #[must_use]
+    pub fn is_corrected(&self) -> bool {
+        self.layers.iter().any(|l| l.treatment.correction != Correction::NONE)
     }
 
     /// The same where there are no data to calibrate with: what only data can tell of weights is refused.
@@ -76,6 +89,7 @@ impl Plan {
     #[must_use]
     pub fn without_data(mut self) -> Self {
         self.layers.iter_mut().for_each(LayerPlan::refuse_importance);
+        self.layers.iter_mut().for_each(LayerPlan::refuse_correction);
         self
     }
 }
@@ -235,5 +249,6 @@ fn placeholder(plan: &mut LayerPlan, file: FileFormat) -> Result<LoweredLayer, G
         stored,
         input: plan.layer.input.clone(),
         rounded: plan.treatment.activations.rounded(1.0, 0),
+        bias: plan.bias.clone().map(|place| (place, vec![0.0; plan.layer.out_channels()])),
     })
 }
