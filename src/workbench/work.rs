@@ -7,7 +7,7 @@ use crate::engine::hash::of_bytes;
 use crate::engine::{Ctx, Warning};
 use crate::pipeline::calibrate::{self, CalibrateError, Statistics};
 use crate::pipeline::compress::{self, CompressError, Variant};
-use crate::pipeline::configure::{self, ConfigureError, Grouping, Importance, Plan, Recipe};
+use crate::pipeline::configure::{self, Allocation, ConfigureError, Grouping, Importance, Plan, Recipe};
 use crate::pipeline::evaluate::{self, EvaluateError, Report, Settings, Subjects};
 use crate::pipeline::export::{self, Check, ExportError, Exported, Format};
 use crate::pipeline::load::{self, Dataset, LoadError, LoadedModel, Preprocess, Subject, imatrix};
@@ -240,6 +240,9 @@ impl Opened {
         let mut key = format!("{treatments:?} {}", self.subject.loaded.hash());
         if recipe.groups == Grouping::ProjectionsAndSums {
             key += " sums";
+        }
+        if recipe.allocation != Allocation::default() {
+            key += &format!(" {:?}", recipe.allocation);
         }
         if treatments.iter().any(|t| t.importance != Importance::Alike) {
             key += &self.subject.importance_key;

@@ -3,6 +3,7 @@
 
 mod activation_range;
 mod adaround;
+mod allocation;
 mod bias_correction;
 mod corrected;
 mod gptq;

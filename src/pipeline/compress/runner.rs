@@ -1,6 +1,7 @@
 //! Alternates collecting and applying: asks every technique what it must know, has it collected in
 //! one pass, applies the techniques layer by layer, and writes the result into the graph.
 
+use super::allocation::allocate;
 use super::CompressError;
 use super::sequential;
 use super::technique::{LayerWork, registry};
@@ -54,6 +55,7 @@ pub fn run_with(
     }
     let samples = if plan.is_corrected() { samples(ctx)? } else { None };
     let plan = &(if samples.is_some() { plan.clone() } else { plan.uncorrected() });
+    let plan = &allocate(plan, subject, ctx)?;
     let wanted = needs(plan);
     let statistics = if wanted.is_empty() {
         Statistics::default()

@@ -18,7 +18,7 @@ pub use families::{Family, Offer, Offers, WIDTHS};
 pub use groups::{Group, GroupKind, groups};
 pub use layer::{ImportanceSource, LayerPlan, fitting, stored_bytes};
 pub use plan::{FileFormat, Plan, plan, plan_for, resolve};
-pub use recipe::{Grouping, Importance, Override, RECIPE_FORMAT, RECIPE_VERSION, Recipe, Treatment};
+pub use recipe::{Allocation, Grouping, Importance, Override, RECIPE_FORMAT, RECIPE_VERSION, Recipe, Treatment};
 pub use scheme::{FloatFormat, Fp8, Fp8Scale, Granularity, Rounding, Scheme, Sparsity};
 
 use crate::engine::graph::GraphError;

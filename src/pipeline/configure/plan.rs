@@ -4,7 +4,7 @@ use super::ConfigureError;
 use super::correction::Correction;
 use super::groups::{Decided, Group, groups, share_ranges, together};
 use super::layer::{ImportanceSource, LayerPlan, and, file_of, layer_plan};
-use super::recipe::{Recipe, Treatment};
+use super::recipe::{Allocation, Recipe, Treatment};
 use crate::engine::graph::{GraphError, Layer, LoweredLayer, StoredWeight, Wire, lower};
 use crate::engine::tensor::{DType, Tensor};
 use crate::pipeline::load::{Subject, gguf};
@@ -44,6 +44,8 @@ pub struct Plan {
     pub layers: Vec<LayerPlan>,
     /// Layers that decide together.
     pub groups: Vec<Group>,
+    /// How what is pruned is shared out: known when weights are.
+    pub allocation: Allocation,
     /// The file that is counted: ONNX, unless a layer is stored in blocks that only GGUF holds, or it was asked for.
     pub file: FileFormat,
     /// Exact size of the exported file.
@@ -190,6 +192,7 @@ pub fn plan_for(recipe: &Recipe, subject: &Subject, file: Option<FileFormat>) ->
         bits_per_weight: if weights == 0 { 0.0 } else { stored as f64 * 8.0 / weights as f64 },
         layers,
         groups,
+        allocation: recipe.allocation,
         file,
         bytes,
         original_bytes: subject.loaded.bytes,

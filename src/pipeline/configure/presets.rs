@@ -81,6 +81,28 @@ pub const GROUPS: &[Group] = &[
         ],
     },
     Group {
+        name: "Corrected on calibration data",
+        presets: &presets![
+            "w4-bias",
+            "w3-deviation",
+            "w4-gptq",
+            "w3-gptq",
+            "w4-best",
+            "w3-best",
+            "w2-best",
+            "w4-adaround",
+            "w3-adaround",
+            "w4-adaround-act",
+            "w3-adaround-act",
+            "s50-ls",
+            "s50-sparsegpt",
+            "s50-lamp-ls",
+            "s50-best",
+            "s70-best",
+            "s80-best",
+        ],
+    },
+    Group {
         name: "Floats and micro-scaled blocks",
         presets: &presets![
             "bf16",

@@ -58,6 +58,20 @@ pub enum Grouping {
     ProjectionsAndSums,
 }
 
+/// How much of each layer is pruned, of those that a share is to be pruned of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Allocation {
+    /// The share that is asked for.
+    #[default]
+    Uniform,
+    /// The shares hold for all such layers together: the smallest magnitudes of all go.
+    Global,
+    /// The same with magnitudes relative to what is left of their layer (LAMP).
+    Lamp,
+    /// The same by shapes alone: small layers keep more (ERK).
+    Erk,
+}
+
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -232,6 +246,9 @@ pub struct Recipe {
     pub overrides: Vec<Override>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub groups: Grouping,
+    /// How what is pruned is shared out to layers.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub allocation: Allocation,
 }
 
 /// Read before the rest, so that a newer file is refused by its version and not by a field.
@@ -253,6 +270,7 @@ impl Recipe {
             default,
             overrides: Vec::new(),
             groups: Grouping::default(),
+            allocation: Allocation::default(),
         }
     }
 

@@ -15,8 +15,11 @@ const NARROW_BATCH: usize = 256;
 const STRETCH: f32 = 1.2;
 const SHIFT: f32 = -0.1;
 const RATE: f32 = 1e-2;
-/// What one undecided weight costs, in units of the squared error of a place.
+/// What one undecided weight costs at least, in units of the squared error of a place.
 const UNDECIDED: f32 = 0.01;
+/// What all of them cost at least, of the error that rounding to nearest makes: where outputs are large they would
+/// never be decided else.
+const ALL_UNDECIDED: f32 = 2.0;
 /// Share of the steps before undecided weights cost anything.
 const WARM: f64 = 0.2;
 
@@ -80,7 +83,7 @@ impl Place {
         let is_inside = self.floor + h < self.high;
         let by_weight = if is_inside { gradient * self.scale } else { 0.0 };
         let side = 2.0 * h - 1.0;
-        let by_rest = -UNDECIDED * pace.beta * 2.0 * side.signum() * side.abs().powf(pace.beta - 1.0);
+        let by_rest = -pace.undecided * pace.beta * 2.0 * side.signum() * side.abs().powf(pace.beta - 1.0);
         let g = (by_weight + if pace.is_warm { by_rest } else { 0.0 }) * slope;
         self.mean += 0.1 * (g - self.mean);
         self.square += 0.001 * (g * g - self.square);
@@ -94,6 +97,7 @@ struct Pace {
     /// How sharply undecided weights are told from decided ones.
     beta: f32,
     is_warm: bool,
+    undecided: f32,
     unbias: f32,
     unbias_square: f32,
 }
@@ -106,11 +110,12 @@ pub(super) fn beta(step: u32, steps: u32) -> f64 {
 }
 
 impl Pace {
-    fn at(step: u32, steps: u32) -> Self {
+    fn at(step: u32, steps: u32, undecided: f32) -> Self {
         let n = step as i32 + 1;
         Self {
             beta: beta(step, steps) as f32,
             is_warm: f64::from(step) >= WARM * f64::from(steps),
+            undecided,
             unbias: (1.0 / (1.0 - 0.9_f64.powi(n))) as f32,
             unbias_square: (1.0 / (1.0 - 0.999_f64.powi(n))) as f32,
         }
@@ -123,17 +128,20 @@ impl Search<'_> {
         self.wanted.iter().enumerate().map(place).collect()
     }
 
-    /// Goes down the gradient that `gradient` writes for the weights, step by step.
-    fn descend(&self, mut gradient: impl FnMut(&[f32], &mut [f32])) -> Vec<i32> {
+    /// Goes down the gradient that `gradient` writes for the weights, step by step; what that gives is the error.
+    fn descend(&self, mut gradient: impl FnMut(&[f32], &mut [f32]) -> f32) -> Vec<i32> {
         let mut places = self.places();
         let (mut weights, mut slopes) = (vec![0.0; places.len()], vec![0.0; places.len()]);
+        weights.iter_mut().zip(&places).for_each(|(w, p)| *w = p.code() as f32 * p.scale);
+        let nearest = gradient(&weights, &mut slopes);
+        let undecided = UNDECIDED.max(ALL_UNDECIDED * nearest / places.len().max(1) as f32);
         for step in 0..self.iterations {
             if is_stopped() {
                 break;
             }
             weights.iter_mut().zip(&places).for_each(|(w, p)| *w = p.weight());
             gradient(&weights, &mut slopes);
-            let pace = Pace::at(step, self.iterations);
+            let pace = Pace::at(step, self.iterations, undecided);
             let rows = places.chunks_mut(self.width).zip(slopes.chunks(self.width));
             tasks(rows, &|_, (places, slopes)| places.iter_mut().zip(slopes).for_each(|(p, g)| p.step(*g, pace)));
         }
@@ -151,6 +159,7 @@ pub(in crate::pipeline::compress) fn on_moments(search: &Search<'_>, h: &[f64]) 
     search.descend(|weights, slopes| {
         errors.iter_mut().zip(weights).zip(search.wanted).for_each(|((e, w), t)| *e = 2.0 * (w - *t as f32));
         product(&errors, errors.len() / n, &panels, slopes);
+        errors.iter().zip(slopes.iter()).map(|(e, s)| e * s / 4.0).sum()
     })
 }
 
@@ -170,12 +179,15 @@ pub(in crate::pipeline::compress) fn on_samples(search: &Search<'_>, samples: &S
             row.copy_from_slice(&samples.outputs[at * tall..][..tall]);
         }
         product(&data, batch, &Panels::pack(tall, n, bias, |o, k| weights[o * n + k]), &mut made);
+        let mut sum = 0.0;
         for (i, (y, z)) in wanted.iter().zip(&made).enumerate() {
             let (place, channel) = (i / tall, i % tall);
             let passes = *z > clip.0 && *z < clip.1;
             let error = if passes { cut(*z) - cut(y + bias[channel]) } else { 0.0 };
             errors[channel * batch + place] = 2.0 / batch as f32 * error;
+            sum += error * error / batch as f32;
         }
         product(&errors, tall, &Panels::pack_matrix(&data, batch, n), slopes);
+        sum
     })
 }
