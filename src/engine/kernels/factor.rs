@@ -23,14 +23,9 @@ pub fn cholesky(a: &mut [f64], n: usize) -> Result<(), usize> {
         let panel: Vec<f64> = a[from * n..to * n].to_vec();
         parts(&mut a[from * n..n * n], n, &|_, row| widest(Less { row, panel: &panel, n, from, to }));
         triangle(a, n, from, to)?;
-        let panel: Vec<f64> = a[from * n..to * n].to_vec();
-        parts(&mut a[to * n..n * n], n, &|_, row| {
-            for column in from..to {
-                let above = &panel[(column - from) * n..][..n];
-                let sum: f64 = row[from..column].iter().zip(&above[from..column]).map(|(x, y)| x * y).sum();
-                row[column] = (row[column] - sum) / above[column];
-            }
-        });
+        let wide = to - from;
+        let turned: Vec<f64> = (0..wide * wide).map(|i| a[(from + i % wide) * n + from + i / wide]).collect();
+        parts(&mut a[to * n..n * n], n, &|_, row| widest(Divide { row: &mut row[from..to], turned: &turned }));
     }
     Ok(())
 }
@@ -68,6 +63,26 @@ impl Work for Less<'_> {
         let (before, own) = row.split_at_mut(from);
         for (x, above) in own[..to - from].iter_mut().zip(panel.chunks(n)) {
             *x -= sum_of_products(before, &above[..from]);
+        }
+    }
+}
+
+/// Divides a row of a panel by the panel's own triangle, which lies turned: a row per column of L.
+struct Divide<'a> {
+    row: &'a mut [f64],
+    turned: &'a [f64],
+}
+
+impl Work for Divide<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let n = self.row.len();
+        for (k, column) in self.turned.chunks(n).enumerate() {
+            let (done, rest) = self.row.split_at_mut(k + 1);
+            done[k] /= column[k];
+            for (x, y) in rest.iter_mut().zip(&column[k + 1..]) {
+                *x -= done[k] * y;
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::engine::tensor::Value;
 use crate::pipeline::load::Dataset;
 
 /// Every so many samples one is held out: it judges what the others chose.
-const HELD_OUT: usize = 5;
+const HELD_OUT: usize = 10;
 /// Places that are held out of one layer.
 const JUDGES: usize = 4096;
 /// Bytes that may lie on the wires between two layers, of both networks.
@@ -52,7 +52,7 @@ impl Sequence {
         }
         let input = model.data_input().ok_or(CalibrateError::NoInput)?.wire.clone();
         let fixed = Executor::new(model, &Request { outputs: Some(Vec::new()), ..Request::default() })?.fixed_batch();
-        let few = data.len() < 2 * HELD_OUT;
+        let few = data.len() < HELD_OUT;
         let (judge, fit): (Vec<usize>, Vec<usize>) = (0..data.len()).partition(|i| i % HELD_OUT == HELD_OUT - 1);
         let (judge, fit) = if few { ((0..data.len()).collect(), (0..data.len()).collect()) } else { (judge, fit) };
         let walks = |indices: &[usize]| Walks::feed(&input, indices, fixed, data, ctx);

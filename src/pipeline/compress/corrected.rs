@@ -12,6 +12,7 @@ use super::{CompressError, gptq};
 use crate::engine::Ctx;
 use crate::engine::formats::{Encoded, Format, FormatError, Granularity, How, Importance, Integer, Matrix, Shape};
 use crate::engine::graph::{Channels, StoredWeight};
+use crate::engine::kernels::affine::AffineParameters;
 use crate::engine::kernels::{serial, until};
 use crate::engine::tensor::Tensor;
 use crate::pipeline::calibrate::{Demand, LayerData, Moments};
@@ -24,6 +25,8 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 const RIDGE: f64 = 0.01;
 /// Places per weight of a row that a system needs to be well determined.
 const ENOUGH: usize = 4;
+/// Sweeps with which scales are searched for before AdaRound.
+const ADAROUND_SWEEPS: u8 = 10;
 
 /// What the steps leave: weights, what is added to the outputs, what each step did.
 pub(super) struct Corrected {
@@ -203,7 +206,7 @@ impl<'a> Bench<'a> {
         };
         let shape = encoded.shape();
         let mut grids = Grids::new(tiles, extent(&integer, shape), (shape.rows(), shape.cols()));
-        let codes = self.solve(&dense, codes, &grids, data, behind)?;
+        let codes = self.solve(&dense, codes, &mut grids, data, behind)?;
         self.mend_deviation(Some((&codes, &mut grids)));
         let encoded = Encoded::of_integers(integer, shape, &codes, &grids.tiles).map_err(|e| self.format_error(e))?;
         self.rows = encoded.decode_here();
@@ -225,44 +228,31 @@ impl<'a> Bench<'a> {
         &mut self,
         dense: &[f32],
         nearest: Vec<i32>,
-        grids: &Grids,
+        grids: &mut Grids,
         data: &LayerData,
         behind: &Behind,
     ) -> Result<Vec<i32>, CompressError> {
-        let (name, tall) = (solver_name(self.correction().solver), self.group / self.width.max(1));
-        let solve = |group: usize| {
-            let dense = &dense[group * self.group..][..self.group];
-            let own = |row: usize, col: usize| grids.at(group * tall + row, col);
-            let is_sparse = self.plan.treatment.sparsity != Sparsity::Dense;
-            let pruned = |row: usize, col: usize| is_sparse && dense[row * self.width + col] == 0.0;
-            let system = &self.systems[group];
-            let wanted = self.wanted(group, dense);
-            match self.correction().solver {
-                Solver::Nearest => Vec::new(),
-                Solver::Gptq { sweeps, .. } => {
-                    let mut codes = gptq::round(&wanted, system, &system.feedback(), &own, &pruned);
-                    gptq::descend(&mut codes, &wanted, system, sweeps, &own, &pruned);
-                    codes
-                }
-                Solver::AdaRound { iterations, loss } => {
-                    let seed = self.ctx.seed + group as u64;
-                    let search = Search { wanted: &wanted, width: self.width, grid: &own, iterations, seed };
-                    match (loss, data.fitted.get(group)) {
-                        (Loss::Activation, Some(samples)) => {
-                            adaround::on_samples(&search, samples, behind.of(group * tall, tall), behind.clip)
-                        }
-                        _ => adaround::on_moments(&search, &system.h),
-                    }
-                }
-            }
-        };
-        let codes: Vec<i32> = self.by_group(&solve);
-        self.ctx.check()?;
-        if codes.len() != nearest.len() {
+        let solver = self.correction().solver;
+        if solver == Solver::Nearest {
             return Ok(nearest);
         }
-        let rows = grids.decode(&codes, self.width);
-        Ok(if self.take(name, rows) { codes } else { nearest })
+        let tall = self.group / self.width.max(1);
+        let found = self.by_group(|group| {
+            let dense = &dense[group * self.group..][..self.group];
+            let task = Task { bench: self, group, first: group * tall, dense, wanted: self.wanted(group, dense) };
+            vec![task.solve(grids, data, behind)]
+        });
+        self.ctx.check()?;
+        let mut solved = grids.clone();
+        let factors = found.iter().flat_map(|(_, factors)| factors).enumerate();
+        factors.filter(|(_, factor)| **factor != 1.0).for_each(|(row, factor)| solved.scale_row(row, *factor));
+        let codes: Vec<i32> = found.into_iter().flat_map(|(codes, _)| codes).collect();
+        let rows = solved.decode(&codes, self.width);
+        if !self.take(solver_name(solver), rows) {
+            return Ok(nearest);
+        }
+        *grids = solved;
+        Ok(codes)
     }
 
     /// What a group's weights should be: themselves, or what follows the original outputs.
@@ -312,6 +302,64 @@ impl<'a> Bench<'a> {
         let kept = after < before;
         self.steps.push(Step { name: "bias", before, after, kept });
         Some(added.iter().map(|a| if kept { *a as f32 } else { 0.0 }).collect())
+    }
+}
+
+/// The weights of one group of output channels, to be rounded.
+struct Task<'a> {
+    bench: &'a Bench<'a>,
+    group: usize,
+    /// Its first output channel.
+    first: usize,
+    dense: &'a [f32],
+    wanted: Vec<f64>,
+}
+
+impl Task<'_> {
+    /// Codes, and what the scale of each row is to be multiplied by.
+    fn solve(&self, grids: &Grids, data: &LayerData, behind: &Behind) -> (Vec<i32>, Vec<f64>) {
+        let (width, system) = (self.bench.width, &self.bench.systems[self.group]);
+        let rows = self.dense.len() / width.max(1);
+        let is_sparse = self.bench.plan.treatment.sparsity != Sparsity::Dense;
+        let pruned = |row: usize, col: usize| is_sparse && self.dense[row * width + col] == 0.0;
+        let (sweeps, feedback) = match self.bench.correction().solver {
+            Solver::Nearest => return (Vec::new(), Vec::new()),
+            Solver::Gptq { sweeps, .. } => (sweeps, system.feedback()),
+            Solver::AdaRound { loss: Loss::Moments, .. } => (ADAROUND_SWEEPS, system.feedback()),
+            Solver::AdaRound { loss: Loss::Activation, .. } => return self.on_samples(grids, data, behind),
+        };
+        let one = |row: usize| grids.at(self.first + row, 0);
+        let is_free = grids.has_one_per_row() && (0..rows).all(|row| one(row).zero_point == 0 && one(row).low < 0);
+        let own = |row: usize, col: usize| grids.at(self.first + row, col);
+        let (codes, factors) = if is_free && sweeps > 0 {
+            let own: Vec<AffineParameters> = (0..rows).map(one).collect();
+            gptq::search(&self.wanted, system, &feedback, &own, sweeps, &pruned)
+        } else {
+            let mut codes = gptq::round(&self.wanted, system, &feedback, &own, &pruned);
+            gptq::descend(&mut codes, &self.wanted, system, sweeps, &own, &pruned);
+            (codes, vec![1.0; rows])
+        };
+        let Solver::AdaRound { iterations, .. } = self.bench.correction().solver else { return (codes, factors) };
+        let scaled = |row: usize, col: usize| {
+            let grid = own(row, col);
+            AffineParameters { scale: (f64::from(grid.scale) * factors[row]) as f32, ..grid }
+        };
+        let search = Search { wanted: &self.wanted, width, grid: &scaled, iterations, seed: self.seed() };
+        (adaround::on_moments(&search, &system.h), factors)
+    }
+
+    fn on_samples(&self, grids: &Grids, data: &LayerData, behind: &Behind) -> (Vec<i32>, Vec<f64>) {
+        let Solver::AdaRound { iterations, .. } = self.bench.correction().solver else { return (Vec::new(), Vec::new()) };
+        let width = self.bench.width;
+        let own = |row: usize, col: usize| grids.at(self.first + row, col);
+        let search = Search { wanted: &self.wanted, width, grid: &own, iterations, seed: self.seed() };
+        let rows = self.dense.len() / width.max(1);
+        let codes = data.fitted.get(self.group).map(|samples| adaround::on_samples(&search, samples, behind.of(self.first, rows), behind.clip));
+        (codes.unwrap_or_default(), vec![1.0; rows])
+    }
+
+    fn seed(&self) -> u64 {
+        self.bench.ctx.seed + self.first as u64
     }
 }
 

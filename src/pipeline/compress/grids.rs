@@ -27,6 +27,11 @@ impl Grids {
         self.tall == 1
     }
 
+    /// Whether all weights of a row share one scale, and no other row does.
+    pub fn has_one_per_row(&self) -> bool {
+        self.tall == 1 && self.across == 1
+    }
+
     /// Multiplies the scales of one row; no other row must share them.
     pub fn scale_row(&mut self, row: usize, factor: f64) {
         for grid in &mut self.tiles[row * self.across..(row + 1) * self.across] {

@@ -28,7 +28,7 @@ pub enum Solver {
         order: Order,
         #[serde(default)]
         target: Target,
-        /// Sweeps of coordinate descent that follow, at most.
+        /// Sweeps of coordinate descent that follow, at most; with any, scales of rows are searched for as well.
         #[serde(default)]
         sweeps: u8,
     },
