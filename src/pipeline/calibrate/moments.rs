@@ -9,6 +9,8 @@ use crate::engine::kernels::{parts, serial, tasks};
 /// What must be known of a layer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Demand {
+    /// `E[x̂·x̂ᵀ]`, without which there is no `cross` either.
+    pub gram: bool,
     /// `E[x·x̂ᵀ]`.
     pub cross: bool,
     /// Mean and mean square of what the original weights make of x.
@@ -37,7 +39,7 @@ pub struct Moments {
     /// `E[x]` and `E[x̂]` [width].
     pub mean: Vec<f64>,
     pub made_mean: Vec<f64>,
-    /// `E[x̂·x̂ᵀ]` [width × width].
+    /// `E[x̂·x̂ᵀ]` [width × width]; empty where it was not asked for.
     pub gram: Vec<f64>,
     /// `E[x·x̂ᵀ]` [width × width]; empty where it was not asked for.
     pub cross: Vec<f64>,
@@ -97,8 +99,8 @@ impl<'a> Collector<'a> {
         let one = || Sums {
             x: vec![0.0; k],
             made: vec![0.0; k],
-            gram: vec![0.0; k * k],
-            cross: vec![0.0; if demand.cross { k * k } else { 0 }],
+            gram: vec![0.0; if demand.gram { k * k } else { 0 }],
+            cross: vec![0.0; if demand.gram && demand.cross { k * k } else { 0 }],
             y: vec![0.0; if demand.outputs { tall } else { 0 }],
             yy: vec![0.0; if demand.outputs { tall } else { 0 }],
         };
@@ -131,7 +133,9 @@ impl<'a> Collector<'a> {
         self.groups
             .into_iter()
             .map(|mut sums| {
-                mirror(&mut sums.gram, width);
+                if !sums.gram.is_empty() {
+                    mirror(&mut sums.gram, width);
+                }
                 Moments {
                     width,
                     count,
@@ -171,7 +175,9 @@ impl Sums {
         // Before the first compressed layer both are the same data.
         let apart = (!std::ptr::eq(x, made)).then(|| piece.columns(x));
         let left = apart.as_deref().unwrap_or(&right);
-        add_products(&right, demand.cross.then_some(left), (k, count), &mut self.gram, &mut self.cross);
+        if demand.gram {
+            add_products(&right, demand.cross.then_some(left), (k, count), &mut self.gram, &mut self.cross);
+        }
         add_sums(&right, count, &mut self.made, |v| v);
         add_sums(left, count, &mut self.x, |v| v);
         if demand.outputs {

@@ -66,7 +66,7 @@ impl Sequence {
     }
 
     /// What `layer` reads where the layers before it are as in `made`; `rows` are its weights, a row per output
-    /// channel. Layers must come in the order in which they run.
+    /// channel, and `demand` says what is asked for given the weights of a row that one group of channels has. Layers must come in the order in which they run.
     ///
     /// # Errors
     /// When the layer cannot be run up to, its data are not finite, or on cancel.
@@ -75,7 +75,7 @@ impl Sequence {
         (original, made): (&Model, &Model),
         layer: &Layer,
         rows: &[f32],
-        demand: Demand,
+        demand: impl Fn(usize) -> Demand,
         ctx: &Ctx,
     ) -> Result<LayerData, CalibrateError> {
         let node = layer.node.and_then(|id| original.node(id)).ok_or(CalibrateError::NoInput)?;
@@ -89,6 +89,7 @@ impl Sequence {
         let read = |value: &Value| Reading::of(layer, node, value.shape()).map_err(unread);
         let first = self.fit.made.on(&layer.input).next().ok_or(CalibrateError::NoInput)?;
         let (groups, width) = { let reading = read(first)?; (reading.groups(), reading.width()) };
+        let demand = demand(width);
         let weights = Weights { rows, tall: layer.out_channels() / groups.max(1), width };
         let mut collector = Collector::new(weights, groups, demand);
         let mut sampler = Sampler::new(weights, groups);

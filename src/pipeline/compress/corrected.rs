@@ -4,7 +4,7 @@ use super::adaround::{self, Search};
 use super::bias_correction::{factors, missing};
 use super::grids::Grids;
 use super::judge::{Judge, Step};
-use super::least_squares::on_support;
+use super::least_squares::{on_samples, on_support};
 use super::round_to_nearest::how;
 use super::system::System;
 use super::technique::LayerWork;
@@ -15,7 +15,7 @@ use crate::engine::graph::{Channels, StoredWeight};
 use crate::engine::kernels::affine::AffineParameters;
 use crate::engine::kernels::{serial, until};
 use crate::engine::tensor::Tensor;
-use crate::pipeline::calibrate::{Demand, LayerData, Moments};
+use crate::pipeline::calibrate::{Demand, LayerData, Moments, Samples};
 use crate::pipeline::configure::{
     Correction, Importance as Asked, LayerPlan, Loss, Order, Recovery, Scheme, Solver, Sparsity, Target,
 };
@@ -25,6 +25,11 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 const RIDGE: f64 = 0.01;
 /// Places per weight of a row that a system needs to be well determined.
 const ENOUGH: usize = 4;
+/// Rows of more weights are too wide for systems of equations: those of all pairs of weights take more than memory
+/// and patience hold. What samples alone can tell is still done.
+const WIDEST: usize = 4096;
+/// Numbers of samples that are kept of such layers.
+const KEPT: usize = 1 << 26;
 /// Sweeps with which scales are searched for before AdaRound.
 const ADAROUND_SWEEPS: u8 = 10;
 
@@ -53,6 +58,8 @@ impl Behind {
 struct Bench<'a> {
     plan: &'a LayerPlan,
     moments: &'a [Moments],
+    samples: &'a [Samples],
+    /// None for rows that are too wide.
     systems: Vec<System>,
     judge: Judge<'a>,
     original: Vec<f32>,
@@ -91,9 +98,13 @@ impl<'a> Bench<'a> {
         let (correction, width) = (plan.treatment.correction, data.moments.first()?.width);
         let is_descending = matches!(correction.solver, Solver::Gptq { order: Order::Descending, .. });
         let system = |m: &Moments| System::new(hessian(m, correction), width, is_descending);
-        let systems = data.moments.iter().map(system).collect::<Option<Vec<System>>>()?;
+        let is_wide = width > WIDEST;
+        let systems = if is_wide { Vec::new() } else { data.moments.iter().map(system).collect::<Option<Vec<System>>>()? };
         let (name, count) = (&plan.layer.name, data.moments.first()?.count);
-        if count < ENOUGH * width {
+        if is_wide && correction.solver != Solver::Nearest {
+            let message = format!("its rows have {width} weights, more than {WIDEST}: each to its nearest level");
+            ctx.warn(name.clone(), message);
+        } else if count < ENOUGH * width {
             let message = format!(
                 "its rows have {width} weights, and {count} places were seen; {} are wanted to tell them apart: more samples correct better",
                 ENOUGH * width
@@ -105,11 +116,17 @@ impl<'a> Bench<'a> {
         }
         let group = original.len() / data.moments.len().max(1);
         let judge = Judge::new(&data.held_out);
-        Some(Self { plan, moments: &data.moments, systems, judge, original, rows, group, width, steps: Vec::new(), ctx })
+        Some(Self { plan, moments: &data.moments, samples: &data.fitted, systems, judge, original, rows, group, width, steps: Vec::new(), ctx })
     }
 
+    /// What is asked for, as far as it can be done.
     fn correction(&self) -> Correction {
-        self.plan.treatment.correction
+        let wanted = self.plan.treatment.correction;
+        if self.is_wide() { Correction { solver: Solver::Nearest, ..wanted } } else { wanted }
+    }
+
+    fn is_wide(&self) -> bool {
+        self.systems.is_empty()
     }
 
     fn missing(&self, rows: &[f32]) -> Vec<f64> {
@@ -159,6 +176,11 @@ impl<'a> Bench<'a> {
         }
         let made = self.by_group(|group| {
             let at = group * self.group;
+            if let (true, Some(samples)) = (self.is_wide(), self.samples.get(group)) {
+                let mut made = self.rows[at..at + self.group].to_vec();
+                on_samples(&mut made, samples, RIDGE);
+                return made;
+            }
             let (original, mut made) = (wide(&self.original[at..][..self.group]), wide(&self.rows[at..][..self.group]));
             let cross = covariance(&self.moments[group].cross, &self.moments[group], Side::Cross);
             on_support(&mut made, &original, &self.systems[group].h, &cross, self.width, RIDGE);
@@ -216,7 +238,7 @@ impl<'a> Bench<'a> {
     fn nearest(&self, format: Format, rows: &[f32]) -> Result<Encoded, CompressError> {
         let count = rows.len() / self.width.max(1);
         let diagonal: Vec<f32> = self.systems.iter().flat_map(|s| (0..s.width).map(|i| s.h[i * s.width + i] as f32)).collect();
-        let weighed = self.plan.treatment.importance == Asked::Activations;
+        let weighed = self.plan.treatment.importance == Asked::Activations && !self.is_wide();
         let importance = weighed.then(|| Importance::new(&diagonal, self.systems.len()));
         let how = How { importance, ..how(&self.plan.treatment) };
         let encode = || format.encode_here(&Matrix::new(rows, count, self.width)?, &how, self.ctx);
@@ -276,7 +298,7 @@ impl<'a> Bench<'a> {
 
     /// Multiplies the scales, or weights that have none, so that every output varies as it did.
     fn mend_deviation(&mut self, scales: Option<(&[i32], &mut Grids)>) {
-        if self.correction().recovery != Recovery::Deviation || scales.as_ref().is_some_and(|(_, grids)| !grids.is_by_row()) {
+        if self.correction().recovery != Recovery::Deviation || self.is_wide() || scales.as_ref().is_some_and(|(_, grids)| !grids.is_by_row()) {
             return;
         }
         let groups = self.rows.chunks(self.group).zip(self.moments);
@@ -415,8 +437,12 @@ fn hessian(moments: &Moments, correction: Correction) -> Vec<f64> {
 }
 
 /// What must be known of a layer for what its plan asks.
-pub(super) fn demand(plan: &LayerPlan) -> Demand {
+pub(super) fn demand(plan: &LayerPlan, width: usize) -> Demand {
     let Correction { solver, recovery } = plan.treatment.correction;
+    if width > WIDEST {
+        let samples = if recovery == Recovery::LeastSquares { KEPT / width } else { 0 };
+        return Demand { samples, ..Demand::default() };
+    }
     let on_samples = matches!(solver, Solver::AdaRound { loss: Loss::Activation, .. });
     let cross = match solver {
         Solver::Nearest => false,
@@ -424,6 +450,7 @@ pub(super) fn demand(plan: &LayerPlan) -> Demand {
         Solver::AdaRound { loss, .. } => loss == Loss::Moments,
     };
     Demand {
+        gram: true,
         cross: (cross && plan.treatment.weights != Scheme::F32) || recovery == Recovery::LeastSquares,
         outputs: recovery == Recovery::Deviation,
         samples: if on_samples { adaround::SAMPLES } else { 0 },

@@ -59,7 +59,7 @@ fn look(
     ctx: &Ctx,
 ) -> Result<Option<LayerData>, CompressError> {
     let rows = Channels::new(&layer.layer.shape, layer.layer.out_axis).gather(&weights_of(layer, subject)?);
-    match sequence.look(models, &layer.layer, &rows, demand(layer), ctx) {
+    match sequence.look(models, &layer.layer, &rows, |width| demand(layer, width), ctx) {
         Ok(data) => Ok(Some(data)),
         Err(CalibrateError::Unread { layer, reason }) => {
             ctx.warn(layer, format!("{reason}: rounded to nearest, nothing corrected"));
