@@ -382,12 +382,7 @@ impl Encoded {
     ///
     /// # Errors
     /// When there are not as many codes or grids as the matrix needs, or a scale is too large for its type.
-    pub fn of_integers(
-        format: Integer,
-        shape: Shape,
-        codes: &[i32],
-        grids: &[AffineParameters],
-    ) -> Result<Self, FormatError> {
+    pub fn of_integers(format: Integer, shape: Shape, codes: &[i32], grids: &[AffineParameters]) -> Result<Self, FormatError> {
         let (low, high) = format.codes();
         let unsigned: Vec<u16> = codes.iter().map(|q| (*q).clamp(low, high) as u16).collect();
         let mut parts = Parts::default();

@@ -72,13 +72,7 @@ impl BiasPlace {
         Tensor::from_f32(old.0, &values).map_err(|e| e.to_string())
     }
 
-    pub(super) fn write(
-        &self,
-        patch: &mut Patch,
-        names: &mut Names,
-        model: &Model,
-        added: &[f32],
-    ) -> Result<(), GraphError> {
+    pub(super) fn write(&self, patch: &mut Patch, names: &mut Names, model: &Model, added: &[f32]) -> Result<(), GraphError> {
         let fail = |reason| GraphError::Patch { label: "correct a bias".to_owned(), reason };
         let tensor = self.sum(model, added).map_err(fail)?;
         if self.exists && !self.is_shared {

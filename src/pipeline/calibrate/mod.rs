@@ -5,6 +5,8 @@
 mod channels;
 mod moments;
 mod reading;
+#[cfg(test)]
+mod reading_tests;
 mod sequence;
 mod statistics;
 #[cfg(test)]

@@ -234,7 +234,8 @@ impl<'a> Sampler<'a> {
                 rows
             };
             let (original, made) = (gather(x), gather(made));
-            let turned: Vec<f32> = (0..k * weights.tall).map(|i| weights.of(group)[i % weights.tall * k + i / weights.tall]).collect();
+            let turned: Vec<f32> =
+                (0..k * weights.tall).map(|i| weights.of(group)[i % weights.tall * k + i / weights.tall]).collect();
             let mut outputs = vec![0.0; wanted * weights.tall];
             matmul(Left { data: &original, row_stride: k, column_stride: 1 }, &turned, (wanted, k, weights.tall), &mut outputs);
             samples.made.extend(made);

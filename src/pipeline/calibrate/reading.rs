@@ -7,7 +7,10 @@ use crate::engine::graph::{Auto, Layer, Node, WindowAxes, transposed_axes, windo
 #[derive(Debug, Clone)]
 pub(super) enum Reading {
     /// […, width].
-    Rows { places: usize, width: usize },
+    Rows {
+        places: usize,
+        width: usize,
+    },
     Window(Box<Window>),
 }
 
@@ -107,7 +110,8 @@ impl Window {
         let kernel = layer.shape.get(2..).unwrap_or_default();
         let groups = node.int("group").unwrap_or(1).max(1) as usize;
         let is_transposed = node.op == "ConvTranspose";
-        let axes = if is_transposed { transposed_axes(node, input, kernel)? } else { window_axes(node, input, kernel, Auto::Conv)? };
+        let axes =
+            if is_transposed { transposed_axes(node, input, kernel)? } else { window_axes(node, input, kernel, Auto::Conv)? };
         let WindowAxes { stride, dilation, pad_before, output, .. } = axes;
         let channels = all / groups;
         let width = channels * kernel.iter().product::<usize>();

@@ -88,7 +88,10 @@ impl Sequence {
         let unread = |reason| CalibrateError::Unread { layer: layer.name.clone(), reason };
         let read = |value: &Value| Reading::of(layer, node, value.shape()).map_err(unread);
         let first = self.fit.made.on(&layer.input).next().ok_or(CalibrateError::NoInput)?;
-        let (groups, width) = { let reading = read(first)?; (reading.groups(), reading.width()) };
+        let (groups, width) = {
+            let reading = read(first)?;
+            (reading.groups(), reading.width())
+        };
         let demand = demand(width);
         let weights = Weights { rows, tall: layer.out_channels() / groups.max(1), width };
         let mut collector = Collector::new(weights, groups, demand);
@@ -159,7 +162,12 @@ impl Walks {
             let same = x.is_same(made);
             made.with_f32(|made_values| {
                 let mut see = |x: &[f32]| seen = ctx.pool().install(|| see(x, (made, made_values), share));
-                if same { see(made_values); Ok(()) } else { x.with_f32(see) }
+                if same {
+                    see(made_values);
+                    Ok(())
+                } else {
+                    x.with_f32(see)
+                }
             })??;
             seen?;
         }

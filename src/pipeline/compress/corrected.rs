@@ -116,7 +116,19 @@ impl<'a> Bench<'a> {
         }
         let group = original.len() / data.moments.len().max(1);
         let judge = Judge::new(&data.held_out);
-        Some(Self { plan, moments: &data.moments, samples: &data.fitted, systems, judge, original, rows, group, width, steps: Vec::new(), ctx })
+        Some(Self {
+            plan,
+            moments: &data.moments,
+            samples: &data.fitted,
+            systems,
+            judge,
+            original,
+            rows,
+            group,
+            width,
+            steps: Vec::new(),
+            ctx,
+        })
     }
 
     /// What is asked for, as far as it can be done.
@@ -161,7 +173,7 @@ impl<'a> Bench<'a> {
         };
         if matches!(self.correction().solver, Solver::Gptq { .. }) {
             let made = self.by_group(|group| {
-                let wanted = wide(&self.original[group * self.group..][..self.group]);
+                let wanted = self.moved(group, &self.original[group * self.group..][..self.group]);
                 let system = &self.systems[group];
                 narrow(&gptq::choose(&wanted, f64::from(fraction), system, &system.feedback()))
             });
@@ -218,7 +230,9 @@ impl<'a> Bench<'a> {
             self.mend_deviation(None);
             let weights = Channels::new(&layer.shape, layer.out_axis).scatter(&self.rows);
             let tensor = Tensor::from_f32(layer.shape.clone(), &weights);
-            return tensor.map(StoredWeight::Float32).map_err(|source| CompressError::Tensor { layer: layer.name.clone(), source });
+            return tensor
+                .map(StoredWeight::Float32)
+                .map_err(|source| CompressError::Tensor { layer: layer.name.clone(), source });
         };
         let dense = std::mem::take(&mut self.rows);
         let encoded = self.nearest(format, &dense)?;
@@ -279,16 +293,20 @@ impl<'a> Bench<'a> {
 
     /// What a group's weights should be: themselves, or what follows the original outputs.
     fn wanted(&self, group: usize, dense: &[f32]) -> Vec<f64> {
-        let mut wanted = wide(dense);
         let moves = match self.correction().solver {
             Solver::Gptq { target, .. } => target == Target::Original,
-            Solver::AdaRound { loss, .. } => loss == Loss::Moments,
+            Solver::AdaRound { .. } => true,
             Solver::Nearest => false,
         };
-        let moments = &self.moments[group];
         // Least squares has moved the weights there already.
         let is_solved = self.steps.iter().any(|s| s.name == "least squares" && s.kept);
-        if moves && !is_solved && !moments.cross.is_empty() {
+        if moves && !is_solved { self.moved(group, dense) } else { wide(dense) }
+    }
+
+    /// A group's weights moved to where they follow the original outputs, as far as it is known how x goes with x̂.
+    fn moved(&self, group: usize, weights: &[f32]) -> Vec<f64> {
+        let (mut wanted, moments) = (wide(weights), &self.moments[group]);
+        if !moments.cross.is_empty() {
             let side = if self.correction().mends_bias() { Side::Cross } else { Side::Plain };
             let cross = covariance(&moments.cross, moments, side);
             gptq::target(&mut wanted, &cross, &self.systems[group]);
@@ -298,12 +316,14 @@ impl<'a> Bench<'a> {
 
     /// Multiplies the scales, or weights that have none, so that every output varies as it did.
     fn mend_deviation(&mut self, scales: Option<(&[i32], &mut Grids)>) {
-        if self.correction().recovery != Recovery::Deviation || self.is_wide() || scales.as_ref().is_some_and(|(_, grids)| !grids.is_by_row()) {
+        if self.correction().recovery != Recovery::Deviation
+            || self.is_wide()
+            || scales.as_ref().is_some_and(|(_, grids)| !grids.is_by_row())
+        {
             return;
         }
         let groups = self.rows.chunks(self.group).zip(self.moments);
-        let by_row: Vec<f64> =
-            groups.flat_map(|(rows, m)| factors(rows, &covariance(&m.gram, m, Side::Made), m)).collect();
+        let by_row: Vec<f64> = groups.flat_map(|(rows, m)| factors(rows, &covariance(&m.gram, m, Side::Made), m)).collect();
         let rows = self.rows.chunks(self.width).zip(&by_row);
         let made: Vec<f32> = rows.flat_map(|(row, f)| row.iter().map(move |w| (f64::from(*w) * f) as f32)).collect();
         let (before, after) = (self.judge.deviation(&self.rows), self.judge.deviation(&made));
@@ -344,12 +364,12 @@ impl Task<'_> {
         let rows = self.dense.len() / width.max(1);
         let is_sparse = self.bench.plan.treatment.sparsity != Sparsity::Dense;
         let pruned = |row: usize, col: usize| is_sparse && self.dense[row * width + col] == 0.0;
-        let (sweeps, feedback) = match self.bench.correction().solver {
+        let sweeps = match self.bench.correction().solver {
             Solver::Nearest => return (Vec::new(), Vec::new()),
-            Solver::Gptq { sweeps, .. } => (sweeps, system.feedback()),
-            Solver::AdaRound { loss: Loss::Moments, .. } => (ADAROUND_SWEEPS, system.feedback()),
-            Solver::AdaRound { loss: Loss::Activation, .. } => return self.on_samples(grids, data, behind),
+            Solver::Gptq { sweeps, .. } => sweeps,
+            Solver::AdaRound { .. } => ADAROUND_SWEEPS,
         };
+        let feedback = system.feedback();
         let one = |row: usize| grids.at(self.first + row, 0);
         let is_free = grids.has_one_per_row() && (0..rows).all(|row| one(row).zero_point == 0 && one(row).low < 0);
         let own = |row: usize, col: usize| grids.at(self.first + row, col);
@@ -361,27 +381,18 @@ impl Task<'_> {
             gptq::descend(&mut codes, &self.wanted, system, sweeps, &own, &pruned);
             (codes, vec![1.0; rows])
         };
-        let Solver::AdaRound { iterations, .. } = self.bench.correction().solver else { return (codes, factors) };
+        let Solver::AdaRound { iterations, loss } = self.bench.correction().solver else { return (codes, factors) };
         let scaled = |row: usize, col: usize| {
             let grid = own(row, col);
             AffineParameters { scale: (f64::from(grid.scale) * factors[row]) as f32, ..grid }
         };
-        let search = Search { wanted: &self.wanted, width, grid: &scaled, iterations, seed: self.seed() };
-        (adaround::on_moments(&search, &system.h), factors)
-    }
-
-    fn on_samples(&self, grids: &Grids, data: &LayerData, behind: &Behind) -> (Vec<i32>, Vec<f64>) {
-        let Solver::AdaRound { iterations, .. } = self.bench.correction().solver else { return (Vec::new(), Vec::new()) };
-        let width = self.bench.width;
-        let own = |row: usize, col: usize| grids.at(self.first + row, col);
-        let search = Search { wanted: &self.wanted, width, grid: &own, iterations, seed: self.seed() };
-        let rows = self.dense.len() / width.max(1);
-        let codes = data.fitted.get(self.group).map(|samples| adaround::on_samples(&search, samples, behind.of(self.first, rows), behind.clip));
-        (codes.unwrap_or_default(), vec![1.0; rows])
-    }
-
-    fn seed(&self) -> u64 {
-        self.bench.ctx.seed + self.first as u64
+        let seed = self.bench.ctx.seed + self.first as u64;
+        let search = Search { wanted: &self.wanted, width, grid: &scaled, iterations, seed };
+        let codes = match (loss, data.fitted.get(self.group)) {
+            (Loss::Activation, Some(samples)) => adaround::on_samples(&search, samples, behind.of(self.first, rows), behind.clip),
+            _ => adaround::on_moments(&search, &system.h),
+        };
+        (codes, factors)
     }
 }
 
@@ -447,7 +458,7 @@ pub(super) fn demand(plan: &LayerPlan, width: usize) -> Demand {
     let cross = match solver {
         Solver::Nearest => false,
         Solver::Gptq { target, .. } => target == Target::Original,
-        Solver::AdaRound { loss, .. } => loss == Loss::Moments,
+        Solver::AdaRound { .. } => true,
     };
     Demand {
         gram: true,

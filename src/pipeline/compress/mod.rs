@@ -19,8 +19,8 @@ mod system;
 mod technique;
 mod variant;
 
-pub use preview::{Preview, preview};
 pub use judge::Step;
+pub use preview::{Preview, preview};
 pub use runner::{SamplesSource, StatisticsSource, needs, run, run_with};
 pub use technique::{LayerWork, Technique, registry};
 pub use variant::{CompressedLayer, Variant};

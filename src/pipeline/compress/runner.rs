@@ -1,8 +1,8 @@
 //! Alternates collecting and applying: asks every technique what it must know, has it collected in
 //! one pass, applies the techniques layer by layer, and writes the result into the graph.
 
-use super::allocation::allocate;
 use super::CompressError;
+use super::allocation::allocate;
 use super::sequential;
 use super::technique::{LayerWork, registry};
 use super::variant::{CompressedLayer, Variant};

@@ -57,7 +57,8 @@ impl System {
         let reversed: Vec<usize> = order.iter().rev().copied().collect();
         let mut damping = DAMPING;
         for _ in 0..RAISES {
-            let mut l: Vec<f64> = reversed.iter().flat_map(|&i| reversed.iter().map(move |j| (i, *j))).map(|(i, j)| h[i * width + j]).collect();
+            let mut l: Vec<f64> =
+                reversed.iter().flat_map(|&i| reversed.iter().map(move |j| (i, *j))).map(|(i, j)| h[i * width + j]).collect();
             (0..width).for_each(|i| l[i * width + i] += damping * mean);
             if cholesky(&mut l, width).is_ok() {
                 return Some(Self { width, h, order, damping, l });

@@ -95,7 +95,9 @@ impl Correction {
     /// A sentence on what is wrong.
     pub fn validate(&self) -> Result<(), String> {
         match self.solver {
-            Solver::Gptq { sweeps, .. } if sweeps > 100 => Err(format!("more than 100 sweeps gain nothing; {sweeps} are asked for")),
+            Solver::Gptq { sweeps, .. } if sweeps > 100 => {
+                Err(format!("more than 100 sweeps gain nothing; {sweeps} are asked for"))
+            }
             Solver::AdaRound { iterations, .. } if !(10..=100_000).contains(&iterations) => {
                 Err(format!("AdaRound takes 10 to 100000 iterations, not {iterations}"))
             }

@@ -170,7 +170,8 @@ fn corrected(layer: &Layer, treatment: &Treatment, model: &Model) -> (Correction
         correction.solver = Solver::Nearest;
         refusal = Some(format!("{reason}, and this is {}: each weight to its nearest level", treatment.weights));
     }
-    if matches!(correction.solver, Solver::AdaRound { loss: Loss::Activation, .. }) && correction.recovery == Recovery::Deviation {
+    if matches!(correction.solver, Solver::AdaRound { loss: Loss::Activation, .. }) && correction.recovery == Recovery::Deviation
+    {
         correction.recovery = Recovery::Bias;
     }
     if !correction.mends_bias() {

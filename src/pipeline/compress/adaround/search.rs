@@ -165,7 +165,12 @@ pub(in crate::pipeline::compress) fn on_moments(search: &Search<'_>, h: &[f64]) 
 
 /// Makes the squared error behind a clip to `clip` small, on batches of the samples drawn by the seed; `bias` is that
 /// of the original layer.
-pub(in crate::pipeline::compress) fn on_samples(search: &Search<'_>, samples: &Samples, bias: &[f32], clip: (f32, f32)) -> Vec<i32> {
+pub(in crate::pipeline::compress) fn on_samples(
+    search: &Search<'_>,
+    samples: &Samples,
+    bias: &[f32],
+    clip: (f32, f32),
+) -> Vec<i32> {
     let (n, tall, count) = (search.width, samples.rows, samples.count());
     let batch = if n < NARROW { NARROW_BATCH } else { BATCH }.min(count);
     let mut random = Random::new(search.seed);

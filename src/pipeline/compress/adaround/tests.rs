@@ -59,6 +59,7 @@ fn comes_near_the_best_there_is_and_is_the_same_again() {
     assert!(error(&sampled) < 0.65, "{}", error(&sampled));
     // Behind a clip that lets nothing through every choice is as good: weights stay where they were.
     let closed = on_samples(&search, &samples, &[0.0; 4], (1e6, 2e6));
-    let nearest: Vec<i32> = wanted.iter().enumerate().map(|(i, w)| (w / f64::from(grid(i / N, 0).scale)).round().clamp(-4.0, 3.0) as i32).collect();
+    let nearest: Vec<i32> =
+        wanted.iter().enumerate().map(|(i, w)| (w / f64::from(grid(i / N, 0).scale)).round().clamp(-4.0, 3.0) as i32).collect();
     assert_eq!(closed, nearest);
 }

@@ -15,7 +15,8 @@ use crate::pipeline::load::Subject;
 /// # Errors
 /// When weights cannot be read.
 pub(super) fn allocate(plan: &Plan, subject: &Subject, ctx: &Ctx) -> Result<Plan, CompressError> {
-    let shared: Vec<(usize, f64)> = plan.layers.iter().enumerate().filter_map(|(i, l)| Some((i, share(l.treatment.sparsity)?))).collect();
+    let shared: Vec<(usize, f64)> =
+        plan.layers.iter().enumerate().filter_map(|(i, l)| Some((i, share(l.treatment.sparsity)?))).collect();
     if plan.allocation == Allocation::Uniform || shared.len() < 2 {
         return Ok(plan.clone());
     }
@@ -37,7 +38,10 @@ pub(super) fn allocate(plan: &Plan, subject: &Subject, ctx: &Ctx) -> Result<Plan
         // Something must be left of every layer.
         let most = 1.0 - 1.0 / size.max(1) as f64;
         if fraction > most {
-            ctx.warn(plan.layers[*i].layer.name.clone(), "the allocation leaves nothing of it but one weight; take another, or an override");
+            ctx.warn(
+                plan.layers[*i].layer.name.clone(),
+                "the allocation leaves nothing of it but one weight; take another, or an override",
+            );
         }
         plan.layers[*i].treatment.sparsity = Sparsity::Fraction(fraction.min(most) as f32);
     }

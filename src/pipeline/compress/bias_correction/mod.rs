@@ -27,7 +27,8 @@ pub(super) fn factors(made: &[f32], covariance: &[f64], moments: &Moments) -> Ve
         .zip(outputs)
         .map(|(row, (mean, square))| {
             let row: Vec<f64> = row.iter().map(|w| f64::from(*w)).collect();
-            let varies: f64 = row.iter().zip(covariance.chunks(n)).filter(|(w, _)| **w != 0.0).map(|(w, c)| w * dot(&row, c)).sum();
+            let varies: f64 =
+                row.iter().zip(covariance.chunks(n)).filter(|(w, _)| **w != 0.0).map(|(w, c)| w * dot(&row, c)).sum();
             let wanted = square - mean * mean;
             let factor = (wanted / varies).sqrt();
             if varies > 0.0 && wanted > 0.0 && factor.is_finite() { factor.clamp(1.0 / MOST, MOST) } else { 1.0 }

@@ -17,7 +17,8 @@ pub(in crate::pipeline::compress) fn descend(
     let n = system.width;
     tasks(codes.chunks_mut(n.max(1)).zip(wanted.chunks(n.max(1))), &|row, (codes, wanted)| {
         let grids: Vec<AffineParameters> = (0..n).map(|col| grid(row, col)).collect();
-        let mut levels: Vec<f64> = codes.iter().zip(&grids).map(|(q, g)| f64::from(q - g.zero_point) * f64::from(g.scale)).collect();
+        let mut levels: Vec<f64> =
+            codes.iter().zip(&grids).map(|(q, g)| f64::from(q - g.zero_point) * f64::from(g.scale)).collect();
         let errors: Vec<f64> = levels.iter().zip(wanted).map(|(q, w)| q - w).collect();
         let mut residual: Vec<f64> = (0..n).map(|col| dot(&errors, &system.h[col * n..(col + 1) * n])).collect();
         for _ in 0..sweeps {

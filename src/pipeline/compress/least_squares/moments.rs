@@ -4,7 +4,14 @@ use crate::engine::kernels::tasks;
 /// Solves for the weights of `made` [rows × width] that are not zero: what they make of x̂ comes as near as can be to
 /// what `original` makes of x. `h` = `E[x̂·x̂ᵀ]`, `cross` = `E[x·x̂ᵀ]`; `ridge` is a share of the mean of the diagonal.
 /// Rows whose system cannot be solved stay as they are.
-pub(in crate::pipeline::compress) fn on_support(made: &mut [f64], original: &[f64], h: &[f64], cross: &[f64], width: usize, ridge: f64) {
+pub(in crate::pipeline::compress) fn on_support(
+    made: &mut [f64],
+    original: &[f64],
+    h: &[f64],
+    cross: &[f64],
+    width: usize,
+    ridge: f64,
+) {
     let mean = (0..width).map(|i| h[i * width + i]).sum::<f64>() / width.max(1) as f64;
     tasks(made.chunks_mut(width.max(1)).zip(original.chunks(width.max(1))), &|_, (made, original)| {
         let support: Vec<usize> = (0..width).filter(|i| made[*i] != 0.0).collect();

@@ -84,7 +84,8 @@ mod tests {
             outputs: (0..count * rows).map(|i| output(i / rows, i % rows) as f32).collect(),
         };
         let mean = |i: usize| (0..count).map(|p| x(p, i)).sum::<f64>() / count as f64;
-        let moment = |i: usize, j: usize| (0..count).map(|p| (x(p, i) - mean(i)) * (x(p, j) - mean(j))).sum::<f64>() / count as f64;
+        let moment =
+            |i: usize, j: usize| (0..count).map(|p| (x(p, i) - mean(i)) * (x(p, j) - mean(j))).sum::<f64>() / count as f64;
         let h: Vec<f64> = (0..width * width).map(|k| moment(k / width, k % width)).collect();
         let pruned: Vec<f64> = original.iter().enumerate().map(|(i, w)| if i % 3 == 0 { 0.0 } else { *w }).collect();
         let mut exact = pruned.clone();
