@@ -9,7 +9,8 @@ use lapidary::engine::random::Random;
 use lapidary::engine::tensor::Tensor;
 use lapidary::pipeline::compress::{CompressError, Variant};
 use lapidary::pipeline::configure::{
-    Allocation, Correction, Importance, Loss, Order, Recipe, Recovery, Scheme, Solver, Sparsity, Target, Treatment,
+    self, Activations, Allocation, Correction, Equalization, Importance, Loss, Order, Recipe, Recovery, Scheme, Solver, Sparsity,
+    Target, Treatment,
 };
 use lapidary::pipeline::load;
 use lapidary::workbench::sample;
@@ -152,6 +153,27 @@ fn allocations_prune_the_same_in_all() {
         assert!(!seen.contains(&shares), "{allocation:?} shares out otherwise than the others");
         seen.push(shares);
     }
+}
+
+#[test]
+fn equalization_changes_weights_and_nothing_else() {
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
+    let opened = sample_in(folder.path(), &ctx);
+    let weights = integers(16, Symmetry::Restricted, Granularity::Channel);
+    let activations = Activations::StaticWith { bits: 16, symmetric: false, observer: Observer::MinMax };
+    let mut recipe = Recipe::new("even", Treatment { weights, activations, ..Treatment::UNCHANGED });
+    recipe.equalize = Equalization::Layers;
+    let prepared = configure::prepared(recipe.equalize, &opened.subject).unwrap();
+    let changed = opened.subject.layers.iter().filter(|layer| {
+        let [a, b] = [&opened.subject, &prepared].map(|s| s.folded.constants[&layer.weight].to_f32().unwrap());
+        a != b
+    });
+    assert!(changed.count() >= 2, "some layers follow each other");
+    let report = opened.evaluate(&recipe, Split::Evaluate, Some(200), &ctx).unwrap();
+    assert!(report.fidelity.kl_mean < 1e-5 && report.fidelity.flips == 0, "{:?}", report.fidelity);
+    let exported = opened.export(&recipe, &folder.path().join("out.onnx"), &ctx).unwrap();
+    assert!(exported.checks.iter().all(|c| c.passed), "{:?}", exported.checks);
+    assert_eq!(exported.bytes, opened.plan(&recipe).unwrap().bytes);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::adaround::{self, Search};
 use super::bias_correction::{factors, missing};
 use super::grids::Grids;
 use super::judge::{Judge, Step};
-use super::least_squares::{on_samples, on_support};
+use super::least_squares::{on_samples, on_support, pursue};
 use super::round_to_nearest::how;
 use super::system::System;
 use super::technique::LayerWork;
@@ -199,6 +199,21 @@ impl<'a> Bench<'a> {
             narrow(&made)
         });
         self.take("least squares", made);
+        if !self.is_wide() && matches!(self.correction().solver, Solver::Gptq { .. }) {
+            self.exchange();
+        }
+    }
+
+    /// Exchanges what is pruned for what is better pruned.
+    fn exchange(&mut self) {
+        let made = self.by_group(|group| {
+            let at = group * self.group;
+            let (original, mut made) = (wide(&self.original[at..][..self.group]), wide(&self.rows[at..][..self.group]));
+            let cross = covariance(&self.moments[group].cross, &self.moments[group], Side::Cross);
+            pursue(&mut made, &original, &self.systems[group].h, &cross, self.width, RIDGE);
+            narrow(&made)
+        });
+        self.take("exchange", made);
     }
 
     /// What `f` makes of each group of output channels, one after the other. Groups that are many share the threads
@@ -299,7 +314,7 @@ impl<'a> Bench<'a> {
             Solver::Nearest => false,
         };
         // Least squares has moved the weights there already.
-        let is_solved = self.steps.iter().any(|s| s.name == "least squares" && s.kept);
+        let is_solved = self.steps.iter().any(|s| matches!(s.name, "least squares" | "exchange") && s.kept);
         if moves && !is_solved { self.moved(group, dense) } else { wide(dense) }
     }
 

@@ -11,7 +11,7 @@ use crate::engine::graph::{LoweredLayer, StoredWeight, Wire, lower};
 use crate::engine::kernels::affine::ErrorSums;
 use crate::engine::tensor::Tensor;
 use crate::pipeline::calibrate::{CalibrateError, Statistics};
-use crate::pipeline::configure::{FileFormat, LayerPlan, Plan};
+use crate::pipeline::configure::{FileFormat, LayerPlan, Plan, prepared};
 use crate::pipeline::load::{Dataset, Subject};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
@@ -53,6 +53,7 @@ pub fn run_with(
     if plan.is_unchanged() {
         return Ok(unchanged(plan, subject));
     }
+    let subject = &prepared(plan.equalize, subject)?;
     let samples = if plan.is_corrected() { samples(ctx)? } else { None };
     let plan = &(if samples.is_some() { plan.clone() } else { plan.uncorrected() });
     let plan = &allocate(plan, subject, ctx)?;

@@ -4,7 +4,7 @@ use super::ConfigureError;
 use super::correction::Correction;
 use super::groups::{Decided, Group, groups, share_ranges, together};
 use super::layer::{ImportanceSource, LayerPlan, and, file_of, layer_plan};
-use super::recipe::{Allocation, Recipe, Treatment};
+use super::recipe::{Allocation, Equalization, Recipe, Treatment};
 use crate::engine::graph::{GraphError, Layer, LoweredLayer, StoredWeight, Wire, lower};
 use crate::engine::tensor::{DType, Tensor};
 use crate::pipeline::load::{Subject, gguf};
@@ -46,6 +46,8 @@ pub struct Plan {
     pub groups: Vec<Group>,
     /// How what is pruned is shared out: known when weights are.
     pub allocation: Allocation,
+    /// What is done before to the network as a whole.
+    pub equalize: Equalization,
     /// The file that is counted: ONNX, unless a layer is stored in blocks that only GGUF holds, or it was asked for.
     pub file: FileFormat,
     /// Exact size of the exported file.
@@ -173,6 +175,8 @@ pub fn plan(recipe: &Recipe, subject: &Subject) -> Result<Plan, ConfigureError> 
 /// # Errors
 /// As [`plan`].
 pub fn plan_for(recipe: &Recipe, subject: &Subject, file: Option<FileFormat>) -> Result<Plan, ConfigureError> {
+    let graph = |source| ConfigureError::Graph { recipe: recipe.name.clone(), source };
+    let subject = &prepared(recipe.equalize, subject).map_err(graph)?;
     let groups = groups(recipe.groups, subject);
     let Decided { treatments, notes } = decide(recipe, subject, &groups)?;
     let mut layers: Vec<LayerPlan> =
@@ -182,7 +186,6 @@ pub fn plan_for(recipe: &Recipe, subject: &Subject, file: Option<FileFormat>) ->
     }
     share_ranges(&groups, &mut layers);
     let file = file.unwrap_or_else(|| file_of(&layers));
-    let graph = |source| ConfigureError::Graph { recipe: recipe.name.clone(), source };
     let lowered = layers.iter_mut().map(|layer| placeholder(layer, file)).collect::<Result<Vec<_>, _>>().map_err(graph)?;
     let bytes = predicted_bytes(recipe, subject, &layers, &lowered, file)?;
     let weights: u64 = layers.iter().map(|l| l.layer.parameters() as u64).sum();
@@ -193,10 +196,22 @@ pub fn plan_for(recipe: &Recipe, subject: &Subject, file: Option<FileFormat>) ->
         layers,
         groups,
         allocation: recipe.allocation,
+        equalize: recipe.equalize,
         file,
         bytes,
         original_bytes: subject.loaded.bytes,
     })
+}
+
+/// The network as a recipe's layers are compressed: equalized, where that is asked for.
+///
+/// # Errors
+/// When the rewritten graph is not valid.
+pub fn prepared(equalize: Equalization, subject: &Subject) -> Result<Subject, GraphError> {
+    match equalize {
+        Equalization::None => Ok(subject.clone()),
+        Equalization::Layers => subject.equalized(),
+    }
 }
 
 /// The exact size of the exported file: the same rewrite that the export uses, with tensors of

@@ -94,6 +94,8 @@ pub const GROUPS: &[Group] = &[
             "w3-adaround",
             "w4-adaround-act",
             "w3-adaround-act",
+            "w4a8-best",
+            "int8-equalized",
             "s50-ls",
             "s50-sparsegpt",
             "s50-lamp-ls",

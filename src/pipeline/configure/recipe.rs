@@ -58,6 +58,15 @@ pub enum Grouping {
     ProjectionsAndSums,
 }
 
+/// Whether weights are made alike across layers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Equalization {
+    #[default]
+    None,
+    /// Channels are scaled in one layer and scaled back in the next, so that one scale suits all of a tensor.
+    Layers,
+}
+
 /// How much of each layer is pruned, of those that a share is to be pruned of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Allocation {
@@ -249,6 +258,9 @@ pub struct Recipe {
     /// How what is pruned is shared out to layers.
     #[serde(default, skip_serializing_if = "is_default")]
     pub allocation: Allocation,
+    /// What is done to the network before anything is compressed, without a change of what it computes.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub equalize: Equalization,
 }
 
 /// Read before the rest, so that a newer file is refused by its version and not by a field.
@@ -271,6 +283,7 @@ impl Recipe {
             overrides: Vec::new(),
             groups: Grouping::default(),
             allocation: Allocation::default(),
+            equalize: Equalization::default(),
         }
     }
 
