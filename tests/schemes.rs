@@ -149,6 +149,7 @@ fn a_graph_computes_with_what_the_format_decodes_to() {
                     stored: Some(stored),
                     input: layer.input.clone(),
                     rounded: None,
+                    bias: None,
                 };
                 lower(&model, &[layer]).unwrap_or_else(|e| panic!("{format} {shape:?}: {e}"))
             });

@@ -7,7 +7,7 @@ use crate::engine::hash::of_bytes;
 use crate::engine::{Ctx, Warning};
 use crate::pipeline::calibrate::{self, CalibrateError, Statistics};
 use crate::pipeline::compress::{self, CompressError, Variant};
-use crate::pipeline::configure::{self, ConfigureError, Grouping, Importance, Plan, Recipe};
+use crate::pipeline::configure::{self, Allocation, ConfigureError, Equalization, Grouping, Importance, Plan, Recipe};
 use crate::pipeline::evaluate::{self, EvaluateError, Report, Settings, Subjects};
 use crate::pipeline::export::{self, Check, ExportError, Exported, Format};
 use crate::pipeline::load::{self, Dataset, LoadError, LoadedModel, Preprocess, Subject, imatrix};
@@ -241,6 +241,12 @@ impl Opened {
         if recipe.groups == Grouping::ProjectionsAndSums {
             key += " sums";
         }
+        if recipe.allocation != Allocation::default() {
+            key += &format!(" {:?}", recipe.allocation);
+        }
+        if recipe.equalize != Equalization::default() {
+            key += " equalized";
+        }
         if treatments.iter().any(|t| t.importance != Importance::Alike) {
             key += &self.subject.importance_key;
         }
@@ -297,25 +303,41 @@ impl Opened {
         Ok(load::dataset(&place(&self.root, path), &self.document.preprocess, input, ctx)?)
     }
 
+    /// The samples that calibrate; `None` without data.
+    fn samples(&self, ctx: &Ctx) -> Result<Option<Dataset>, CalibrateError> {
+        match self.dataset(Split::Calibrate, None, ctx) {
+            Ok(data) => Ok(Some(data)),
+            Err(WorkError::NoData) => Ok(None),
+            Err(WorkError::Load(error)) => Err(error.into()),
+            Err(WorkError::Cancelled(error)) => Err(error.into()),
+            Err(_) => Err(CalibrateError::NoInput),
+        }
+    }
+
     /// Statistics of wires from the cache, else from a pass over the calibration data; and whether
     /// they came from the cache. `None` without data.
     ///
     /// # Errors
     /// When the pass fails.
     pub fn statistics(&self, wires: &BTreeSet<Wire>, ctx: &Ctx) -> Result<Option<(Statistics, bool)>, CalibrateError> {
-        let data = match self.dataset(Split::Calibrate, None, ctx) {
-            Ok(data) => data,
-            Err(WorkError::NoData) => return Ok(None),
-            Err(WorkError::Load(error)) => return Err(error.into()),
-            Err(WorkError::Cancelled(error)) => return Err(error.into()),
-            Err(_) => return Err(CalibrateError::NoInput),
-        };
-        let key = calibrate::cache_key(self.subject.loaded.hash_within(ctx)?, wires, &data);
+        self.statistics_of(&self.subject, "", wires, ctx)
+    }
+
+    /// [`Opened::statistics`] of the network as a recipe prepares it; `how` tells it from others.
+    fn statistics_of(
+        &self,
+        subject: &Subject,
+        how: &str,
+        wires: &BTreeSet<Wire>,
+        ctx: &Ctx,
+    ) -> Result<Option<(Statistics, bool)>, CalibrateError> {
+        let Some(data) = self.samples(ctx)? else { return Ok(None) };
+        let key = calibrate::cache_key(&format!("{}{how}", self.subject.loaded.hash_within(ctx)?), wires, &data);
         let path = self.root.join("cache").join(format!("statistics-{}.ron", &key[..24]));
         if let Some(cached) = std::fs::read_to_string(&path).ok().and_then(|text| Statistics::from_ron(&text)) {
             return Ok(Some((cached, true)));
         }
-        let statistics = calibrate::run(&self.subject.folded, wires, &data, ctx)?;
+        let statistics = calibrate::run(&subject.folded, wires, &data, ctx)?;
         // A cache that cannot be written costs time next time, nothing else.
         if let Ok(text) = statistics.to_ron() {
             let saved =
@@ -341,8 +363,13 @@ impl Opened {
                 ctx.warn(layer.layer.name.clone(), reason.clone());
             }
         }
-        let source = |wires: &BTreeSet<Wire>, ctx: &Ctx| Ok(self.statistics(wires, ctx)?.map(|(statistics, _)| statistics));
-        let variant = compress::run(&plan, &self.subject, &source, ctx)?;
+        let prepared = configure::prepared(plan.equalize, &self.subject).map_err(CompressError::from)?;
+        let how = if plan.equalize == Equalization::None { "" } else { " equalized" };
+        let source = |wires: &BTreeSet<Wire>, ctx: &Ctx| {
+            Ok(self.statistics_of(&prepared, how, wires, ctx)?.map(|(statistics, _)| statistics))
+        };
+        let samples = |ctx: &Ctx| self.samples(ctx);
+        let variant = compress::run_with(&plan, &self.subject, &source, &samples, ctx)?;
         Ok((plan, variant))
     }
 
@@ -393,7 +420,8 @@ impl Opened {
         ctx: &Ctx,
     ) -> Result<Report, WorkError> {
         let weight_sqnr_db: BTreeMap<String, f64> = variant.layers.iter().map(|l| (l.name.clone(), l.weight_sqnr_db)).collect();
-        let reference = if variant.unchanged { &self.subject.original } else { &self.subject.folded };
+        let prepared = configure::prepared(plan.equalize, &self.subject).map_err(CompressError::from)?;
+        let reference = if variant.unchanged { &self.subject.original } else { &prepared.folded };
         let subjects = Subjects {
             original: &self.subject.original,
             reference,

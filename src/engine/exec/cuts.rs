@@ -122,12 +122,12 @@ impl Checkpoints {
     }
 }
 
-fn bytes(value: &Value) -> usize {
+pub(super) fn bytes(value: &Value) -> usize {
     value.shape().iter().product::<usize>() * value.data.dtype().size_in_bytes()
 }
 
 /// What nodes from `at` on read of what lies before, constants aside.
-fn crossing(model: &Model, at: usize) -> Vec<Wire> {
+pub(super) fn crossing(model: &Model, at: usize) -> Vec<Wire> {
     let (before, after) = model.nodes.split_at(at.min(model.nodes.len()));
     let inputs = model.inputs.iter().map(|p| &p.wire).filter(|w| !model.constants.contains_key(*w));
     let made: BTreeSet<&Wire> = before.iter().flat_map(|n| n.outputs.iter().flatten()).chain(inputs).collect();

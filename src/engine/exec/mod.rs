@@ -19,10 +19,12 @@ mod run;
 mod separable;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 pub use cuts::{Checkpoints, Suffix};
 pub use missing::{MissingOperator, missing_operators};
 pub use prepare::prepare;
+pub use walk::Walk;
 
 use crate::engine::context::Cancelled;
 use crate::engine::graph::{GraphError, Model, Node, Port, Wire};

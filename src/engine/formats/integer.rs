@@ -5,6 +5,8 @@
 //! - [`Symmetry::Full`]: s = 2·max(|low|, |high|)/n, codes −t − 1 … t: half a step finer, and the largest
 //!   positive weight is clipped by half a step. The rule of ONNX Runtime for int4, of torch's observers for
 //!   all widths (absmax/127.5 for 8 bits).
+//! - [`Symmetry::Wide`]: s = max(|low|, |high|)/t, codes −t − 1 … t: the steps of `Restricted`, and one more code
+//!   below, which serves where the range clips (GPTQ and AIMET have it so).
 //! - [`Symmetry::Asymmetric`]: the range is widened to hold zero, s = (high − low)/n in f64, z = round(−low/s),
 //!   codes 0 … n. Zero stays exact.
 //!
@@ -45,6 +47,8 @@ pub enum Symmetry {
     Restricted,
     /// Every code of two's complement.
     Full,
+    /// Every code of two's complement, with the steps of `Restricted`.
+    Wide,
     /// Unsigned codes and a zero point.
     Asymmetric,
 }
@@ -135,7 +139,7 @@ impl Integer {
         let top = (1 << (self.bits.max(1) - 1)) - 1;
         match self.symmetry {
             Symmetry::Restricted => (-top, top),
-            Symmetry::Full => (-top - 1, top),
+            Symmetry::Full | Symmetry::Wide => (-top - 1, top),
             Symmetry::Asymmetric => (0, (1 << self.bits) - 1),
         }
     }
@@ -146,7 +150,7 @@ impl Integer {
         let (low, high) = self.codes();
         let absmax = range.low.abs().max(range.high.abs());
         let exact = match self.symmetry {
-            Symmetry::Restricted => AffineParameters { low, ..symmetric(absmax, self.bits) },
+            Symmetry::Restricted | Symmetry::Wide => AffineParameters { low, ..symmetric(absmax, self.bits) },
             Symmetry::Full => {
                 let scale = (2.0 * f64::from(absmax) / f64::from((1 << self.bits) - 1)) as f32;
                 AffineParameters { scale: if scale < f32::MIN_POSITIVE { 1.0 } else { scale }, zero_point: 0, low, high }
@@ -206,7 +210,7 @@ impl Integer {
         let (low, high) = self.codes();
         let zero_point = match self.symmetry {
             Symmetry::Asymmetric => i32::from(code_at(&parts.zero_points, self.bits, tile)),
-            Symmetry::Restricted | Symmetry::Full => 0,
+            Symmetry::Restricted | Symmetry::Full | Symmetry::Wide => 0,
         };
         AffineParameters { scale: self.scales.read(&parts.scales, tile), zero_point, low, high }
     }
@@ -373,6 +377,29 @@ impl Codec for Integer {
 }
 
 impl Encoded {
+    /// Integers whose codes and grids someone else chose: a code per weight, row by row, and a grid per tile.
+    /// Codes beyond a grid are cut to it; scales are rounded to their type.
+    ///
+    /// # Errors
+    /// When there are not as many codes or grids as the matrix needs, or a scale is too large for its type.
+    pub fn of_integers(format: Integer, shape: Shape, codes: &[i32], grids: &[AffineParameters]) -> Result<Self, FormatError> {
+        let (low, high) = format.codes();
+        let unsigned: Vec<u16> = codes.iter().map(|q| (*q).clamp(low, high) as u16).collect();
+        let mut parts = Parts::default();
+        pack(&unsigned, format.bits, &mut parts.values);
+        for (tile, grid) in grids.iter().enumerate() {
+            let (row, col) = format.tiles(shape).origin(tile);
+            let scale = format.scales.up(f64::from(grid.scale)).filter(|s| s.is_finite() && *s > 0.0);
+            let too_large = FormatError::ScaleTooLarge { row, col, scale: grid.scale };
+            format.scales.write(scale.ok_or(too_large)?, &mut parts.scales);
+        }
+        if format.symmetry == Symmetry::Asymmetric {
+            let zeros: Vec<u16> = grids.iter().map(|g| g.zero_point.clamp(low, high) as u16).collect();
+            pack(&zeros, format.bits, &mut parts.zero_points);
+        }
+        Self::new(Format::Integer(format), shape, parts)
+    }
+
     /// Codes and grids of integers, for those who write them in a layout of their own; `None` for other formats.
     #[must_use]
     pub fn integers(&self) -> Option<(Vec<i32>, Vec<AffineParameters>)> {
@@ -387,8 +414,10 @@ impl fmt::Display for Integer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.symmetry == Symmetry::Asymmetric { "uint" } else { "int" };
         write!(f, "{sign}{} {}", self.bits, self.granularity)?;
-        if self.symmetry == Symmetry::Full {
-            f.write_str(", full range")?;
+        match self.symmetry {
+            Symmetry::Full => f.write_str(", full range")?,
+            Symmetry::Wide => f.write_str(", all codes")?,
+            Symmetry::Restricted | Symmetry::Asymmetric => {}
         }
         f.write_str(match self.scales {
             ScaleType::F32 => "",

@@ -4,6 +4,7 @@
 
 mod weights;
 
+use super::bias::BiasPlace;
 use super::passes::upgrade_opset;
 use super::rounding::{RoundedInput, round_inputs};
 use super::stored::StoredWeight;
@@ -24,6 +25,8 @@ pub struct LoweredLayer {
     /// The wire whose data the layer reads and how it is rounded.
     pub input: Wire,
     pub rounded: Option<RoundedInput>,
+    /// Added to what the layer gives, one number per output channel; `None` leaves the bias as it is.
+    pub bias: Option<(BiasPlace, Vec<f32>)>,
 }
 
 /// # Errors
@@ -46,6 +49,9 @@ pub fn lower(model: &Model, layers: &[LoweredLayer]) -> Result<Model, GraphError
         if let Some(stored) = &layer.stored {
             weights::store(&mut patch, &mut names, layer, stored)?;
         }
+    }
+    for (place, added) in layers.iter().filter_map(|l| l.bias.as_ref()) {
+        place.write(&mut patch, &mut names, &model, added)?;
     }
     round_inputs(&mut patch, &mut names, &model, layers)?;
     patch.apply(&model)

@@ -1,6 +1,7 @@
 //! A network as a graph: nodes, wires, constants. Wires are named; nodes have stable ids, so that
 //! a report about a node still finds it after a patch. No I/O, no technique is known here.
 
+mod bias;
 mod channels;
 pub mod groups;
 mod known;
@@ -15,6 +16,7 @@ mod store;
 mod stored;
 mod window;
 
+pub use bias::BiasPlace;
 pub use channels::Channels;
 pub use known::{KnownRange, known_range};
 pub use layers::{Layer, LayerKind, layers};

@@ -141,7 +141,7 @@ impl Store<'_> {
             }
         })?;
         let zero_points = match symmetry {
-            Symmetry::Restricted | Symmetry::Full => None,
+            Symmetry::Restricted | Symmetry::Full | Symmetry::Wide => None,
             Symmetry::Asymmetric => Some(self.tensor(dtype, shape, |parts| {
                 let tiles = parts.scales.len() / (scale_type.bits() / 8);
                 let mut zeros = vec![0; tiles];

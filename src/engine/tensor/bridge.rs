@@ -67,6 +67,12 @@ impl Value {
         }
     }
 
+    /// Whether both are the same value in memory, not only equal.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.data.id() == other.data.id()
+    }
+
     #[must_use]
     pub fn shape(&self) -> &[usize] {
         self.data.dims()

@@ -3,10 +3,17 @@
 //! with the number of samples.
 
 mod channels;
+mod moments;
+mod reading;
+#[cfg(test)]
+mod reading_tests;
+mod sequence;
 mod statistics;
 #[cfg(test)]
 mod tests;
 
+pub use moments::{Demand, Moments, Samples};
+pub use sequence::{LayerData, Sequence};
 pub use statistics::{STATISTICS_VERSION, Statistics, WireStatistics};
 
 use crate::engine::Ctx;
@@ -29,6 +36,8 @@ pub enum CalibrateError {
     Exec(#[from] ExecError),
     #[error("calibration: {0}")]
     Tensor(#[from] TensorError),
+    #[error("layer \"{layer}\": {reason}")]
+    Unread { layer: String, reason: String },
     #[error("the model has no data input to feed calibration samples to")]
     NoInput,
     #[error("there are no calibration samples; give --calibrate DATA, or recipes without static activations")]

@@ -2,15 +2,26 @@
 //! reads files or grades itself.
 
 mod activation_range;
+mod adaround;
+mod allocation;
+mod bias_correction;
+mod corrected;
+mod gptq;
+mod grids;
+mod judge;
+mod least_squares;
 mod magnitude;
 mod preview;
 mod round_to_nearest;
 mod runner;
+mod sequential;
+mod system;
 mod technique;
 mod variant;
 
+pub use judge::Step;
 pub use preview::{Preview, preview};
-pub use runner::{StatisticsSource, needs, run};
+pub use runner::{SamplesSource, StatisticsSource, needs, run, run_with};
 pub use technique::{LayerWork, Technique, registry};
 pub use variant::{CompressedLayer, Variant};
 

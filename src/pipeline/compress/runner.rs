@@ -2,6 +2,8 @@
 //! one pass, applies the techniques layer by layer, and writes the result into the graph.
 
 use super::CompressError;
+use super::allocation::allocate;
+use super::sequential;
 use super::technique::{LayerWork, registry};
 use super::variant::{CompressedLayer, Variant};
 use crate::engine::Ctx;
@@ -9,8 +11,8 @@ use crate::engine::graph::{LoweredLayer, StoredWeight, Wire, lower};
 use crate::engine::kernels::affine::ErrorSums;
 use crate::engine::tensor::Tensor;
 use crate::pipeline::calibrate::{CalibrateError, Statistics};
-use crate::pipeline::configure::{FileFormat, LayerPlan, Plan};
-use crate::pipeline::load::Subject;
+use crate::pipeline::configure::{FileFormat, LayerPlan, Plan, prepared};
+use crate::pipeline::load::{Dataset, Subject};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,6 +20,9 @@ use std::sync::Arc;
 /// Where statistics come from: a pass over data, or a cache in front of one. `None` where the
 /// project has no calibration data.
 pub type StatisticsSource<'a> = &'a dyn Fn(&BTreeSet<Wire>, &Ctx) -> Result<Option<Statistics>, CalibrateError>;
+
+/// Where the samples come from that corrections are made with; `None` where the project has none.
+pub type SamplesSource<'a> = &'a dyn Fn(&Ctx) -> Result<Option<Dataset>, CalibrateError>;
 
 /// The wires whose ranges the techniques of a plan must know.
 #[must_use]
@@ -28,12 +33,30 @@ pub fn needs(plan: &Plan) -> BTreeSet<Wire> {
         .collect()
 }
 
+/// Compresses without samples: what would be corrected with them is rounded to nearest.
+///
+/// # Errors
+/// As [`run_with`].
+pub fn run(plan: &Plan, subject: &Subject, statistics: StatisticsSource<'_>, ctx: &Ctx) -> Result<Variant, CompressError> {
+    run_with(plan, subject, statistics, &|_| Ok(None), ctx)
+}
+
 /// # Errors
 /// When weights are not finite, statistics cannot be had, or on cancel.
-pub fn run(plan: &Plan, subject: &Subject, statistics: StatisticsSource<'_>, ctx: &Ctx) -> Result<Variant, CompressError> {
+pub fn run_with(
+    plan: &Plan,
+    subject: &Subject,
+    statistics: StatisticsSource<'_>,
+    samples: SamplesSource<'_>,
+    ctx: &Ctx,
+) -> Result<Variant, CompressError> {
     if plan.is_unchanged() {
         return Ok(unchanged(plan, subject));
     }
+    let subject = &prepared(plan.equalize, subject)?;
+    let samples = if plan.is_corrected() { samples(ctx)? } else { None };
+    let plan = &(if samples.is_some() { plan.clone() } else { plan.uncorrected() });
+    let plan = &allocate(plan, subject, ctx)?;
     let wanted = needs(plan);
     let statistics = if wanted.is_empty() {
         Statistics::default()
@@ -41,10 +64,14 @@ pub fn run(plan: &Plan, subject: &Subject, statistics: StatisticsSource<'_>, ctx
         statistics(&wanted, ctx)?.ok_or_else(|| CompressError::NoData { recipe: plan.recipe.clone() })?
     };
     ctx.start(format!("Compressing with {}", plan.recipe), plan.layers.len());
-    let done: Vec<(LoweredLayer, CompressedLayer)> = ctx.pool().install(|| {
-        plan.layers.par_iter().map(|layer| compress_layer(layer, plan.file, subject, &statistics, ctx)).collect::<Result<_, _>>()
-    })?;
-    let (lowered, layers): (Vec<_>, Vec<_>) = done.into_iter().unzip();
+    let done: Vec<Made> = match samples {
+        Some(data) => sequential::run(plan, subject, &statistics, &data, ctx)?,
+        None => ctx.pool().install(|| {
+            let made = plan.layers.par_iter().map(|layer| compress_layer(layer, plan.file, subject, &statistics, ctx));
+            made.inspect(|_| ctx.advance(1)).collect::<Result<_, _>>()
+        })?,
+    };
+    let (lowered, layers): (Vec<_>, Vec<_>) = done.into_iter().map(|made| (made.lowered, made.layer)).unzip();
     let model = lower(&subject.folded, &lowered)?;
     Ok(Variant { recipe: plan.recipe.clone(), model: Arc::new(model), layers, unchanged: false })
 }
@@ -57,11 +84,12 @@ fn unchanged(plan: &Plan, subject: &Subject) -> Variant {
         bytes: l.bytes,
         stored: None,
         dense: None,
+        steps: Vec::new(),
     });
     Variant { recipe: plan.recipe.clone(), model: Arc::clone(&subject.original), layers: layers.collect(), unchanged: true }
 }
 
-fn weights_of(plan: &LayerPlan, subject: &Subject) -> Result<Vec<f32>, CompressError> {
+pub(super) fn weights_of(plan: &LayerPlan, subject: &Subject) -> Result<Vec<f32>, CompressError> {
     let Some(tensor) = subject.folded.constants.get(&plan.layer.weight) else { return Ok(Vec::new()) };
     tensor.to_f32().map_err(|source| CompressError::Tensor { layer: plan.layer.name.clone(), source })
 }
@@ -70,47 +98,72 @@ fn zero_fraction(weights: &[f32]) -> f64 {
     weights.iter().filter(|w| **w == 0.0).count() as f64 / weights.len().max(1) as f64
 }
 
-fn compress_layer(
+/// What became of one layer: its part of the rewrite, what is said of it, what it computes with.
+pub(super) struct Made {
+    pub lowered: LoweredLayer,
+    pub layer: CompressedLayer,
+    pub weights: Vec<f32>,
+}
+
+impl LayerWork {
+    /// The layer as it is in the model.
+    ///
+    /// # Errors
+    /// When it is to be changed and its weights are not finite.
+    pub(super) fn of(plan: &LayerPlan, subject: &Subject) -> Result<Self, CompressError> {
+        let original = weights_of(plan, subject)?;
+        let count = original.iter().filter(|w| !w.is_finite()).count();
+        if count > 0 && !plan.treatment.is_unchanged() {
+            return Err(CompressError::NotFinite { layer: plan.layer.name.clone(), count, total: original.len() });
+        }
+        Ok(Self { weights: original.clone(), original, stored: None, rounded: None })
+    }
+}
+
+/// Applies the techniques that need no samples.
+pub(super) fn compress_layer(
     plan: &LayerPlan,
     file: FileFormat,
     subject: &Subject,
     statistics: &Statistics,
     ctx: &Ctx,
-) -> Result<(LoweredLayer, CompressedLayer), CompressError> {
+) -> Result<Made, CompressError> {
     ctx.check()?;
-    let original = weights_of(plan, subject)?;
-    let count = original.iter().filter(|w| !w.is_finite()).count();
-    if count > 0 && !plan.treatment.is_unchanged() {
-        return Err(CompressError::NotFinite { layer: plan.layer.name.clone(), count, total: original.len() });
-    }
-    let mut work = LayerWork { weights: original.clone(), original, stored: None, rounded: None };
+    let mut work = LayerWork::of(plan, subject)?;
     for technique in registry().into_iter().filter(|t| t.concerns(plan)) {
         technique.apply(plan, &mut work, statistics, ctx)?;
     }
-    let mut sums = ErrorSums::default();
-    sums.add_slices(&work.original, &work.weights);
-    ctx.advance(1);
-    let layer = CompressedLayer {
-        name: plan.layer.name.clone(),
-        weight_sqnr_db: sums.sqnr_db(),
-        zero_fraction: zero_fraction(&work.weights),
-        bytes: work.stored.as_ref().map_or(plan.original_bytes, StoredWeight::size_bytes),
-        dense: match &work.stored {
-            Some(stored) if file == FileFormat::Gguf && stored.whole().is_none() => Some(
-                Tensor::from_f32(plan.layer.shape.clone(), &work.weights)
-                    .map_err(|source| CompressError::Tensor { layer: plan.layer.name.clone(), source })?,
-            ),
-            _ => None,
-        },
-        stored: work.stored.clone(),
-    };
-    let lowered = LoweredLayer {
-        weight: plan.layer.weight.clone(),
-        shape: plan.layer.shape.clone(),
-        out_axis: plan.layer.out_axis,
-        stored: work.stored,
-        input: plan.layer.input.clone(),
-        rounded: work.rounded,
-    };
-    Ok((lowered, layer))
+    Made::of(plan, file, work)
+}
+
+impl Made {
+    pub(super) fn of(plan: &LayerPlan, file: FileFormat, work: LayerWork) -> Result<Self, CompressError> {
+        let mut sums = ErrorSums::default();
+        sums.add_slices(&work.original, &work.weights);
+        let layer = CompressedLayer {
+            name: plan.layer.name.clone(),
+            weight_sqnr_db: sums.sqnr_db(),
+            zero_fraction: zero_fraction(&work.weights),
+            bytes: work.stored.as_ref().map_or(plan.original_bytes, StoredWeight::size_bytes),
+            dense: match &work.stored {
+                Some(stored) if file == FileFormat::Gguf && stored.whole().is_none() => Some(
+                    Tensor::from_f32(plan.layer.shape.clone(), &work.weights)
+                        .map_err(|source| CompressError::Tensor { layer: plan.layer.name.clone(), source })?,
+                ),
+                _ => None,
+            },
+            stored: work.stored.clone(),
+            steps: Vec::new(),
+        };
+        let lowered = LoweredLayer {
+            weight: plan.layer.weight.clone(),
+            shape: plan.layer.shape.clone(),
+            out_axis: plan.layer.out_axis,
+            stored: work.stored,
+            input: plan.layer.input.clone(),
+            rounded: work.rounded,
+            bias: None,
+        };
+        Ok(Self { lowered, layer, weights: work.weights })
+    }
 }

@@ -1,5 +1,6 @@
 //! The compressed model.
 
+use super::judge::Step;
 use crate::engine::graph::{Model, StoredWeight, Wire};
 use crate::engine::tensor::Tensor;
 use crate::pipeline::load::Subject;
@@ -19,6 +20,8 @@ pub struct CompressedLayer {
     pub stored: Option<StoredWeight>,
     /// The weights as the layer computes with them, for a file that has no type for what is stored.
     pub dense: Option<Tensor>,
+    /// What each step of a correction did, on samples that it did not see; empty where nothing was corrected.
+    pub steps: Vec<Step>,
 }
 
 /// A model as a recipe makes it: the graph that is evaluated is the graph that is exported.

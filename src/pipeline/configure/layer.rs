@@ -1,11 +1,12 @@
 //! What a recipe does to one layer.
 
 use super::activations::Activations;
+use super::correction::{Correction, Loss, Recovery, Solver};
 use super::plan::FileFormat;
 use super::recipe::{Importance, Treatment};
 use super::scheme::{Scheme, Sparsity};
 use crate::engine::formats::{Granularity, Storage};
-use crate::engine::graph::{KnownRange, Layer, Model, Node, StoredWeight, Wire, known_range};
+use crate::engine::graph::{BiasPlace, KnownRange, Layer, Model, Node, StoredWeight, Wire, known_range};
 use crate::engine::tensor::{DType, Tensor, TensorError};
 use crate::pipeline::load::Subject;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub struct LayerPlan {
     pub shares: Vec<(Wire, KnownRange)>,
     /// What errors of the weights are weighed by.
     pub importance: ImportanceSource,
+    /// Where the bias is that the correction mends; `None` where it mends none.
+    pub bias: Option<BiasPlace>,
     /// Bytes that the scheme itself takes, packed without a gap; `None` for 32-bit floats. [`LayerPlan::bytes`] may
     /// be more, where the file has no type as narrow.
     pub storage: Option<Storage>,
@@ -146,6 +149,59 @@ fn fitted(layer: &Layer, wanted: Treatment, subject: &Subject) -> (Treatment, Im
     (treatment, importance, refusal)
 }
 
+/// What of a correction can be done to a layer, where its bias is, and why not the rest.
+fn corrected(layer: &Layer, treatment: &Treatment, model: &Model) -> (Correction, Option<BiasPlace>, Option<String>) {
+    let wanted = treatment.correction;
+    if wanted == Correction::NONE || (treatment.weights == Scheme::F32 && treatment.sparsity == Sparsity::Dense) {
+        return (Correction::NONE, None, None);
+    }
+    if let Err(reason) = readable(layer, model) {
+        return (Correction::NONE, None, Some(format!("{reason}: rounded to nearest, nothing corrected")));
+    }
+    let (mut correction, mut refusal) = (wanted, None);
+    let integers = treatment.weights.has_ranges();
+    let solver = match wanted.solver {
+        Solver::Gptq { .. } if !integers && treatment.weights != Scheme::F32 => Some("GPTQ rounds to integers"),
+        Solver::AdaRound { .. } if !integers => Some("AdaRound rounds to integers"),
+        Solver::AdaRound { .. } if treatment.sparsity != Sparsity::Dense => Some("AdaRound takes dense layers"),
+        _ => None,
+    };
+    if let Some(reason) = solver {
+        correction.solver = Solver::Nearest;
+        refusal = Some(format!("{reason}, and this is {}: each weight to its nearest level", treatment.weights));
+    }
+    if matches!(correction.solver, Solver::AdaRound { loss: Loss::Activation, .. }) && correction.recovery == Recovery::Deviation
+    {
+        correction.recovery = Recovery::Bias;
+    }
+    if !correction.mends_bias() {
+        return (correction, None, refusal);
+    }
+    match BiasPlace::of(model, layer) {
+        Ok(place) => (correction, Some(place), refusal),
+        Err(reason) => {
+            correction.recovery = Recovery::None;
+            (correction, None, Some(and(refusal, &format!("{reason}: its outputs are not set right"))))
+        }
+    }
+}
+
+/// # Errors
+/// Why it cannot be told what each weight of the layer is multiplied with.
+fn readable(layer: &Layer, model: &Model) -> Result<(), &'static str> {
+    let node = layer.node.and_then(|id| model.node(id)).ok_or("the file holds weights without a graph")?;
+    if model.constants.contains_key(&layer.input) {
+        return Err("its input is a constant of the model");
+    }
+    let groups = node.int("group").unwrap_or(1);
+    match node.op.as_str() {
+        "Gemm" if node.int("transA").unwrap_or(0) != 0 => Err("its data have their channels first"),
+        "Gemm" if node.float("alpha").is_some_and(|a| a != 1.0) => Err("its product is scaled"),
+        "ConvTranspose" if groups > 1 && layer.out_axis != 0 => Err("it is a grouped transposed convolution"),
+        _ => Ok(()),
+    }
+}
+
 const COUNT_ALIKE: &str = "errors of its weights count alike";
 
 pub(super) fn layer_plan(layer: &Layer, wanted: Treatment, subject: &Subject) -> LayerPlan {
@@ -172,6 +228,11 @@ pub(super) fn layer_plan(layer: &Layer, wanted: Treatment, subject: &Subject) ->
         refusal =
             Some(format!("its weights are {dtype}, and only float32 weights are compressed yet; export the model in float32"));
     }
+    let (correction, bias, reason) = corrected(layer, &treatment, model);
+    treatment.correction = correction;
+    if let Some(reason) = reason {
+        refusal = Some(and(refusal, &reason));
+    }
     let inputs = model.nodes.iter().filter(|n| n.input(1) == Some(&layer.weight) && n.input(0) != Some(&layer.input)).count();
     if inputs > 0 && treatment.activations != Activations::None {
         note = Some(and(note, &format!("{inputs} more nodes share its weight; the data that they read stays float")));
@@ -184,6 +245,7 @@ pub(super) fn layer_plan(layer: &Layer, wanted: Treatment, subject: &Subject) ->
         known,
         shares: Vec::new(),
         importance: if treatment.is_unchanged() { ImportanceSource::None } else { importance },
+        bias,
         storage: None,
         bytes: original_bytes,
         original_bytes,
@@ -204,6 +266,7 @@ impl LayerPlan {
             known: KnownRange::Any,
             shares: Vec::new(),
             importance: ImportanceSource::None,
+            bias: None,
             storage: None,
             bytes: original_bytes,
             original_bytes,
@@ -238,6 +301,29 @@ impl LayerPlan {
         self.treatment.importance = Importance::Alike;
         let reason = format!("there are no calibration data that tell which inputs matter: {COUNT_ALIKE}");
         self.refusal = Some(and(self.refusal.take(), &reason));
+    }
+
+    /// The same layer, each weight to its nearest level and nothing set right.
+    #[must_use]
+    pub fn uncorrected(&self) -> Self {
+        let mut plan = self.clone();
+        plan.treatment.correction = Correction::NONE;
+        // What errors are weighed by comes with the data that correct.
+        if plan.bias.take().is_some() || self.treatment.correction != Correction::NONE {
+            plan.importance = ImportanceSource::None;
+        }
+        plan
+    }
+
+    /// Does without the correction that there is no data for.
+    pub(super) fn refuse_correction(&mut self) {
+        if self.treatment.correction == Correction::NONE {
+            return;
+        }
+        self.treatment.correction = Correction::NONE;
+        self.bias = None;
+        let reason = "there are no calibration data to correct with: each weight to its nearest level";
+        self.refusal = Some(and(self.refusal.take(), reason));
     }
 
     /// Counts the bytes and says what they are; gives the tensors, of which only the size exists, or `None`

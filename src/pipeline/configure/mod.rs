@@ -3,6 +3,7 @@
 //! Touches no weight values and runs nothing.
 
 mod activations;
+mod correction;
 mod families;
 mod groups;
 mod layer;
@@ -12,11 +13,12 @@ mod recipe;
 mod scheme;
 
 pub use activations::{Activations, Sharing, StaticGrid};
+pub use correction::{Correction, Loss, Order, Recovery, Solver, Target};
 pub use families::{Family, Offer, Offers, WIDTHS};
 pub use groups::{Group, GroupKind, groups};
 pub use layer::{ImportanceSource, LayerPlan, fitting, stored_bytes};
-pub use plan::{FileFormat, Plan, plan, plan_for, resolve};
-pub use recipe::{Grouping, Importance, Override, RECIPE_FORMAT, RECIPE_VERSION, Recipe, Treatment};
+pub use plan::{FileFormat, Plan, plan, plan_for, prepared, resolve};
+pub use recipe::{Allocation, Equalization, Grouping, Importance, Override, RECIPE_FORMAT, RECIPE_VERSION, Recipe, Treatment};
 pub use scheme::{FloatFormat, Fp8, Fp8Scale, Granularity, Rounding, Scheme, Sparsity};
 
 use crate::engine::graph::GraphError;

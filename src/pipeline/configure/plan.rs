@@ -1,9 +1,10 @@
 //! Recipe × model → plan.
 
 use super::ConfigureError;
+use super::correction::Correction;
 use super::groups::{Decided, Group, groups, share_ranges, together};
 use super::layer::{ImportanceSource, LayerPlan, and, file_of, layer_plan};
-use super::recipe::{Recipe, Treatment};
+use super::recipe::{Allocation, Equalization, Recipe, Treatment};
 use crate::engine::graph::{GraphError, Layer, LoweredLayer, StoredWeight, Wire, lower};
 use crate::engine::tensor::{DType, Tensor};
 use crate::pipeline::load::{Subject, gguf};
@@ -43,6 +44,10 @@ pub struct Plan {
     pub layers: Vec<LayerPlan>,
     /// Layers that decide together.
     pub groups: Vec<Group>,
+    /// How what is pruned is shared out: known when weights are.
+    pub allocation: Allocation,
+    /// What is done before to the network as a whole.
+    pub equalize: Equalization,
     /// The file that is counted: ONNX, unless a layer is stored in blocks that only GGUF holds, or it was asked for.
     pub file: FileFormat,
     /// Exact size of the exported file.
@@ -68,7 +73,19 @@ impl Plan {
     /// Whether calibration data is needed.
     #[must_use]
     pub fn needs_calibration(&self) -> bool {
-        self.layers.iter().any(|l| l.needs_range() || l.importance == ImportanceSource::Calibrated)
+        self.is_corrected() || self.layers.iter().any(|l| l.needs_range() || l.importance == ImportanceSource::Calibrated)
+    }
+
+    /// The same plan, no layer corrected.
+    #[must_use]
+    pub fn uncorrected(&self) -> Self {
+        Self { layers: self.layers.iter().map(LayerPlan::uncorrected).collect(), ..self.clone() }
+    }
+
+    /// Whether some layer is to be corrected, which takes samples.
+    #[must_use]
+    pub fn is_corrected(&self) -> bool {
+        self.layers.iter().any(|l| l.treatment.correction != Correction::NONE)
     }
 
     /// The same where there are no data to calibrate with: what only data can tell of weights is refused.
@@ -76,6 +93,7 @@ impl Plan {
     #[must_use]
     pub fn without_data(mut self) -> Self {
         self.layers.iter_mut().for_each(LayerPlan::refuse_importance);
+        self.layers.iter_mut().for_each(LayerPlan::refuse_correction);
         self
     }
 }
@@ -157,6 +175,8 @@ pub fn plan(recipe: &Recipe, subject: &Subject) -> Result<Plan, ConfigureError> 
 /// # Errors
 /// As [`plan`].
 pub fn plan_for(recipe: &Recipe, subject: &Subject, file: Option<FileFormat>) -> Result<Plan, ConfigureError> {
+    let graph = |source| ConfigureError::Graph { recipe: recipe.name.clone(), source };
+    let subject = &prepared(recipe.equalize, subject).map_err(graph)?;
     let groups = groups(recipe.groups, subject);
     let Decided { treatments, notes } = decide(recipe, subject, &groups)?;
     let mut layers: Vec<LayerPlan> =
@@ -166,7 +186,6 @@ pub fn plan_for(recipe: &Recipe, subject: &Subject, file: Option<FileFormat>) ->
     }
     share_ranges(&groups, &mut layers);
     let file = file.unwrap_or_else(|| file_of(&layers));
-    let graph = |source| ConfigureError::Graph { recipe: recipe.name.clone(), source };
     let lowered = layers.iter_mut().map(|layer| placeholder(layer, file)).collect::<Result<Vec<_>, _>>().map_err(graph)?;
     let bytes = predicted_bytes(recipe, subject, &layers, &lowered, file)?;
     let weights: u64 = layers.iter().map(|l| l.layer.parameters() as u64).sum();
@@ -176,10 +195,23 @@ pub fn plan_for(recipe: &Recipe, subject: &Subject, file: Option<FileFormat>) ->
         bits_per_weight: if weights == 0 { 0.0 } else { stored as f64 * 8.0 / weights as f64 },
         layers,
         groups,
+        allocation: recipe.allocation,
+        equalize: recipe.equalize,
         file,
         bytes,
         original_bytes: subject.loaded.bytes,
     })
+}
+
+/// The network as a recipe's layers are compressed: equalized, where that is asked for.
+///
+/// # Errors
+/// When the rewritten graph is not valid.
+pub fn prepared(equalize: Equalization, subject: &Subject) -> Result<Subject, GraphError> {
+    match equalize {
+        Equalization::None => Ok(subject.clone()),
+        Equalization::Layers => subject.equalized(),
+    }
 }
 
 /// The exact size of the exported file: the same rewrite that the export uses, with tensors of
@@ -235,5 +267,6 @@ fn placeholder(plan: &mut LayerPlan, file: FileFormat) -> Result<LoweredLayer, G
         stored,
         input: plan.layer.input.clone(),
         rounded: plan.treatment.activations.rounded(1.0, 0),
+        bias: plan.bias.clone().map(|place| (place, vec![0.0; plan.layer.out_channels()])),
     })
 }

@@ -2,6 +2,7 @@
 
 use super::ConfigureError;
 use super::activations::Activations;
+use super::correction::Correction;
 use super::scheme::{Rounding, Scheme, Sparsity};
 use crate::engine::formats::observe::Observer;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,9 @@ pub struct Treatment {
     /// What the errors of weights count when scales and codebooks are searched for.
     #[serde(default, skip_serializing_if = "is_default")]
     pub importance: Importance,
+    /// What is done, given data, so that the layer gives what it gave before.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub correction: Correction,
 }
 
 /// What the error of a weight counts.
@@ -54,6 +58,29 @@ pub enum Grouping {
     ProjectionsAndSums,
 }
 
+/// Whether weights are made alike across layers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Equalization {
+    #[default]
+    None,
+    /// Channels are scaled in one layer and scaled back in the next, so that one scale suits all of a tensor.
+    Layers,
+}
+
+/// How much of each layer is pruned, of those that a share is to be pruned of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Allocation {
+    /// The share that is asked for.
+    #[default]
+    Uniform,
+    /// The shares hold for all such layers together: the smallest magnitudes of all go.
+    Global,
+    /// The same with magnitudes relative to what is left of their layer (LAMP).
+    Lamp,
+    /// The same by shapes alone: small layers keep more (ERK).
+    Erk,
+}
+
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -67,13 +94,14 @@ impl Treatment {
         rounding: Rounding::NearestEven,
         range: Observer::MinMax,
         importance: Importance::Alike,
+        correction: Correction::NONE,
     };
 
     #[must_use]
     pub fn is_unchanged(&self) -> bool {
         // Where nothing is rounded, it does not matter how.
-        Self { rounding: Rounding::NearestEven, range: Observer::MinMax, importance: Importance::Alike, ..*self }
-            == Self::UNCHANGED
+        let Self { weights, sparsity, activations, .. } = *self;
+        Self { weights, sparsity, activations, ..Self::UNCHANGED } == Self::UNCHANGED
     }
 
     /// The scheme, and in words what is chosen beside it.
@@ -88,6 +116,9 @@ impl Treatment {
         }
         if self.importance != Importance::default() {
             text += ", weighed by inputs";
+        }
+        if self.correction != Correction::NONE {
+            text += &format!("; {}", self.correction);
         }
         text
     }
@@ -126,6 +157,7 @@ impl Treatment {
         self.sparsity.validate()?;
         self.activations.validate()?;
         self.range.validate()?;
+        self.correction.validate()?;
         self.useless().map_or(Ok(()), Err)
     }
 }
@@ -148,6 +180,8 @@ pub struct Override {
     pub range: Option<Observer>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub importance: Option<Importance>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correction: Option<Correction>,
 }
 
 impl Override {
@@ -161,6 +195,7 @@ impl Override {
             rounding: None,
             range: None,
             importance: None,
+            correction: None,
         }
     }
 
@@ -183,6 +218,7 @@ impl Override {
             rounding: self.rounding.unwrap_or(kept.rounding),
             range: self.range.unwrap_or(kept.range),
             importance: self.importance.unwrap_or(kept.importance),
+            correction: self.correction.unwrap_or(kept.correction),
         }
     }
 
@@ -194,6 +230,7 @@ impl Override {
         self.sparsity.map_or(Ok(()), Sparsity::validate)?;
         self.activations.map_or(Ok(()), Activations::validate)?;
         self.range.map_or(Ok(()), |range| range.validate())?;
+        self.correction.map_or(Ok(()), |correction| correction.validate())?;
         // What hangs on the default as well is judged in the plan, layer by layer.
         let alone = self.weights.is_some_and(|w| self.importance.is_none() || self.range.is_some() || !w.has_ranges());
         let useless = if alone { self.over(Treatment::UNCHANGED).useless() } else { None };
@@ -218,6 +255,12 @@ pub struct Recipe {
     pub overrides: Vec<Override>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub groups: Grouping,
+    /// How what is pruned is shared out to layers.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub allocation: Allocation,
+    /// What is done to the network before anything is compressed, without a change of what it computes.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub equalize: Equalization,
 }
 
 /// Read before the rest, so that a newer file is refused by its version and not by a field.
@@ -239,6 +282,8 @@ impl Recipe {
             default,
             overrides: Vec::new(),
             groups: Grouping::default(),
+            allocation: Allocation::default(),
+            equalize: Equalization::default(),
         }
     }
 

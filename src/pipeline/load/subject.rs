@@ -3,9 +3,9 @@
 use super::imatrix::Importance;
 use super::{LoadError, LoadedModel, families, onnx};
 use crate::engine::exec;
-use crate::engine::graph::{Layer, Model, groups, layers, passes};
+use crate::engine::graph::{GraphError, Layer, Model, groups, layers, passes};
 use crate::engine::hash::of_bytes;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A loaded model with what each later stage would otherwise derive again. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct Subject {
     pub importance: Arc<Importance>,
     /// Changes when `importance` does; empty without one.
     pub importance_key: Arc<str>,
+    /// `folded` with its layers equalized, once somebody asked for it.
+    equalized: Arc<OnceLock<Arc<Model>>>,
 }
 
 impl Subject {
@@ -38,7 +40,24 @@ impl Subject {
             layers: Arc::new(layers),
             importance: Arc::default(),
             importance_key: Arc::default(),
+            equalized: Arc::default(),
         })
+    }
+
+    /// The same with weights equalized across layers: what recipes change that ask for it. The layers are the same,
+    /// with other values. Computed once.
+    ///
+    /// # Errors
+    /// When the rewritten graph is not valid.
+    pub fn equalized(&self) -> Result<Self, GraphError> {
+        let model = match self.equalized.get() {
+            Some(model) => Arc::clone(model),
+            None => {
+                let made = Arc::new(passes::infer_shapes(&passes::equalize(&self.folded)?));
+                Arc::clone(self.equalized.get_or_init(|| made))
+            }
+        };
+        Ok(Self { folded: model, ..self.clone() })
     }
 
     /// Takes what a file says of how much the inputs of weights count.

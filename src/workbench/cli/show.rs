@@ -9,7 +9,7 @@ use crate::engine::graph::{Layer, Port};
 use crate::engine::units;
 use crate::pipeline::calibrate::Statistics;
 use crate::pipeline::compare;
-use crate::pipeline::compress::Variant;
+use crate::pipeline::compress::{Step, Variant};
 use crate::pipeline::configure::Plan;
 use crate::pipeline::evaluate::{Report, TaskMetrics};
 use crate::pipeline::export::Exported;
@@ -229,7 +229,12 @@ pub(super) fn variant(plan: &Plan, variant: &Variant, seconds: f64) -> Document 
     let layers: Vec<Value> = variant
         .layers
         .iter()
-        .map(|l| json!({ "name": l.name, "sqnr_db": finite(l.weight_sqnr_db), "zero_fraction": l.zero_fraction, "bytes": l.bytes }))
+        .map(|l| {
+            json!({
+                "name": l.name, "sqnr_db": finite(l.weight_sqnr_db), "zero_fraction": l.zero_fraction, "bytes": l.bytes,
+                "steps": l.steps.iter().map(step_json).collect::<Vec<_>>(),
+            })
+        })
         .collect();
     let json = json!({ "bytes": plan.bytes, "layers": layers, "seconds": seconds });
     let mut rows = vec![["layer", "weight SQNR dB", "zeros", "bytes"].map(str::to_owned).to_vec()];
@@ -237,8 +242,29 @@ pub(super) fn variant(plan: &Plan, variant: &Variant, seconds: f64) -> Document 
         let sqnr = Some(l.weight_sqnr_db).filter(|v| v.is_finite());
         vec![l.name.clone(), db(sqnr), format!("{:.1} %", 100.0 * l.zero_fraction), l.bytes.to_string()]
     }));
-    let text = format!("{}: {} in {}\n{}", plan.recipe, units::bytes(plan.bytes), units::seconds(seconds), columns(&rows));
+    let mut text = format!("{}: {} in {}\n{}", plan.recipe, units::bytes(plan.bytes), units::seconds(seconds), columns(&rows));
+    if variant.layers.iter().any(|l| !l.steps.is_empty()) {
+        text += &columns(&step_rows(variant));
+    }
     Document { json, text }
+}
+
+fn step_json(step: &Step) -> Value {
+    json!({ "name": step.name, "before": step.before, "after": step.after, "kept": step.kept })
+}
+
+/// What each step of a correction did to each layer.
+fn step_rows(variant: &Variant) -> Vec<Vec<String>> {
+    let mut rows = vec![["layer", "step", "held-out error", "after", "kept"].map(str::to_owned).to_vec()];
+    for layer in &variant.layers {
+        rows.extend(layer.steps.iter().map(|step| {
+            let kept = if step.kept { "yes" } else { "taken back" };
+            let errors = [step.before, step.after].map(|e| format!("{:.4} %", 100.0 * e));
+            let [before, after] = errors;
+            vec![layer.name.clone(), step.name.to_owned(), before, after, kept.to_owned()]
+        }));
+    }
+    rows
 }
 
 fn metrics(metrics: Option<&TaskMetrics>) -> Value {

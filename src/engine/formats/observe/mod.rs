@@ -183,7 +183,8 @@ const ASYMMETRIC: [f64; 9] = [0.612003, 1.572578, 2.106385, 2.53956, 2.92628, 3.
 
 fn gaussian(mean: f64, variance: f64, all: Range, target: &Integer) -> Range {
     let widths = match target.symmetry {
-        Symmetry::Restricted => RESTRICTED,
+        // One more code at one end is worth little: the same widths.
+        Symmetry::Restricted | Symmetry::Wide => RESTRICTED,
         Symmetry::Full => FULL,
         Symmetry::Asymmetric => ASYMMETRIC,
     };

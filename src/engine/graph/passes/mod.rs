@@ -3,6 +3,7 @@
 mod batch_norm;
 mod constants;
 mod contents;
+mod equalize;
 mod opset;
 mod shapes;
 mod shapes_indexing;
@@ -11,5 +12,6 @@ mod shapes_windows;
 
 pub use batch_norm::fold_batch_norm;
 pub use constants::fold_constants;
+pub use equalize::equalize;
 pub use opset::upgrade_opset;
 pub use shapes::infer_shapes;

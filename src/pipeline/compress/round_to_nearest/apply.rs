@@ -4,7 +4,7 @@ use crate::engine::formats::{Encoded, Format, FormatError, How, Matrix};
 use crate::engine::graph::{Channels, Layer, StoredWeight, Wire};
 use crate::pipeline::calibrate::Statistics;
 use crate::pipeline::compress::{CompressError, LayerWork, Technique};
-use crate::pipeline::configure::{ImportanceSource, LayerPlan, Scheme, Treatment};
+use crate::pipeline::configure::{Correction, ImportanceSource, LayerPlan, Scheme, Treatment};
 use std::borrow::Cow;
 
 pub(in crate::pipeline::compress) struct RoundToNearest;
@@ -19,7 +19,9 @@ impl Technique for RoundToNearest {
     }
 
     fn needs(&self, plan: &LayerPlan) -> Vec<Wire> {
-        if plan.importance == ImportanceSource::Calibrated { vec![plan.layer.input.clone()] } else { Vec::new() }
+        // A correction knows its inputs better.
+        let is_asked = plan.importance == ImportanceSource::Calibrated && plan.treatment.correction == Correction::NONE;
+        if is_asked { vec![plan.layer.input.clone()] } else { Vec::new() }
     }
 
     fn apply(&self, plan: &LayerPlan, work: &mut LayerWork, statistics: &Statistics, ctx: &Ctx) -> Result<(), CompressError> {

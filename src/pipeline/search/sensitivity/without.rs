@@ -50,6 +50,8 @@ pub fn without(
     ctx: &Ctx,
     shown: &mut dyn FnMut(&Ablation),
 ) -> Result<Without, SearchError> {
+    // Cuts are made in the network as it was loaded.
+    let recipe = &configure::Recipe { equalize: configure::Equalization::None, ..recipe.clone() };
     let plan = configure::plan(recipe, survey.subject)?;
     let known = calibrated(survey, std::slice::from_ref(&plan), ctx)?;
     let source = |wires: &BTreeSet<Wire>, _: &Ctx| Ok(part(known.as_ref(), wires));

@@ -1,0 +1,102 @@
+//! Whether a step was one forward: measured on samples that it did not see.
+
+use crate::engine::kernels::matmul::{Left, matmul};
+use crate::pipeline::calibrate::Samples;
+
+/// What one step did to a layer, on samples that were held out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    pub name: &'static str,
+    /// Squared error of the layer's outputs over their variance (of "deviation": of the outputs' deviations).
+    pub before: f64,
+    pub after: f64,
+    /// Whether it made the error smaller; if not it was taken back.
+    pub kept: bool,
+}
+
+/// What the layer gave before, on places of held-out samples.
+pub(super) struct Judge<'a> {
+    samples: &'a [Samples],
+}
+
+/// Sums over places of one output channel.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    /// Of what is missing of the output, and its square.
+    missing: f64,
+    square: f64,
+    wanted: f64,
+    wanted_square: f64,
+    made: f64,
+    made_square: f64,
+}
+
+impl<'a> Judge<'a> {
+    pub fn new(samples: &'a [Samples]) -> Self {
+        Self { samples }
+    }
+
+    /// Sums of each output channel where the layer has these weights, a row per output channel.
+    fn sums(&self, rows: &[f32]) -> (Vec<Sums>, f64) {
+        let mut all = Vec::new();
+        let mut count = 0;
+        for (group, samples) in self.samples.iter().enumerate() {
+            let (k, tall) = (samples.width, samples.rows);
+            let own = &rows[group * tall * k..(group + 1) * tall * k];
+            let turned: Vec<f32> = (0..k * tall).map(|i| own[i % tall * k + i / tall]).collect();
+            let mut made = vec![0.0; samples.count() * tall];
+            matmul(Left { data: &samples.made, row_stride: k, column_stride: 1 }, &turned, (samples.count(), k, tall), &mut made);
+            let mut sums = vec![Sums::default(); tall];
+            for (wanted, made) in samples.outputs.chunks(tall).zip(made.chunks(tall)) {
+                for (sum, (y, z)) in sums.iter_mut().zip(wanted.iter().zip(made)) {
+                    let (y, z) = (f64::from(*y), f64::from(*z));
+                    sum.missing += y - z;
+                    sum.square += (y - z) * (y - z);
+                    sum.wanted += y;
+                    sum.wanted_square += y * y;
+                    sum.made += z;
+                    sum.made_square += z * z;
+                }
+            }
+            all.extend(sums);
+            count = samples.count();
+        }
+        (all, count.max(1) as f64)
+    }
+
+    /// Squared error over variance, all outputs together, with `added` to each output.
+    pub fn error(&self, rows: &[f32], added: Option<&[f64]>) -> f64 {
+        let (sums, n) = self.sums(rows);
+        let (mut error, mut varies) = (0.0, 0.0);
+        for (i, sum) in sums.iter().enumerate() {
+            let bias = added.and_then(|a| a.get(i)).copied().unwrap_or(0.0);
+            error += sum.square - 2.0 * bias * sum.missing + n * bias * bias;
+            varies += sum.wanted_square - sum.wanted * sum.wanted / n;
+        }
+        ratio(error, varies)
+    }
+
+    /// By how much the deviations of the outputs miss those that they had: squares, over the variance.
+    pub fn deviation(&self, rows: &[f32]) -> f64 {
+        let (sums, n) = self.sums(rows);
+        let deviation = |square: f64, sum: f64| (square / n - (sum / n).powi(2)).max(0.0).sqrt();
+        let (mut error, mut varies) = (0.0, 0.0);
+        for sum in &sums {
+            let wanted = deviation(sum.wanted_square, sum.wanted);
+            error += (wanted - deviation(sum.made_square, sum.made)).powi(2);
+            varies += wanted * wanted;
+        }
+        ratio(error, varies)
+    }
+}
+
+/// Outputs that never vary have an error of 0 or 1.
+fn ratio(error: f64, varies: f64) -> f64 {
+    if error <= 0.0 {
+        0.0
+    } else if varies > 0.0 {
+        error / varies
+    } else {
+        1.0
+    }
+}

@@ -1,0 +1,13 @@
+//! Weights that pruning left, solved for anew: per output channel the least squares of what the original network
+//! gives, with a ridge towards the weights as they are (Hubara et al. and Frantar et al. call it reconstruction).
+//! What counts most in pruning without retraining. Limits: one system per output channel; needs more places than a
+//! row has weights left. From second moments where those fit in memory ([`on_support`]), else by conjugate gradients on
+//! the samples themselves ([`on_samples`]); where few are left, exchanged for better ones first ([`pursue`]).
+
+mod moments;
+mod pursuit;
+mod samples;
+
+pub(super) use moments::on_support;
+pub(super) use pursuit::pursue;
+pub(super) use samples::on_samples;
