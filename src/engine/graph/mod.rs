@@ -13,6 +13,7 @@ mod patch;
 mod rounding;
 mod store;
 mod stored;
+pub mod structure;
 mod window;
 
 pub use channels::Channels;
