@@ -2,7 +2,7 @@
 
 use crate::engine::context::Cancelled;
 use crate::engine::exec::Arithmetic;
-use crate::engine::graph::Wire;
+use crate::engine::graph::{Layer, Wire};
 use crate::engine::hash::of_bytes;
 use crate::engine::{Ctx, Warning};
 use crate::pipeline::calibrate::{self, CalibrateError, Statistics};
@@ -303,19 +303,35 @@ impl Opened {
     /// # Errors
     /// When the pass fails.
     pub fn statistics(&self, wires: &BTreeSet<Wire>, ctx: &Ctx) -> Result<Option<(Statistics, bool)>, CalibrateError> {
-        let data = match self.dataset(Split::Calibrate, None, ctx) {
-            Ok(data) => data,
-            Err(WorkError::NoData) => return Ok(None),
-            Err(WorkError::Load(error)) => return Err(error.into()),
-            Err(WorkError::Cancelled(error)) => return Err(error.into()),
-            Err(_) => return Err(CalibrateError::NoInput),
-        };
-        let key = calibrate::cache_key(self.subject.loaded.hash_within(ctx)?, wires, &data);
+        self.statistics_of(&self.subject, wires, ctx)
+    }
+
+    /// The samples that calibrate; `None` where there are none.
+    fn calibration_data(&self, ctx: &Ctx) -> Result<Option<Dataset>, CalibrateError> {
+        match self.dataset(Split::Calibrate, None, ctx) {
+            Ok(data) => Ok(Some(data)),
+            Err(WorkError::NoData) => Ok(None),
+            Err(WorkError::Load(error)) => Err(error.into()),
+            Err(WorkError::Cancelled(error)) => Err(error.into()),
+            Err(_) => Err(CalibrateError::NoInput),
+        }
+    }
+
+    /// [`Opened::statistics`] of a subject that may have lost channels.
+    fn statistics_of(
+        &self,
+        subject: &Subject,
+        wires: &BTreeSet<Wire>,
+        ctx: &Ctx,
+    ) -> Result<Option<(Statistics, bool)>, CalibrateError> {
+        let Some(data) = self.calibration_data(ctx)? else { return Ok(None) };
+        let model = format!("{}{}", subject.loaded.hash_within(ctx)?, subject.cut_key);
+        let key = calibrate::cache_key(&model, wires, &data);
         let path = self.root.join("cache").join(format!("statistics-{}.ron", &key[..24]));
         if let Some(cached) = std::fs::read_to_string(&path).ok().and_then(|text| Statistics::from_ron(&text)) {
             return Ok(Some((cached, true)));
         }
-        let statistics = calibrate::run(&self.subject.folded, wires, &data, ctx)?;
+        let statistics = calibrate::run(&subject.folded, wires, &data, ctx)?;
         // A cache that cannot be written costs time next time, nothing else.
         if let Ok(text) = statistics.to_ron() {
             let saved =
@@ -341,8 +357,10 @@ impl Opened {
                 ctx.warn(layer.layer.name.clone(), reason.clone());
             }
         }
-        let source = |wires: &BTreeSet<Wire>, ctx: &Ctx| Ok(self.statistics(wires, ctx)?.map(|(statistics, _)| statistics));
-        let variant = compress::run(&plan, &self.subject, &source, ctx)?;
+        let subject = compress::cut_channels(&plan, &self.subject, &|ctx| self.calibration_data(ctx), ctx)?;
+        let source =
+            |wires: &BTreeSet<Wire>, ctx: &Ctx| Ok(self.statistics_of(&subject, wires, ctx)?.map(|(statistics, _)| statistics));
+        let variant = compress::run(&plan, &subject, &source, ctx)?;
         Ok((plan, variant))
     }
 
@@ -393,12 +411,14 @@ impl Opened {
         ctx: &Ctx,
     ) -> Result<Report, WorkError> {
         let weight_sqnr_db: BTreeMap<String, f64> = variant.layers.iter().map(|l| (l.name.clone(), l.weight_sqnr_db)).collect();
-        let reference = if variant.unchanged { &self.subject.original } else { &self.subject.folded };
+        // Of a network that lost channels the layers are held against what was left of them.
+        let reference = if variant.unchanged { &self.subject.original } else { &variant.base };
+        let layers: Vec<Layer> = plan.layers.iter().map(|l| l.layer.clone()).collect();
         let subjects = Subjects {
             original: &self.subject.original,
             reference,
             variant: &variant.model,
-            layers: &self.subject.layers,
+            layers: &layers,
             weight_sqnr_db,
         };
         let settings = Settings {

@@ -2,11 +2,15 @@
 //! statistics come out. Knows neither who asked nor what the numbers are for. Memory does not grow
 //! with the number of samples.
 
+mod activity;
 mod channels;
+mod disturb;
 mod statistics;
 #[cfg(test)]
 mod tests;
 
+pub use activity::{Activity, activity};
+pub use disturb::{Change, Disturbed, disturb};
 pub use statistics::{STATISTICS_VERSION, Statistics, WireStatistics};
 
 use crate::engine::Ctx;

@@ -2,13 +2,17 @@
 //! reads files or grades itself.
 
 mod activation_range;
+mod channels;
+pub mod importance;
 mod magnitude;
+pub mod pattern;
 mod preview;
 mod round_to_nearest;
 mod runner;
 mod technique;
 mod variant;
 
+pub use channels::{DataSource, cut_channels};
 pub use preview::{Preview, preview};
 pub use runner::{StatisticsSource, needs, run};
 pub use technique::{LayerWork, Technique, registry};
@@ -40,6 +44,8 @@ pub enum CompressError {
     Format { layer: String, source: FormatError },
     #[error(transparent)]
     Graph(#[from] GraphError),
+    #[error("the channels to cut are chosen by {score}, and there are no calibration data; add some, or choose by L2")]
+    NoChannelData { score: &'static str },
     #[error(transparent)]
     Calibrate(#[from] CalibrateError),
     #[error(

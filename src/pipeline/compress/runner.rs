@@ -46,7 +46,8 @@ pub fn run(plan: &Plan, subject: &Subject, statistics: StatisticsSource<'_>, ctx
     })?;
     let (lowered, layers): (Vec<_>, Vec<_>) = done.into_iter().unzip();
     let model = lower(&subject.folded, &lowered)?;
-    Ok(Variant { recipe: plan.recipe.clone(), model: Arc::new(model), layers, unchanged: false })
+    let base = Arc::clone(&subject.folded);
+    Ok(Variant { recipe: plan.recipe.clone(), model: Arc::new(model), base, layers, unchanged: false })
 }
 
 fn unchanged(plan: &Plan, subject: &Subject) -> Variant {
@@ -58,7 +59,8 @@ fn unchanged(plan: &Plan, subject: &Subject) -> Variant {
         stored: None,
         dense: None,
     });
-    Variant { recipe: plan.recipe.clone(), model: Arc::clone(&subject.original), layers: layers.collect(), unchanged: true }
+    let (model, base) = (Arc::clone(&subject.original), Arc::clone(&subject.folded));
+    Variant { recipe: plan.recipe.clone(), model, base, layers: layers.collect(), unchanged: true }
 }
 
 fn weights_of(plan: &LayerPlan, subject: &Subject) -> Result<Vec<f32>, CompressError> {
@@ -94,7 +96,7 @@ fn compress_layer(
         name: plan.layer.name.clone(),
         weight_sqnr_db: sums.sqnr_db(),
         zero_fraction: zero_fraction(&work.weights),
-        bytes: work.stored.as_ref().map_or(plan.original_bytes, StoredWeight::size_bytes),
+        bytes: work.stored.as_ref().map_or(plan.bytes, StoredWeight::size_bytes),
         dense: match &work.stored {
             Some(stored) if file == FileFormat::Gguf && stored.whole().is_none() => Some(
                 Tensor::from_f32(plan.layer.shape.clone(), &work.weights)

@@ -3,6 +3,7 @@
 //! Touches no weight values and runs nothing.
 
 mod activations;
+mod channels;
 mod families;
 mod groups;
 mod layer;
@@ -12,12 +13,13 @@ mod recipe;
 mod scheme;
 
 pub use activations::{Activations, Sharing, StaticGrid};
+pub use channels::{ChannelCut, ChannelScore, Cuts, GroupCut};
 pub use families::{Family, Offer, Offers, WIDTHS};
 pub use groups::{Group, GroupKind, groups};
 pub use layer::{ImportanceSource, LayerPlan, fitting, stored_bytes};
 pub use plan::{FileFormat, Plan, plan, plan_for, resolve};
 pub use recipe::{Grouping, Importance, Override, RECIPE_FORMAT, RECIPE_VERSION, Recipe, Treatment};
-pub use scheme::{FloatFormat, Fp8, Fp8Scale, Granularity, Rounding, Scheme, Sparsity};
+pub use scheme::{FloatFormat, Fp8, Fp8Scale, Granularity, Rounding, Saliency, Scheme, Sparsity};
 
 use crate::engine::graph::GraphError;
 use crate::pipeline::load::LoadError;

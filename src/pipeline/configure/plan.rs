@@ -1,6 +1,7 @@
 //! Recipe × model → plan.
 
 use super::ConfigureError;
+use super::channels::Cuts;
 use super::groups::{Decided, Group, groups, share_ranges, together};
 use super::layer::{ImportanceSource, LayerPlan, and, file_of, layer_plan};
 use super::recipe::{Recipe, Treatment};
@@ -43,6 +44,8 @@ pub struct Plan {
     pub layers: Vec<LayerPlan>,
     /// Layers that decide together.
     pub groups: Vec<Group>,
+    /// The channels that are cut before anything else; shapes of `layers` are those of what is left.
+    pub cuts: Option<Cuts>,
     /// The file that is counted: ONNX, unless a layer is stored in blocks that only GGUF holds, or it was asked for.
     pub file: FileFormat,
     /// Exact size of the exported file.
@@ -57,7 +60,13 @@ impl Plan {
     /// Whether the recipe leaves the whole model as it is.
     #[must_use]
     pub fn is_unchanged(&self) -> bool {
-        self.layers.iter().all(|l| l.treatment.is_unchanged())
+        self.layers.iter().all(|l| l.treatment.is_unchanged()) && !self.cuts_channels()
+    }
+
+    /// Whether channels are cut.
+    #[must_use]
+    pub fn cuts_channels(&self) -> bool {
+        self.cuts.as_ref().is_some_and(Cuts::cuts_any)
     }
 
     #[must_use]
@@ -68,7 +77,8 @@ impl Plan {
     /// Whether calibration data is needed.
     #[must_use]
     pub fn needs_calibration(&self) -> bool {
-        self.layers.iter().any(|l| l.needs_range() || l.importance == ImportanceSource::Calibrated)
+        let chosen = self.cuts.as_ref().is_some_and(Cuts::needs_data);
+        chosen || self.layers.iter().any(|l| l.needs_range() || l.needs_channels())
     }
 
     /// The same where there are no data to calibrate with: what only data can tell of weights is refused.
@@ -76,6 +86,8 @@ impl Plan {
     #[must_use]
     pub fn without_data(mut self) -> Self {
         self.layers.iter_mut().for_each(LayerPlan::refuse_importance);
+        self.layers.iter_mut().for_each(LayerPlan::refuse_saliency);
+        self.cuts.iter_mut().for_each(Cuts::refuse_data);
         self
     }
 }
@@ -159,16 +171,27 @@ pub fn plan(recipe: &Recipe, subject: &Subject) -> Result<Plan, ConfigureError> 
 pub fn plan_for(recipe: &Recipe, subject: &Subject, file: Option<FileFormat>) -> Result<Plan, ConfigureError> {
     let groups = groups(recipe.groups, subject);
     let Decided { treatments, notes } = decide(recipe, subject, &groups)?;
+    let graph = |source| ConfigureError::Graph { recipe: recipe.name.clone(), source };
+    let cuts = Cuts::of(&treatments, subject);
+    let whole = subject;
+    let cut = cuts.as_ref().filter(|cuts| cuts.cuts_any()).map(|cuts| cuts.foreseen(subject)).transpose().map_err(graph)?;
+    let subject = cut.as_ref().unwrap_or(subject);
     let mut layers: Vec<LayerPlan> =
         subject.layers.iter().zip(treatments).map(|(layer, wanted)| layer_plan(layer, wanted, subject)).collect();
     for (layer, said) in layers.iter_mut().zip(notes) {
         layer.note = said.into_iter().chain(layer.note.take()).reduce(|before, more| and(Some(before), &more));
     }
+    for (number, said) in cuts.iter().flat_map(Cuts::notes) {
+        layers.get_mut(number).into_iter().for_each(|layer| layer.note = Some(and(layer.note.take(), &said)));
+    }
+    for (layer, before) in layers.iter_mut().zip(whole.layers.iter()) {
+        layer.original_bytes = whole.folded.constants.get(&before.weight).map_or(0, |t| t.size_bytes() as u64);
+    }
     share_ranges(&groups, &mut layers);
     let file = file.unwrap_or_else(|| file_of(&layers));
-    let graph = |source| ConfigureError::Graph { recipe: recipe.name.clone(), source };
     let lowered = layers.iter_mut().map(|layer| placeholder(layer, file)).collect::<Result<Vec<_>, _>>().map_err(graph)?;
-    let bytes = predicted_bytes(recipe, subject, &layers, &lowered, file)?;
+    let unchanged = layers.iter().all(|l| l.treatment.is_unchanged()) && cut.is_none();
+    let bytes = predicted_bytes(recipe, subject, unchanged, &layers, &lowered, file)?;
     let weights: u64 = layers.iter().map(|l| l.layer.parameters() as u64).sum();
     let stored: u64 = layers.iter().map(|l| l.bytes).sum();
     Ok(Plan {
@@ -176,6 +199,7 @@ pub fn plan_for(recipe: &Recipe, subject: &Subject, file: Option<FileFormat>) ->
         bits_per_weight: if weights == 0 { 0.0 } else { stored as f64 * 8.0 / weights as f64 },
         layers,
         groups,
+        cuts,
         file,
         bytes,
         original_bytes: subject.loaded.bytes,
@@ -187,12 +211,12 @@ pub fn plan_for(recipe: &Recipe, subject: &Subject, file: Option<FileFormat>) ->
 fn predicted_bytes(
     recipe: &Recipe,
     subject: &Subject,
+    unchanged: bool,
     layers: &[LayerPlan],
     lowered: &[LoweredLayer],
     file: FileFormat,
 ) -> Result<u64, ConfigureError> {
     let format = |source| ConfigureError::Format { recipe: recipe.name.clone(), source };
-    let unchanged = layers.iter().all(|l| l.treatment.is_unchanged());
     // Made for either kind of file: what cannot be made is refused here, not when it is compressed.
     let model = if unchanged {
         None

@@ -2,7 +2,8 @@
 
 use super::ConfigureError;
 use super::activations::Activations;
-use super::scheme::{Rounding, Scheme, Sparsity};
+use super::channels::ChannelCut;
+use super::scheme::{Rounding, Saliency, Scheme, Sparsity};
 use crate::engine::formats::observe::Observer;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,12 @@ pub struct Treatment {
     /// What the errors of weights count when scales and codebooks are searched for.
     #[serde(default, skip_serializing_if = "is_default")]
     pub importance: Importance,
+    /// How many of its channels are cut out of the network.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub channels: ChannelCut,
+    /// What makes a weight small, where `sparsity` takes the small ones away.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub saliency: Saliency,
 }
 
 /// What the error of a weight counts.
@@ -67,13 +74,22 @@ impl Treatment {
         rounding: Rounding::NearestEven,
         range: Observer::MinMax,
         importance: Importance::Alike,
+        channels: ChannelCut::None,
+        saliency: Saliency::Magnitude,
     };
 
     #[must_use]
     pub fn is_unchanged(&self) -> bool {
         // Where nothing is rounded, it does not matter how.
-        Self { rounding: Rounding::NearestEven, range: Observer::MinMax, importance: Importance::Alike, ..*self }
-            == Self::UNCHANGED
+        let Self { weights, sparsity, activations, channels, .. } = *self;
+        Self { weights, sparsity, activations, channels, ..Self::UNCHANGED } == Self::UNCHANGED
+    }
+
+    /// Whether weights are pruned by what they are multiplied with.
+    #[must_use]
+    pub fn weighs_inputs(&self) -> bool {
+        let chosen = !matches!(self.sparsity, Sparsity::Dense | Sparsity::Threshold(_));
+        chosen && self.saliency == Saliency::Inputs
     }
 
     /// The scheme, and in words what is chosen beside it.
@@ -126,6 +142,7 @@ impl Treatment {
         self.sparsity.validate()?;
         self.activations.validate()?;
         self.range.validate()?;
+        self.channels.validate()?;
         self.useless().map_or(Ok(()), Err)
     }
 }
@@ -148,6 +165,10 @@ pub struct Override {
     pub range: Option<Observer>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub importance: Option<Importance>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<ChannelCut>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saliency: Option<Saliency>,
 }
 
 impl Override {
@@ -161,6 +182,8 @@ impl Override {
             rounding: None,
             range: None,
             importance: None,
+            channels: None,
+            saliency: None,
         }
     }
 
@@ -183,6 +206,8 @@ impl Override {
             rounding: self.rounding.unwrap_or(kept.rounding),
             range: self.range.unwrap_or(kept.range),
             importance: self.importance.unwrap_or(kept.importance),
+            channels: self.channels.unwrap_or(kept.channels),
+            saliency: self.saliency.unwrap_or(kept.saliency),
         }
     }
 
@@ -194,6 +219,7 @@ impl Override {
         self.sparsity.map_or(Ok(()), Sparsity::validate)?;
         self.activations.map_or(Ok(()), Activations::validate)?;
         self.range.map_or(Ok(()), |range| range.validate())?;
+        self.channels.map_or(Ok(()), ChannelCut::validate)?;
         // What hangs on the default as well is judged in the plan, layer by layer.
         let alone = self.weights.is_some_and(|w| self.importance.is_none() || self.range.is_some() || !w.has_ranges());
         let useless = if alone { self.over(Treatment::UNCHANGED).useless() } else { None };

@@ -21,6 +21,8 @@ pub struct Subject {
     pub importance: Arc<Importance>,
     /// Changes when `importance` does; empty without one.
     pub importance_key: Arc<str>,
+    /// Which channels are gone from `folded`; empty where all are there.
+    pub cut_key: Arc<str>,
 }
 
 impl Subject {
@@ -38,7 +40,14 @@ impl Subject {
             layers: Arc::new(layers),
             importance: Arc::default(),
             importance_key: Arc::default(),
+            cut_key: Arc::default(),
         })
+    }
+
+    /// The same with `folded`, whose channels `key` tells of, in place of what recipes change.
+    #[must_use]
+    pub fn cut(&self, folded: Model, key: String) -> Self {
+        Self { layers: Arc::new(layers(&folded)), folded: Arc::new(folded), cut_key: key.into(), ..self.clone() }
     }
 
     /// Takes what a file says of how much the inputs of weights count.

@@ -82,4 +82,21 @@ impl Structure {
     pub fn of(model: &Model) -> Self {
         find::structure(model)
     }
+
+    /// The axis of a wire along which the channels of a group lie, and by channel its places there.
+    #[must_use]
+    pub fn on_wire(&self, group: usize, wire: &Wire) -> Option<(usize, Vec<Vec<usize>>)> {
+        let atoms = self.atoms.get(group)?;
+        let number: BTreeMap<Atom, usize> = atoms.iter().enumerate().map(|(i, a)| (*a, i)).collect();
+        for (axis, lies) in self.wires.get(wire)?.iter().enumerate() {
+            let mut places = vec![Vec::new(); atoms.len()];
+            for (place, atom) in lies.iter().flat_map(|lies| lies.iter()).enumerate() {
+                number.get(atom).into_iter().for_each(|channel| places[*channel].push(place));
+            }
+            if places.iter().any(|p| !p.is_empty()) {
+                return Some((axis, places));
+            }
+        }
+        None
+    }
 }

@@ -51,6 +51,9 @@ pub fn without(
     shown: &mut dyn FnMut(&Ablation),
 ) -> Result<Without, SearchError> {
     let plan = configure::plan(recipe, survey.subject)?;
+    if plan.cuts_channels() {
+        return Err(SearchError::CutsChannels { recipe: recipe.name.clone() });
+    }
     let known = calibrated(survey, std::slice::from_ref(&plan), ctx)?;
     let source = |wires: &BTreeSet<Wire>, _: &Ctx| Ok(part(known.as_ref(), wires));
     let survey = &Survey { statistics: &source, ..*survey };
