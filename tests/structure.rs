@@ -15,13 +15,15 @@ use lapidary::engine::graph::structure::{Structure, Values, cut, mask};
 use lapidary::engine::graph::{Dim, Model, Wire};
 use lapidary::engine::random::Random;
 use lapidary::engine::tensor::Value;
+use lapidary::pipeline::configure::{self, ChannelCut, ChannelScore, Override, Plan, Recipe, Treatment, presets};
 use lapidary::pipeline::load::{self, Subject};
+use lapidary::pipeline::{compress, export};
+use std::path::Path;
 
 /// What the model gives for drawn data of three samples (or as many as it insists on).
 fn outputs(model: &Model, ctx: &Ctx) -> Vec<Vec<f32>> {
     let port = model.data_input().unwrap();
-    let dims: Vec<usize> =
-        port.fact.shape.as_ref().unwrap().iter().map(|d| if let Dim::Known(n) = d { *n } else { 3 }).collect();
+    let dims: Vec<usize> = port.fact.shape.as_ref().unwrap().iter().map(|d| if let Dim::Known(n) = d { *n } else { 3 }).collect();
     let mut random = Random::new(11);
     let values = (0..dims.iter().product()).map(|_| random.normal()).collect();
     let feeds: Vec<(Wire, Value)> = vec![(port.wire.clone(), Value::from_f32(values, &dims).unwrap())];
@@ -119,10 +121,7 @@ fn concatenations_splits_and_slices_move_channels() {
     net.ints("from", &[1]).ints("to", &[4]).ints("axis", &[1]);
     net.op("Slice", &["d", "from", "to", "axis"], "e").op("Add", &["c", "e"], "s").op("Flatten", &["s"], "f");
     net.gemm("g", "f", [5, 108]).output("g");
-    check(
-        net,
-        &[("a", 3, true), ("a #2", 3, true), ("b", 4, true), ("c", 3, true), ("d", 1, true), ("g", 5, false)],
-    );
+    check(net, &[("a", 3, true), ("a #2", 3, true), ("b", 4, true), ("c", 3, true), ("d", 1, true), ("g", 5, false)]);
 }
 
 #[test]
@@ -133,10 +132,7 @@ fn depthwise_grouped_and_shuffled_convolutions() {
     net.ints("apart", &[0, 2, 6, 6, 6]).ints("whole", &[0, 12, 6, 6]);
     net.op("Reshape", &["d", "apart"], "five").op("Transpose:02134", &["five"], "turned");
     net.op("Reshape", &["turned", "whole"], "shuffled").conv("e", "shuffled", [15, 4, 1], 3).output_of("e", 15);
-    check(
-        net,
-        &[("a", 8, true), ("c", 6, true), ("d", 2, true), ("e", 5, true), ("end", 5, false)],
-    );
+    check(net, &[("a", 8, true), ("c", 6, true), ("d", 2, true), ("e", 5, true), ("end", 5, false)]);
 }
 
 #[test]
@@ -222,7 +218,81 @@ fn real_networks_lose_channels_and_compute_what_they_compute_masked() {
         let (worst, left, all) = difference(&subject.folded, 0.3, 5, &ctx);
         assert!(worst <= 1e-4, "{path}: {worst:e}");
         assert!((left as f64) < most_left * all as f64, "{path}: {left} of {all} parameters are left");
-        let kept: Vec<_> = Structure::of(&subject.folded).groups.into_iter().filter(|g| g.obstacle.is_some()).collect();
-        assert!(kept.len() < 16, "{path}: {:?}", kept.iter().map(|g| (&g.name, &g.obstacle)).collect::<Vec<_>>());
     }
+}
+
+fn subject(path: &Path, ctx: &Ctx) -> Subject {
+    Subject::new(load::model(path, ctx).unwrap()).unwrap()
+}
+
+/// Cuts as the plan says, compresses, writes; the written network and the one with the same channels at zero.
+fn written(plan: &Plan, subject: &Subject, ctx: &Ctx) -> (Model, Model) {
+    let cuts = plan.cuts.as_ref().unwrap();
+    let removed = compress::choose_channels(cuts, subject, &|_| Ok(None), ctx).unwrap();
+    let left = compress::cut_channels(plan, subject, &|_| Ok(None), ctx).unwrap();
+    let variant = compress::run(plan, &left, &|_, _| Ok(None), ctx).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.onnx");
+    let draft = export::run(plan.file, &variant, plan, &left, &out, ctx).unwrap();
+    assert_eq!(draft.bytes, plan.bytes, "the plan is exact");
+    draft.publish().unwrap();
+    let reopened = subject_of(&out, ctx);
+    (reopened, mask(&subject.folded, &cuts.structure, &removed).unwrap())
+}
+
+fn subject_of(path: &Path, ctx: &Ctx) -> Model {
+    (*subject(path, ctx).original).clone()
+}
+
+fn worst(ours: &Model, theirs: &Model, ctx: &Ctx) -> f32 {
+    let (ours, theirs) = (outputs(ours, ctx), outputs(theirs, ctx));
+    let pairs = ours.iter().flatten().zip(theirs.iter().flatten());
+    pairs.fold(0.0, |worst, (a, b)| worst.max((a - b).abs()))
+}
+
+#[test]
+fn recipes_make_real_files_smaller() {
+    let Some(corpus) = corpus() else { return };
+    let ctx = Ctx::new(2).unwrap();
+    for path in [
+        "cifar_resnet20/resnet20.onnx",
+        "mobilenet_v1_025_128/mobilenet_v1_0.25_128.dequant.onnx",
+        "squeezenet_dc/squeezenet_v1.0_dc.onnx",
+        "ultraface_slim/version-slim-320.onnx",
+    ] {
+        let subject = subject(&corpus.join("models").join(path), &ctx);
+        let plan = configure::plan(&presets::preset("c30").unwrap(), &subject).unwrap();
+        assert!(10 * plan.bytes < 7 * plan.original_bytes, "{path}: {} of {}", plan.bytes, plan.original_bytes);
+        let (cut, masked) = written(&plan, &subject, &ctx);
+        let difference = worst(&cut, &masked, &ctx);
+        assert!(difference <= 1e-4, "{path}: {difference:e}");
+        // Rounding comes on top of the cut: the same shapes in a quarter of the bytes.
+        let rounded = configure::plan(&presets::preset("c30-w8").unwrap(), &subject).unwrap();
+        assert!(3 * rounded.bytes < 2 * plan.bytes, "{path}: {}", rounded.bytes);
+        written(&rounded, &subject, &ctx);
+    }
+}
+
+#[test]
+fn overrides_protect_whole_groups_and_the_plan_says_so() {
+    let Some(corpus) = corpus() else { return };
+    let ctx = Ctx::new(2).unwrap();
+    let subject = subject(&corpus.join("models/cifar_resnet20/resnet20.onnx"), &ctx);
+    let cut = |share| ChannelCut::Share { share, by: ChannelScore::L1, multiple: 4 };
+    let mut recipe = Recipe::new("mixed", Treatment { channels: cut(0.5), ..Treatment::UNCHANGED });
+    let name = |i: usize| subject.layers[i].name.clone();
+    recipe.overrides.push(Override { channels: Some(ChannelCut::None), ..Override::new(name(2)) });
+    recipe.overrides.push(Override { channels: Some(cut(0.99)), ..Override::new(name(1)) });
+    let plan = configure::plan(&recipe, &subject).unwrap();
+    let cuts = plan.cuts.as_ref().unwrap();
+    // The first stage's sums: its layers make the same channels, and one of them keeps its own.
+    let stream = cuts.groups.iter().find(|g| g.layers.contains(&0)).unwrap();
+    assert!(stream.layers.contains(&2) && stream.kept == stream.channels, "{stream:?}");
+    assert!(plan.layers[0].note.as_deref().unwrap().contains(&format!("those of \"{}\" too", name(2))));
+    let inner = cuts.groups.iter().find(|g| g.layers == [1]).unwrap();
+    assert_eq!((inner.channels, inner.kept), (16, 4), "{inner:?}");
+    assert!(plan.layers[1].note.as_deref().unwrap().contains("none would be left"));
+    assert!(plan.layers[19].note.as_deref().unwrap().contains("they reach the output"), "{:?}", plan.layers[19].note);
+    assert!(plan.layers[3].treatment.channels != ChannelCut::None && plan.layers[0].treatment.channels == ChannelCut::None);
+    written(&plan, &subject, &ctx);
 }

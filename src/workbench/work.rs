@@ -414,13 +414,8 @@ impl Opened {
         // Of a network that lost channels the layers are held against what was left of them.
         let reference = if variant.unchanged { &self.subject.original } else { &variant.base };
         let layers: Vec<Layer> = plan.layers.iter().map(|l| l.layer.clone()).collect();
-        let subjects = Subjects {
-            original: &self.subject.original,
-            reference,
-            variant: &variant.model,
-            layers: &layers,
-            weight_sqnr_db,
-        };
+        let subjects =
+            Subjects { original: &self.subject.original, reference, variant: &variant.model, layers: &layers, weight_sqnr_db };
         let settings = Settings {
             recipe: recipe.name.clone(),
             recipe_key: self.recipe_key(recipe),

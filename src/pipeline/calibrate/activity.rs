@@ -33,8 +33,7 @@ pub fn activity(
     }
     let input = model.data_input().ok_or(CalibrateError::NoInput)?.wire.clone();
     let taps: Vec<Wire> = wires.keys().filter(|w| **w != input).cloned().collect();
-    let request =
-        Request { inputs: Some(vec![input.clone()]), outputs: Some(taps.clone()), taps, ..Request::default() };
+    let request = Request { inputs: Some(vec![input.clone()]), outputs: Some(taps.clone()), taps, ..Request::default() };
     let executor = Executor::new(model, &request)?;
     let mut seen: BTreeMap<Wire, Vec<Activity>> = BTreeMap::new();
     ctx.start("Watching channels", data.len());

@@ -82,9 +82,7 @@ fn distance(original: &Value, other: &Value) -> Result<(f64, f64), CalibrateErro
     let sums = original.with_f32(|x| {
         other.with_f32(|y| {
             let pairs = x.iter().zip(y).filter(|(x, y)| x.is_finite() && y.is_finite());
-            pairs.fold((0.0, 0.0), |(error, signal), (x, y)| {
-                (error + f64::from(x - y).powi(2), signal + f64::from(*x).powi(2))
-            })
+            pairs.fold((0.0, 0.0), |(error, signal), (x, y)| (error + f64::from(x - y).powi(2), signal + f64::from(*x).powi(2)))
         })
     })??;
     Ok(sums)

@@ -7,7 +7,7 @@ use crate::engine::graph::structure::{ChannelGroup, Member, Structure, Values, c
 use crate::engine::graph::{Channels, Model, Wire};
 use crate::engine::hash::of_bytes;
 use crate::pipeline::calibrate::{Activity, CalibrateError, Disturbed, activity, disturb};
-use crate::pipeline::configure::{ChannelScore, GroupCut, Plan};
+use crate::pipeline::configure::{ChannelScore, Cuts, GroupCut, Plan};
 use crate::pipeline::load::{Dataset, Subject};
 use std::collections::BTreeMap;
 
@@ -27,6 +27,21 @@ const SIGMA: f32 = 0.1;
 /// When weights are not finite, data that importance asks for cannot be had, or on cancel.
 pub fn cut_channels(plan: &Plan, subject: &Subject, data: DataSource<'_>, ctx: &Ctx) -> Result<Subject, CompressError> {
     let Some(cuts) = plan.cuts.as_ref().filter(|cuts| cuts.cuts_any()) else { return Ok(subject.clone()) };
+    let removed = choose_channels(cuts, subject, data, ctx)?;
+    let model = cut(&subject.folded, &cuts.structure, &removed, Values::Kept)?;
+    Ok(subject.cut(model, of_bytes(format!("{removed:?}").as_bytes())))
+}
+
+/// The channels that go: of each of the structure's groups as many as are planned, the least important.
+///
+/// # Errors
+/// As [`cut_channels`].
+pub fn choose_channels(
+    cuts: &Cuts,
+    subject: &Subject,
+    data: DataSource<'_>,
+    ctx: &Ctx,
+) -> Result<Vec<Vec<usize>>, CompressError> {
     let found = Scores::collect(cuts.structure.as_ref(), &cuts.groups, subject, data, ctx)?;
     let mut removed = Vec::with_capacity(cuts.groups.len());
     for (number, planned) in cuts.groups.iter().enumerate() {
@@ -37,8 +52,7 @@ pub fn cut_channels(plan: &Plan, subject: &Subject, data: DataSource<'_>, ctx: &
         let gone = planned.channels - planned.kept;
         removed.push(if gone == 0 { Vec::new() } else { least(&found.of(number, planned, ctx)?, gone) });
     }
-    let model = cut(&subject.folded, &cuts.structure, &removed, Values::Kept)?;
-    Ok(subject.cut(model, of_bytes(format!("{removed:?}").as_bytes())))
+    Ok(removed)
 }
 
 /// What importance is told from.

@@ -150,6 +150,11 @@ impl Cuts {
         self.groups.iter().any(|g| g.kept < g.channels)
     }
 
+    /// Whether a layer makes channels of which some go.
+    pub(super) fn touches(&self, layer: usize) -> bool {
+        self.groups.iter().any(|g| g.kept < g.channels && g.layers.contains(&layer))
+    }
+
     /// The model as it will be, of which only the sizes exist: which channels go makes none bigger or smaller.
     ///
     /// # Errors

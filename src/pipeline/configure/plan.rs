@@ -1,9 +1,9 @@
 //! Recipe × model → plan.
 
 use super::ConfigureError;
-use super::channels::Cuts;
+use super::channels::{ChannelCut, Cuts};
 use super::groups::{Decided, Group, groups, share_ranges, together};
-use super::layer::{ImportanceSource, LayerPlan, and, file_of, layer_plan};
+use super::layer::{LayerPlan, and, file_of, layer_plan};
 use super::recipe::{Recipe, Treatment};
 use crate::engine::graph::{GraphError, Layer, LoweredLayer, StoredWeight, Wire, lower};
 use crate::engine::tensor::{DType, Tensor};
@@ -181,9 +181,7 @@ pub fn plan_for(recipe: &Recipe, subject: &Subject, file: Option<FileFormat>) ->
     for (layer, said) in layers.iter_mut().zip(notes) {
         layer.note = said.into_iter().chain(layer.note.take()).reduce(|before, more| and(Some(before), &more));
     }
-    for (number, said) in cuts.iter().flat_map(Cuts::notes) {
-        layers.get_mut(number).into_iter().for_each(|layer| layer.note = Some(and(layer.note.take(), &said)));
-    }
+    say_what_is_cut(cuts.as_ref(), &mut layers, whole.loaded.has_graph());
     for (layer, before) in layers.iter_mut().zip(whole.layers.iter()) {
         layer.original_bytes = whole.folded.constants.get(&before.weight).map_or(0, |t| t.size_bytes() as u64);
     }
@@ -204,6 +202,25 @@ pub fn plan_for(recipe: &Recipe, subject: &Subject, file: Option<FileFormat>) ->
         bytes,
         original_bytes: subject.loaded.bytes,
     })
+}
+
+/// Tells each layer what becomes of its channels.
+fn say_what_is_cut(cuts: Option<&Cuts>, layers: &mut [LayerPlan], has_graph: bool) {
+    let mut notes = cuts.map(Cuts::notes).unwrap_or_default();
+    for (number, layer) in layers.iter_mut().enumerate().filter(|(_, l)| l.wanted.channels != ChannelCut::None) {
+        if !cuts.is_some_and(|cuts| cuts.touches(number)) {
+            layer.treatment.channels = ChannelCut::None;
+        }
+        if !has_graph {
+            let reason = "a file without a graph does not tell which channels belong together: none is cut";
+            layer.refusal = Some(and(layer.refusal.take(), reason));
+        }
+    }
+    for (number, layer) in layers.iter_mut().enumerate() {
+        if let Some(said) = notes.remove(&number) {
+            layer.note = Some(and(layer.note.take(), &said));
+        }
+    }
 }
 
 /// The exact size of the exported file: the same rewrite that the export uses, with tensors of

@@ -307,7 +307,9 @@ mod tests {
         assert_eq!((half.to_string().as_str(), half.density(), half.validate()), ("2 of 4 kept", 0.5, Ok(())));
         assert_eq!(read("Blocks(rows: 4, columns: 8, share: 0.25)").to_string(), "25 % of blocks 4×8 pruned");
         assert_eq!(read("Rows(0.25)").density(), 0.75);
-        for wrong in ["Pattern(keep: 4, of: 4)", "Pattern(keep: 0, of: 4)", "Rows(1.0)", "Blocks(rows: 0, columns: 1, share: 0.1)"] {
+        for wrong in
+            ["Pattern(keep: 4, of: 4)", "Pattern(keep: 0, of: 4)", "Rows(1.0)", "Blocks(rows: 0, columns: 1, share: 0.1)"]
+        {
             assert!(read(wrong).validate().is_err(), "{wrong}");
         }
     }

@@ -1,9 +1,9 @@
 //! A model without some of its channels: smaller weights, the same network.
 
+use super::Structure;
 use super::atoms::Atom;
 use super::edit;
 use super::trace::Axis;
-use super::Structure;
 use crate::engine::graph::passes::infer_shapes;
 use crate::engine::graph::{Dim, GraphError, Model, Wire};
 use crate::engine::tensor::{Tensor, TensorError};
@@ -148,4 +148,3 @@ fn picked<T: Copy>(all: &[T], (outer, count, inner): (usize, usize, usize), kept
     let starts = (0..outer).flat_map(|o| kept.iter().map(move |k| (o * count + k) * inner));
     starts.filter_map(|start| all.get(start..start + inner)).flatten().copied().collect()
 }
-

@@ -36,8 +36,8 @@ impl<'m> Trace<'m> {
     }
 
     fn pass(&mut self, node: &Node) {
-        let plain = matches!(node.domain.as_str(), "" | "ai.onnx")
-            && !node.attributes.values().any(|a| matches!(a, Attribute::Graph(_)));
+        let plain =
+            matches!(node.domain.as_str(), "" | "ai.onnx") && !node.attributes.values().any(|a| matches!(a, Attribute::Graph(_)));
         let found = if plain { rules::outputs(self, node) } else { None };
         if found.is_none() {
             let reason = format!("they reach \"{}\" ({}), through which channels are not followed", node.label(), node.op);

@@ -9,5 +9,5 @@ mod columns;
 mod tests;
 
 pub(super) use apply::RoundToNearest;
-pub(in crate::pipeline::compress) use columns::Columns;
 pub(in crate::pipeline::compress) use apply::{decode, encode, how};
+pub(in crate::pipeline::compress) use columns::Columns;

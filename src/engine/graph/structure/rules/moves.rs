@@ -57,7 +57,11 @@ pub(super) fn split(t: &mut Trace<'_>, node: &Node) -> Option<Vec<Axes>> {
 }
 
 /// The axes that a slice is taken along: axis, start, end, step.
-pub(in crate::engine::graph::structure) fn slices(t: &Trace<'_>, node: &Node, rank: usize) -> Option<Vec<(usize, i64, i64, i64)>> {
+pub(in crate::engine::graph::structure) fn slices(
+    t: &Trace<'_>,
+    node: &Node,
+    rank: usize,
+) -> Option<Vec<(usize, i64, i64, i64)>> {
     let (starts, ends) = (t.ints(node, "starts", 1)?, t.ints(node, "ends", 2)?);
     let axes = match (node.ints("axes"), node.input(3)) {
         (Some(axes), _) => axes.to_vec(),
