@@ -15,8 +15,8 @@ use lapidary::engine::graph::structure::{Structure, Values, cut, mask};
 use lapidary::engine::graph::{Dim, Model, Wire};
 use lapidary::engine::random::Random;
 use lapidary::engine::tensor::Value;
-use lapidary::pipeline::configure::{self, ChannelCut, ChannelScore, Override, Plan, Recipe, Treatment, presets};
-use lapidary::pipeline::load::{self, Subject};
+use lapidary::pipeline::configure::{self, ChannelCut, ChannelScore, Override, Plan, Recipe, Sparsity, Treatment, presets};
+use lapidary::pipeline::load::{self, Dataset, Subject};
 use lapidary::pipeline::{compress, export};
 use std::path::Path;
 
@@ -295,4 +295,88 @@ fn overrides_protect_whole_groups_and_the_plan_says_so() {
     assert!(plan.layers[19].note.as_deref().unwrap().contains("they reach the output"), "{:?}", plan.layers[19].note);
     assert!(plan.layers[3].treatment.channels != ChannelCut::None && plan.layers[0].treatment.channels == ChannelCut::None);
     written(&plan, &subject, &ctx);
+}
+
+/// The network as a file that was loaded, and a single sample for it.
+fn loaded(net: &Net, sample: &[usize], folder: &Path, ctx: &Ctx) -> (Subject, Dataset) {
+    let (model, data) = (folder.join("net.onnx"), folder.join("data.npy"));
+    let source = load::onnx::OnnxSource::empty("net");
+    std::fs::write(&model, load::onnx::to_bytes(&load::onnx::encode(&net.model(), &source).unwrap())).unwrap();
+    let mut random = Random::new(8);
+    let values: Vec<f32> = (0..sample.iter().product()).map(|_| random.normal()).collect();
+    let shape = sample.iter().map(|d| format!("{d}, ")).collect::<String>();
+    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': (1, {shape}), }}");
+    header += &" ".repeat((64 - (header.len() + 11) % 64) % 64);
+    header.push('\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.into_bytes());
+    bytes.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+    std::fs::write(&data, bytes).unwrap();
+    let subject = subject(&model, ctx);
+    let input = subject.original.data_input().unwrap();
+    let data = load::dataset(&data, &load::Preprocess::default(), input, ctx).unwrap();
+    assert_eq!(data.len(), 1);
+    (subject, data)
+}
+
+/// Without normalization, without rectifiers, one channel that is dead and one that never changes.
+fn odd() -> Net {
+    let mut net = Net::new(&[3, 6, 6]);
+    net.conv("a", "x", [6, 3, 3], 1).op("Tanh", &["a"], "t").conv("b", "t", [6, 6, 3], 1).op("Tanh", &["b"], "u");
+    net.zero("a.weight", 2).zero("a.bias", 2).zero("a.weight", 4);
+    net.output_of("u", 6);
+    net
+}
+
+#[test]
+fn every_score_takes_odd_networks_and_a_single_sample() {
+    let folder = tempfile::tempdir().unwrap();
+    let [one, three] = [1, 3].map(|threads| Ctx::new(threads).unwrap());
+    let (subject, data) = loaded(&odd(), &[3, 6, 6], folder.path(), &one);
+    for by in ChannelScore::ALL {
+        let channels = ChannelCut::Share { share: 0.34, by, multiple: 1 };
+        let recipe = Recipe::new(by.name(), Treatment { channels, ..Treatment::UNCHANGED });
+        let plan = configure::plan(&recipe, &subject).unwrap();
+        assert_eq!(plan.needs_calibration(), by.needs_data(), "{}", by.name());
+        let cuts = plan.cuts.as_ref().unwrap();
+        let chosen = |ctx: &Ctx| compress::choose_channels(cuts, &subject, &|_| Ok(Some(data.clone())), ctx).unwrap();
+        let removed = chosen(&one);
+        assert_eq!(removed, chosen(&three), "{}: the same at any number of threads", by.name());
+        assert_eq!(removed.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 0], "{}", by.name());
+        assert!(removed[0].contains(&2), "{}: {removed:?}", by.name());
+        let warned = one.take_warnings().iter().any(|w| w.message.contains("no batch normalization"));
+        assert_eq!(warned, by == ChannelScore::BatchNorm);
+        if by.needs_data() {
+            let error = compress::cut_channels(&plan, &subject, &|_| Ok(None), &one).unwrap_err().to_string();
+            assert!(error.contains(by.name()), "{error}");
+            let without = plan.clone().without_data();
+            compress::cut_channels(&without, &subject, &|_| Ok(None), &one).unwrap();
+        }
+        let left = compress::cut_channels(&plan, &subject, &|_| Ok(Some(data.clone())), &one).unwrap();
+        assert!(outputs(&left.folded, &one).iter().flatten().all(|v| v.is_finite()));
+    }
+}
+
+#[test]
+fn nothing_goes_without_a_word() {
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(1).unwrap());
+    let (subject, _) = loaded(&odd(), &[3, 6, 6], folder.path(), &ctx);
+    let compressed = |treatment: Treatment| {
+        let plan = configure::plan(&Recipe::new("r", treatment), &subject).unwrap();
+        let left = compress::cut_channels(&plan, &subject, &|_| Ok(None), &ctx).unwrap();
+        compress::run(&plan, &left, &|_, _| Ok(None), &ctx).unwrap();
+        let said: Vec<String> = ctx.take_warnings().iter().map(ToString::to_string).collect();
+        (plan, said)
+    };
+    let (_, said) = compressed(Treatment { sparsity: Sparsity::Threshold(1e9), ..Treatment::UNCHANGED });
+    assert!(said.iter().any(|s| s == "a: nothing is left of it: no weight passes \"|w| < 1000000000\""), "{said:?}");
+    let channels = ChannelCut::Share { share: 0.99, by: ChannelScore::L2, multiple: 1 };
+    let (plan, said) = compressed(Treatment { channels, ..Treatment::UNCHANGED });
+    assert!(said.iter().any(|s| s == "b: 1 of 6 stay: none would be left"), "{said:?}");
+    assert_eq!((plan.layers[0].layer.shape.clone(), plan.layers[1].layer.shape.clone()), (vec![1, 3, 3, 3], vec![1, 1, 3, 3]));
+    // The first layer reads three inputs: no pattern of four fits them.
+    let (plan, _) = compressed(Treatment { sparsity: Sparsity::Pattern { keep: 2, of: 4 }, ..Treatment::UNCHANGED });
+    assert!(plan.layers[0].refusal.as_deref().unwrap().contains("reads 3 inputs"), "{:?}", plan.layers[0].refusal);
+    assert!(plan.layers[1].note.as_deref().unwrap().contains("where a runtime packs 2 of 4"), "{:?}", plan.layers[1].note);
 }

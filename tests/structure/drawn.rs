@@ -36,6 +36,16 @@ impl Net {
         self
     }
 
+    /// Sets a row of a constant to zero.
+    pub fn zero(&mut self, name: &str, row: usize) -> &mut Self {
+        let tensor = &self.model.constants[name];
+        let (shape, mut values) = (tensor.shape().to_vec(), tensor.to_f32().unwrap());
+        let len = values.len() / shape[0];
+        values[row * len..(row + 1) * len].fill(0.0);
+        self.model.constants.insert(name.into(), Tensor::from_f32(shape, &values).unwrap());
+        self
+    }
+
     pub fn ints(&mut self, name: &str, values: &[i64]) -> &mut Self {
         self.model.constants.insert(name.into(), Tensor::from_i64(vec![values.len()], values).unwrap());
         self

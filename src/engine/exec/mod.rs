@@ -6,6 +6,7 @@ mod attributes;
 mod control;
 mod cuts;
 mod data;
+mod gradient;
 mod image;
 mod integer;
 mod layout;
@@ -21,6 +22,7 @@ mod separable;
 mod tests;
 
 pub use cuts::{Checkpoints, Suffix};
+pub use gradient::{Target, gradients};
 pub use missing::{MissingOperator, missing_operators};
 pub use prepare::prepare;
 

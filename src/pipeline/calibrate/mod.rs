@@ -5,12 +5,14 @@
 mod activity;
 mod channels;
 mod disturb;
+mod slopes;
 mod statistics;
 #[cfg(test)]
 mod tests;
 
 pub use activity::{Activity, activity};
 pub use disturb::{Change, Disturbed, disturb};
+pub use slopes::slopes;
 pub use statistics::{STATISTICS_VERSION, Statistics, WireStatistics};
 
 use crate::engine::Ctx;

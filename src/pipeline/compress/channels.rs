@@ -1,21 +1,23 @@
 //! Chooses the channels that a plan cuts and cuts them, before any layer is treated on its own.
 
 use super::CompressError;
-use super::importance::{activation, batch_norm, by_channel, least, magnitude, median, stability, together};
+use super::importance::{activation, batch_norm, by_channel, gradient, least, magnitude, median, stability, together};
 use crate::engine::Ctx;
 use crate::engine::graph::structure::{ChannelGroup, Member, Structure, Values, cut};
 use crate::engine::graph::{Channels, Model, Wire};
 use crate::engine::hash::of_bytes;
-use crate::pipeline::calibrate::{Activity, CalibrateError, Disturbed, activity, disturb};
+use crate::pipeline::calibrate::{Activity, CalibrateError, Disturbed, activity, disturb, slopes};
 use crate::pipeline::configure::{ChannelScore, Cuts, GroupCut, Plan};
 use crate::pipeline::load::{Dataset, Subject};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where samples come from; `None` where the project has none.
 pub type DataSource<'a> = &'a dyn Fn(&Ctx) -> Result<Option<Dataset>, CalibrateError>;
 
 /// Samples that disturbances are measured on.
 const DISTURBED_SAMPLES: usize = 16;
+/// Samples whose gradients are followed.
+const SLOPE_SAMPLES: usize = 64;
 /// Opposite disturbances of each channel.
 const PAIRS: usize = 4;
 /// Standard deviation of a disturbance, relative to the weight.
@@ -60,6 +62,8 @@ struct Scores<'a> {
     structure: &'a Structure,
     subject: &'a Subject,
     activity: BTreeMap<Wire, Vec<Activity>>,
+    /// Of the rows of each weight, by what is told from gradients.
+    slopes: BTreeMap<(ChannelScore, Wire), Vec<f64>>,
     /// Of each group that asked for it.
     stability: BTreeMap<usize, Vec<f64>>,
 }
@@ -72,7 +76,8 @@ impl<'a> Scores<'a> {
         data: DataSource<'_>,
         ctx: &Ctx,
     ) -> Result<Self, CompressError> {
-        let mut scores = Self { structure, subject, activity: BTreeMap::new(), stability: BTreeMap::new() };
+        let mut scores =
+            Self { structure, subject, activity: BTreeMap::new(), slopes: BTreeMap::new(), stability: BTreeMap::new() };
         let asking = |wanted: fn(ChannelScore) -> bool| -> Vec<usize> {
             let asks = |g: &GroupCut| g.kept < g.channels && wanted(g.by);
             (0..planned.len()).filter(|i| asks(&planned[*i])).collect()
@@ -84,6 +89,13 @@ impl<'a> Scores<'a> {
             seen.iter().filter_map(|group| scores.watched(*group)).map(|(wire, axis, _)| (wire, axis)).collect();
         if !wires.is_empty() {
             scores.activity = activity(&subject.folded, &wires, &data, ctx)?;
+        }
+        for score in [ChannelScore::Taylor, ChannelScore::Fisher] {
+            let groups: Vec<usize> =
+                (0..planned.len()).filter(|i| planned[*i].kept < planned[*i].channels && planned[*i].by == score).collect();
+            if !groups.is_empty() {
+                scores.follow(score, &groups, &data.spread(SLOPE_SAMPLES), ctx)?;
+            }
         }
         let disturbed = asking(|by| by == ChannelScore::Stability);
         if !disturbed.is_empty() {
@@ -109,6 +121,13 @@ impl<'a> Scores<'a> {
             }
             ChannelScore::Activation => Ok(self.by_data(group, activation::mean)),
             ChannelScore::Zeros => Ok(self.by_data(group, activation::alive)),
+            ChannelScore::Taylor | ChannelScore::Fisher => {
+                let of = |member: &Member| {
+                    let rows = self.slopes.get(&(planned.by, member.tensor.clone()))?;
+                    Some(by_channel(rows, &member.places))
+                };
+                Ok(together(&own.map_or(Vec::new(), |group| group.makers().filter_map(of).collect())))
+            }
             ChannelScore::Stability => Ok(self.stability.get(&group).cloned().unwrap_or_default()),
         }
     }
@@ -135,6 +154,33 @@ impl<'a> Scores<'a> {
             Some(by_channel(&batch_norm::scores(&scale), &member.places))
         };
         group.makers().filter_map(scale).collect()
+    }
+
+    /// Scores of the rows of all weights that make the groups' channels, added up sample by sample.
+    fn follow(&mut self, score: ChannelScore, groups: &[usize], data: &Dataset, ctx: &Ctx) -> Result<(), CompressError> {
+        let mut weights: BTreeMap<Wire, (Channels, Vec<f32>)> = BTreeMap::new();
+        for member in groups.iter().filter_map(|i| self.structure.groups.get(*i)).flat_map(ChannelGroup::makers) {
+            let (shape, values) = weights_of(&self.subject.folded, member)?;
+            let channels = Channels::new(&shape, member.axis);
+            weights.insert(member.tensor.clone(), (channels, channels.gather(&values)));
+        }
+        let wires: BTreeSet<Wire> = weights.keys().cloned().collect();
+        let slopes_of = &mut self.slopes;
+        let mut each = |found: &BTreeMap<Wire, Vec<f32>>| {
+            for (wire, (channels, rows)) in &weights {
+                let Some(slopes) = found.get(wire).map(|all| [channels.gather(all)]) else { continue };
+                let own = match score {
+                    ChannelScore::Fisher => {
+                        let all = gradient::fisher(rows, &slopes);
+                        all.chunks(channels.row_len().max(1)).map(|row| row.iter().sum()).collect()
+                    }
+                    _ => gradient::taylor(rows, channels.row_len(), &slopes),
+                };
+                let sums = slopes_of.entry((score, wire.clone())).or_insert_with(|| vec![0.0; own.len()]);
+                sums.iter_mut().zip(own).for_each(|(sum, one): (&mut f64, f64)| *sum += one);
+            }
+        };
+        Ok(slopes(&self.subject.folded, &wires, data, &mut each, ctx)?)
     }
 
     /// Where the data of a group are seen: what a layer reads, behind the activation, else what the first layer gives.

@@ -47,14 +47,26 @@ pub enum ChannelScore {
     Activation,
     /// How seldom its data are zero (APoZ, arXiv 1607.03250).
     Zeros,
-    /// How much the network's output changes when its weights are disturbed, by how much it changes on average
-    /// over `pairs` of opposite disturbances.
+    /// What the loss would change without it, by its slope (first-order Taylor, arXiv 1906.10771).
+    Taylor,
+    /// The same by its curvature, from squares of slopes of single samples (Fisher, optimal brain damage).
+    Fisher,
+    /// How much the network's output changes when its weights are disturbed at random.
     Stability,
 }
 
 impl ChannelScore {
-    pub const ALL: [Self; 7] =
-        [Self::L1, Self::L2, Self::BatchNorm, Self::Median, Self::Activation, Self::Zeros, Self::Stability];
+    pub const ALL: [Self; 9] = [
+        Self::L1,
+        Self::L2,
+        Self::BatchNorm,
+        Self::Median,
+        Self::Activation,
+        Self::Zeros,
+        Self::Taylor,
+        Self::Fisher,
+        Self::Stability,
+    ];
 
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -65,6 +77,8 @@ impl ChannelScore {
             Self::Median => "distance from the median",
             Self::Activation => "mean activation",
             Self::Zeros => "share of zeros",
+            Self::Taylor => "Taylor expansion",
+            Self::Fisher => "Fisher information",
             Self::Stability => "stability",
         }
     }
@@ -72,7 +86,7 @@ impl ChannelScore {
     /// Whether it takes data to know.
     #[must_use]
     pub fn needs_data(self) -> bool {
-        matches!(self, Self::Activation | Self::Zeros | Self::Stability)
+        matches!(self, Self::Activation | Self::Zeros | Self::Taylor | Self::Fisher | Self::Stability)
     }
 }
 
