@@ -74,7 +74,7 @@ fn groups(model: &Model) -> Vec<(String, usize, bool)> {
     Structure::of(model).groups.iter().map(|g| (g.name.clone(), g.channels, g.obstacle.is_none())).collect()
 }
 
-fn check(net: Net, expected: &[(&str, usize, bool)]) {
+fn check(net: &Net, expected: &[(&str, usize, bool)]) {
     let (model, ctx) = (prepare(&net.model()).unwrap(), Ctx::new(2).unwrap());
     let found = groups(&model);
     let found: Vec<(&str, usize, bool)> = found.iter().map(|(n, c, o)| (n.as_str(), *c, *o)).collect();
@@ -96,7 +96,7 @@ fn residual_sums_tie_their_terms() {
     net.conv("b", "r", [6, 8, 3], 1).norm("b_n", "b", 6).op("Relu", &["b_n"], "s");
     net.conv("c", "s", [8, 6, 3], 1).norm("c_n", "c", 8).op("Add", &["c_n", "r"], "sum");
     net.op("GlobalAveragePool", &["sum"], "g").op("Flatten", &["g"], "f").gemm("d", "f", [5, 8]).output("d");
-    check(net, &[("a", 8, true), ("b", 6, true), ("d", 5, false)]);
+    check(&net, &[("a", 8, true), ("b", 6, true), ("d", 5, false)]);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn padded_and_strided_shortcuts_are_followed() {
     net.op("Slice", &["r", "from", "to", "axes", "by"], "half").ints("pads", &[0, 2, 0, 0, 0, 2, 0, 0]);
     net.op("Pad", &["half", "pads"], "wide").op("Add", &["b", "wide"], "sum").op("Relu", &["sum"], "t");
     net.op("GlobalMaxPool", &["t"], "g").op("Flatten", &["g"], "f").gemm("d", "f", [5, 8]).output("d");
-    check(net, &[("a", 4, true), ("b", 4, true), ("d", 5, false)]);
+    check(&net, &[("a", 4, true), ("b", 4, true), ("d", 5, false)]);
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn concatenations_splits_and_slices_move_channels() {
     net.ints("from", &[1]).ints("to", &[4]).ints("axis", &[1]);
     net.op("Slice", &["d", "from", "to", "axis"], "e").op("Add", &["c", "e"], "s").op("Flatten", &["s"], "f");
     net.gemm("g", "f", [5, 108]).output("g");
-    check(net, &[("a", 3, true), ("a #2", 3, true), ("b", 4, true), ("c", 3, true), ("d", 1, true), ("g", 5, false)]);
+    check(&net, &[("a", 3, true), ("a #2", 3, true), ("b", 4, true), ("c", 3, true), ("d", 1, true), ("g", 5, false)]);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn depthwise_grouped_and_shuffled_convolutions() {
     net.ints("apart", &[0, 2, 6, 6, 6]).ints("whole", &[0, 12, 6, 6]);
     net.op("Reshape", &["d", "apart"], "five").op("Transpose:02134", &["five"], "turned");
     net.op("Reshape", &["turned", "whole"], "shuffled").conv("e", "shuffled", [15, 4, 1], 3).output_of("e", 15);
-    check(net, &[("a", 8, true), ("c", 6, true), ("d", 2, true), ("e", 5, true), ("end", 5, false)]);
+    check(&net, &[("a", 8, true), ("c", 6, true), ("d", 2, true), ("e", 5, true), ("end", 5, false)]);
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn gates_of_any_activation_and_transposed_convolutions() {
     net.conv("u", "t", [8, 4, 1], 1).op("Sigmoid", &["u"], "gate").op("Mul", &["h", "gate"], "m");
     net.transposed("v", "m", [8, 6, 2], 1).op("Relu", &["v"], "w").transposed("k", "w", [6, 1, 2], 6);
     net.transposed("z", "k", [6, 4, 2], 1).output_of("z", 4);
-    check(net, &[("a", 8, true), ("s", 4, true), ("v", 6, true), ("z", 4, true), ("end", 5, false)]);
+    check(&net, &[("a", 8, true), ("s", 4, true), ("v", 6, true), ("z", 4, true), ("end", 5, false)]);
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn heads_of_attention_are_units() {
     net.op("MatMul", &["qt", "kt"], "scores").op("Softmax", &["scores"], "shares").op("MatMul", &["shares", "vt"], "mixed");
     net.ints("flat", &[0, 7, 12]).op("Transpose:0213", &["mixed"], "back").op("Reshape", &["back", "flat"], "all");
     net.matmul("o", "all", [12, 12]).op("Add", &["o", "x"], "out").output("out");
-    check(net, &[("q", 4, true), ("o", 12, false)]);
+    check(&net, &[("q", 4, true), ("o", 12, false)]);
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn depth_becomes_space_and_what_is_picked_is_counted_anew() {
         net.floats(name, &[4]);
     }
     net.op("Elu", &["n"], "e").output_of("e", 4);
-    check(net, &[("a", 6, true), ("b", 4, true), ("end", 5, false)]);
+    check(&net, &[("a", 6, true), ("b", 4, true), ("end", 5, false)]);
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn shared_weights_go_together_and_what_is_not_followed_stays() {
     // The same weight a second time: its rows are now its columns' channels.
     net.op("Conv3", &["t", "b.weight"], "c").conv("d", "c", [6, 8, 1], 1).op("Softmax:1", &["d"], "soft");
     net.conv("e", "soft", [6, 6, 1], 1).op("LRN", &["e"], "l").conv("f", "l", [6, 6, 1], 1).output_of("f", 6);
-    check(net, &[("a", 8, true), ("d", 6, false), ("e", 6, false), ("f", 6, true), ("end", 5, false)]);
+    check(&net, &[("a", 8, true), ("d", 6, false), ("e", 6, false), ("f", 6, true), ("end", 5, false)]);
 }
 
 #[test]
@@ -236,6 +236,13 @@ fn written(plan: &Plan, subject: &Subject, ctx: &Ctx) -> (Model, Model) {
     let draft = export::run(plan.file, &variant, plan, &left, &out, ctx).unwrap();
     assert_eq!(draft.bytes, plan.bytes, "the plan is exact");
     draft.publish().unwrap();
+    if let Some(keep) = std::env::var_os("KEEP_FILES") {
+        let name = format!("{}-{}", subject.loaded.path.file_stem().unwrap().to_string_lossy(), plan.recipe);
+        std::fs::copy(&out, Path::new(&keep).join(format!("{name}.onnx"))).unwrap();
+        let masked = mask(&subject.folded, &cuts.structure, &removed).unwrap();
+        let bytes = load::onnx::to_bytes(&load::onnx::encode(&masked, &subject.loaded.source).unwrap());
+        std::fs::write(Path::new(&keep).join(format!("{name}-masked.onnx")), bytes).unwrap();
+    }
     let reopened = subject_of(&out, ctx);
     (reopened, mask(&subject.folded, &cuts.structure, &removed).unwrap())
 }
@@ -304,7 +311,7 @@ fn loaded(net: &Net, sample: &[usize], folder: &Path, ctx: &Ctx) -> (Subject, Da
     std::fs::write(&model, load::onnx::to_bytes(&load::onnx::encode(&net.model(), &source).unwrap())).unwrap();
     let mut random = Random::new(8);
     let values: Vec<f32> = (0..sample.iter().product()).map(|_| random.normal()).collect();
-    let shape = sample.iter().map(|d| format!("{d}, ")).collect::<String>();
+    let shape = sample.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': (1, {shape}), }}");
     header += &" ".repeat((64 - (header.len() + 11) % 64) % 64);
     header.push('\n');

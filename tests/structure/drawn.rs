@@ -123,9 +123,9 @@ impl Net {
 
     pub fn norm(&mut self, name: &str, input: &str, channels: usize) -> &mut Self {
         let parameters: Vec<String> = ["scale", "shift", "mean", "var"].map(|p| format!("{name}.{p}")).to_vec();
-        parameters.iter().for_each(|p| {
-            self.floats(p, &[channels]);
-        });
+        for parameter in &parameters {
+            self.floats(parameter, &[channels]);
+        }
         let inputs: Vec<&str> = std::iter::once(input).chain(parameters.iter().map(String::as_str)).collect();
         self.add("BatchNormalization", &inputs, &[name], Vec::new())
     }

@@ -12,7 +12,7 @@ mod tests;
 
 pub use activity::{Activity, activity};
 pub use disturb::{Change, Disturbed, disturb};
-pub use slopes::slopes;
+pub use slopes::{Slopes, slopes};
 pub use statistics::{STATISTICS_VERSION, Statistics, WireStatistics};
 
 use crate::engine::Ctx;

@@ -7,6 +7,9 @@ use crate::engine::graph::{Model, Wire};
 use crate::pipeline::load::Dataset;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// By weight, its gradient in the order of its elements.
+pub type Slopes = BTreeMap<Wire, Vec<f32>>;
+
 /// Gives `each` the gradients of `weights` for one sample of `data` after the other: of the cross-entropy with the
 /// sample's class, or with the class that the network finds likeliest where there are no labels.
 ///
@@ -16,7 +19,7 @@ pub fn slopes(
     model: &Model,
     weights: &BTreeSet<Wire>,
     data: &Dataset,
-    each: &mut dyn FnMut(&BTreeMap<Wire, Vec<f32>>),
+    each: &mut dyn FnMut(&Slopes),
     ctx: &Ctx,
 ) -> Result<(), CalibrateError> {
     if data.is_empty() {

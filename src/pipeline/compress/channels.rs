@@ -6,7 +6,7 @@ use crate::engine::Ctx;
 use crate::engine::graph::structure::{ChannelGroup, Member, Structure, Values, cut};
 use crate::engine::graph::{Channels, Model, Wire};
 use crate::engine::hash::of_bytes;
-use crate::pipeline::calibrate::{Activity, CalibrateError, Disturbed, activity, disturb, slopes};
+use crate::pipeline::calibrate::{Activity, CalibrateError, Disturbed, Slopes, activity, disturb, slopes};
 use crate::pipeline::configure::{ChannelScore, Cuts, GroupCut, Plan};
 use crate::pipeline::load::{Dataset, Subject};
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,17 +44,26 @@ pub fn choose_channels(
     data: DataSource<'_>,
     ctx: &Ctx,
 ) -> Result<Vec<Vec<usize>>, CompressError> {
-    let found = Scores::collect(cuts.structure.as_ref(), &cuts.groups, subject, data, ctx)?;
-    let mut removed = Vec::with_capacity(cuts.groups.len());
-    for (number, planned) in cuts.groups.iter().enumerate() {
-        ctx.check()?;
+    for planned in &cuts.groups {
         if let Some(note) = &planned.note {
             ctx.warn(planned.name.clone(), note.clone());
         }
-        let gone = planned.channels - planned.kept;
-        removed.push(if gone == 0 { Vec::new() } else { least(&found.of(number, planned, ctx)?, gone) });
     }
-    Ok(removed)
+    let scores = channel_scores(cuts, subject, data, ctx)?;
+    Ok(cuts.groups.iter().zip(&scores).map(|(planned, scores)| least(scores, planned.channels - planned.kept)).collect())
+}
+
+/// What each channel counts, by group: those of groups that lose none have no scores.
+///
+/// # Errors
+/// As [`cut_channels`].
+pub fn channel_scores(cuts: &Cuts, subject: &Subject, data: DataSource<'_>, ctx: &Ctx) -> Result<Vec<Vec<f64>>, CompressError> {
+    let found = Scores::collect(cuts.structure.as_ref(), &cuts.groups, subject, data, ctx)?;
+    let of = |(number, planned): (usize, &GroupCut)| {
+        ctx.check()?;
+        if planned.kept < planned.channels { found.of(number, planned, ctx) } else { Ok(Vec::new()) }
+    };
+    cuts.groups.iter().enumerate().map(of).collect()
 }
 
 /// What importance is told from.
@@ -166,7 +175,7 @@ impl<'a> Scores<'a> {
         }
         let wires: BTreeSet<Wire> = weights.keys().cloned().collect();
         let slopes_of = &mut self.slopes;
-        let mut each = |found: &BTreeMap<Wire, Vec<f32>>| {
+        let mut each = |found: &Slopes| {
             for (wire, (channels, rows)) in &weights {
                 let Some(slopes) = found.get(wire).map(|all| [channels.gather(all)]) else { continue };
                 let own = match score {

@@ -12,7 +12,7 @@ mod runner;
 mod technique;
 mod variant;
 
-pub use channels::{DataSource, choose_channels, cut_channels};
+pub use channels::{DataSource, channel_scores, choose_channels, cut_channels};
 pub use preview::{Preview, preview};
 pub use runner::{StatisticsSource, needs, run};
 pub use technique::{LayerWork, Technique, registry};

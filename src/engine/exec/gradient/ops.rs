@@ -182,7 +182,9 @@ fn ranked(node: &Node, inputs: &Inputs<'_>, x: &Tensor) -> Result<Tensor, Troubl
         let rank = shape.len() + axes.as_ref().map_or(0, Vec::len);
         let mut new: Vec<usize> = axes.unwrap_or_default().iter().map(|a| front(*a, rank)).collect::<Result<_, _>>()?;
         new.sort_unstable();
-        new.iter().for_each(|at| shape.insert((*at).min(shape.len()), 1));
+        for at in new {
+            shape.insert(at.min(shape.len()), 1);
+        }
     }
     Ok(x.reshape(shape)?)
 }

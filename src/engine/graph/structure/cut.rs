@@ -5,7 +5,7 @@ use super::atoms::Atom;
 use super::edit;
 use super::trace::Axis;
 use crate::engine::graph::passes::infer_shapes;
-use crate::engine::graph::{Dim, GraphError, Model, Wire};
+use crate::engine::graph::{Dim, Fact, GraphError, Model, Wire};
 use crate::engine::tensor::{Tensor, TensorError};
 use std::collections::BTreeSet;
 
@@ -114,7 +114,7 @@ fn shrink(shape: &mut Option<Vec<Dim>>, axes: &[Axis], gone: &Gone<'_>) {
 /// Inference on its own must find the shapes that the cut foresees.
 fn agree(expected: &Model, inferred: &Model) -> Result<(), GraphError> {
     for (wire, fact) in &expected.facts {
-        let found = inferred.facts.get(wire).and_then(|f| f.known_shape());
+        let found = inferred.facts.get(wire).and_then(Fact::known_shape);
         if let (Some(found), Some(wanted)) = (found, fact.known_shape())
             && found != wanted
         {

@@ -44,7 +44,10 @@ impl Editor<'_> {
 
     fn node(&mut self, node: &mut Node) -> Result<()> {
         match node.op.as_str() {
-            "Conv" | "ConvTranspose" => self.groups(node),
+            "Conv" | "ConvTranspose" => {
+                self.groups(node);
+                Ok(())
+            }
             "Reshape" => self.sizes(node, "shape", 1, None),
             "Expand" => self.sizes(node, "", 1, None),
             "Resize" => {
@@ -63,17 +66,16 @@ impl Editor<'_> {
         self.gone.axes(wire?).get(at)?.clone()
     }
 
-    fn groups(&self, node: &mut Node) -> Result<()> {
+    fn groups(&self, node: &mut Node) {
         let groups = node.int("group").unwrap_or(1).max(1) as usize;
-        let (Some(read), Some(weight)) = (self.axis(node.input(0), 1), node.input(1)) else { return Ok(()) };
+        let (Some(read), Some(weight)) = (self.axis(node.input(0), 1), node.input(1)) else { return };
         let dims: Vec<usize> = self.gone.axes(weight).iter().take(2).map(|a| a.as_ref().map_or(0, |a| a.len())).collect();
-        let &[rows, columns] = dims.as_slice() else { return Ok(()) };
+        let &[rows, columns] = dims.as_slice() else { return };
         let (inputs, outputs) = if node.op == "Conv" { (columns, rows / groups) } else { (rows / groups, columns) };
         if groups > 1 && inputs > 0 && grouped(groups, inputs, outputs) == Grouped::Whole {
             let left = self.gone.left(&read) / inputs;
             node.attributes.insert("group".to_owned(), Attribute::Int(left as i64));
         }
-        Ok(())
     }
 
     /// The whole numbers that a node is given as an attribute or a constant.

@@ -9,6 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// An axis of a wire, numbered in the order of their names.
 type Slot = usize;
 
+/// On which axes a channel lies and how often, and whether it must stay: those of whom this is the same are a group.
+type Alike = (Vec<(Slot, usize)>, bool);
+
 /// A channel that layers make.
 struct Channel {
     atom: Atom,
@@ -24,15 +27,16 @@ pub(super) fn structure(model: &Model) -> Structure {
     let wires: BTreeMap<Wire, Axes> = wires.into_iter().map(|(wire, axes)| (wire, resolved(&mut trace, &axes))).collect();
     let slots: Vec<(&Wire, usize)> = wires.iter().flat_map(|(w, axes)| (0..axes.len()).map(move |a| (w, a))).collect();
     let channels = channels(model, &wires, &slots);
-    // Alike: as often on the same axes, and held or not.
-    let mut alike: BTreeMap<(Vec<(Slot, usize)>, bool), Vec<Channel>> = BTreeMap::new();
+    let mut alike: BTreeMap<Alike, Vec<Channel>> = BTreeMap::new();
     for channel in channels {
         let lies = channel.places.iter().map(|(slot, places)| (*slot, places.len())).collect();
         let held = trace.atoms.reason(channel.atom).is_some();
         alike.entry((lies, held)).or_default().push(channel);
     }
     let mut found: Vec<Vec<Channel>> = alike.into_values().collect();
-    found.iter_mut().for_each(|group| group.sort_by_key(|c| c.first));
+    for group in &mut found {
+        group.sort_by_key(|c| c.first);
+    }
     found.sort_by_key(|group| group.first().map(|c| c.first));
     let facts = Facts::of(model);
     let mut names: BTreeMap<&str, usize> = BTreeMap::new();
@@ -112,9 +116,8 @@ impl Facts {
 /// The inputs of a node that scale its output or are added to it.
 fn scaling(node: &Node) -> impl Iterator<Item = &Wire> {
     let which: &[usize] = match node.op.as_str() {
-        "Conv" | "ConvTranspose" | "Gemm" => &[1, 2],
+        "Conv" | "ConvTranspose" | "Gemm" | "BatchNormalization" | "InstanceNormalization" => &[1, 2],
         "MatMul" | "Add" | "Sub" | "Mul" => &[0, 1],
-        "BatchNormalization" | "InstanceNormalization" => &[1, 2],
         _ => &[],
     };
     which.iter().filter_map(|index| node.input(*index))

@@ -30,7 +30,9 @@ impl<'m> Trace<'m> {
         }
         for port in &model.outputs {
             let axes = trace.axes(&port.wire).unwrap_or_default();
-            axes.iter().for_each(|a| trace.hold(a, &format!("they reach the output \"{}\"", port.wire)));
+            for axis in &axes {
+                trace.hold(axis, &format!("they reach the output \"{}\"", port.wire));
+            }
         }
         trace
     }
@@ -43,7 +45,9 @@ impl<'m> Trace<'m> {
             let reason = format!("they reach \"{}\" ({}), through which channels are not followed", node.label(), node.op);
             for wire in reads(node) {
                 let axes = self.axes(&wire).unwrap_or_default();
-                axes.iter().for_each(|a| self.hold(a, &reason));
+                for axis in &axes {
+                    self.hold(axis, &reason);
+                }
             }
         }
         let mut found = found.unwrap_or_default().into_iter();
@@ -63,7 +67,9 @@ impl<'m> Trace<'m> {
             return Some(axes);
         }
         let reason = format!("the shape of \"{wire}\" is not known well enough");
-        axes.iter().for_each(|axis| self.hold(axis, &reason));
+        for axis in &axes {
+            self.hold(axis, &reason);
+        }
         Some(vec![None; dims?.len()])
     }
 

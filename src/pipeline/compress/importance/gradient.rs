@@ -28,6 +28,8 @@ pub fn fisher(weights: &[f32], gradients: &[Vec<f32>]) -> Vec<f64> {
 }
 
 fn averaged(mut scores: Vec<f64>, samples: usize) -> Vec<f64> {
-    scores.iter_mut().for_each(|score| *score /= samples.max(1) as f64);
+    for score in &mut scores {
+        *score /= samples.max(1) as f64;
+    }
     scores
 }

@@ -68,7 +68,7 @@ fn the_surgeon_agrees_with_the_reference() {
 fn inverted(h: &[f64; 9]) -> Vec<f64> {
     let minor = |i: usize, j: usize| {
         let rest: Vec<f64> = (0..9).filter(|p| p / 3 != i && p % 3 != j).map(|p| h[p]).collect();
-        (rest[0] * rest[3] - rest[1] * rest[2]) * if (i + j) % 2 == 0 { 1.0 } else { -1.0 }
+        (rest[0] * rest[3] - rest[1] * rest[2]) * if (i + j).is_multiple_of(2) { 1.0 } else { -1.0 }
     };
     let determinant: f64 = (0..3).map(|j| h[j] * minor(0, j)).sum();
     (0..9).map(|p| minor(p % 3, p / 3) / determinant).collect()

@@ -101,7 +101,9 @@ impl Options {
         }
         let mut treatments = space.choices.to_vec();
         // A search decides layer by layer; channels belong to several.
-        treatments.iter_mut().for_each(|t| t.channels = ChannelCut::None);
+        for treatment in &mut treatments {
+            treatment.channels = ChannelCut::None;
+        }
         treatments.retain(|t| !t.is_unchanged());
         if treatments.is_empty() {
             return Err(SearchError::NoSettings);

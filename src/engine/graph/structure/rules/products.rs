@@ -84,7 +84,9 @@ pub(super) fn conv_transpose(t: &mut Trace<'_>, node: &Node) -> Option<Axes> {
         for read in rows.chunks(inputs) {
             match grouped(groups, inputs, outputs) {
                 Grouped::Whole => {
-                    read.iter().for_each(|one| t.atoms.join(read[0], *one));
+                    for one in read {
+                        t.atoms.join(read[0], *one);
+                    }
                     made.extend(std::iter::repeat_n(read[0], outputs));
                 }
                 Grouped::Alike => {

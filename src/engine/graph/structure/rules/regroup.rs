@@ -23,7 +23,9 @@ pub(super) fn reshape(t: &mut Trace<'_>, node: &Node) -> Option<Axes> {
     for (from, to) in runs {
         let tracked: Vec<usize> = from.clone().filter(|at| axes[*at].is_some()).collect();
         if to.is_empty() {
-            tracked.iter().for_each(|at| t.mixed(&axes[*at], node));
+            for at in tracked {
+                t.mixed(&axes[at], node);
+            }
             continue;
         }
         let Some(flat) = flat(t, &axes, &before, &from, &tracked, node) else { continue };
@@ -49,7 +51,9 @@ pub(super) fn reshape(t: &mut Trace<'_>, node: &Node) -> Option<Axes> {
 /// The channels of axes `from` as one axis; `None` where there are none to follow.
 fn flat(t: &mut Trace<'_>, axes: &Axes, dims: &[Dim], from: &Range<usize>, tracked: &[usize], node: &Node) -> Option<Vec<Atom>> {
     let &[only] = tracked else {
-        tracked.iter().for_each(|at| t.mixed(&axes[*at], node));
+        for at in tracked {
+            t.mixed(&axes[*at], node);
+        }
         return None;
     };
     let atoms = axes[only].clone()?;
