@@ -61,7 +61,19 @@ pub fn channel_scores(cuts: &Cuts, subject: &Subject, data: DataSource<'_>, ctx:
     let found = Scores::collect(cuts.structure.as_ref(), &cuts.groups, subject, data, ctx)?;
     let of = |(number, planned): (usize, &GroupCut)| {
         ctx.check()?;
-        if planned.kept < planned.channels { found.of(number, planned, ctx) } else { Ok(Vec::new()) }
+        if planned.kept == planned.channels {
+            return Ok(Vec::new());
+        }
+        let scores = found.of(number, planned, ctx)?;
+        if scores.len() == planned.channels && scores.iter().all(|s| s.is_finite()) {
+            return Ok(scores);
+        }
+        // Nothing was seen of it, or what was seen is beyond counting.
+        ctx.warn(
+            planned.name.clone(),
+            format!("its {} could not be told: its channels are chosen by L2 norm", planned.by.name()),
+        );
+        found.of(number, &GroupCut { by: ChannelScore::L2, ..planned.clone() }, ctx)
     };
     cuts.groups.iter().enumerate().map(of).collect()
 }
