@@ -20,8 +20,9 @@
 //!   plots and dialogs by `workbench::ui` alone; memory is mapped in `engine::tensor` alone.
 //! - A loader never panics on any input, never changes a weight and knows no recipe.
 //! - A plan touches no weight values; its bytes come from the same rewrite that the export writes.
-//! - A technique never runs the model, reads files or grades itself; `compress::run` alone has
-//!   statistics collected.
+//! - A technique never runs the model, reads files or grades itself; `compress::run` and
+//!   `compress::cut_channels` alone have statistics collected.
+//! - Channels are cut before anything else; what is left computes what the whole computes with them at zero.
 //! - The graph that is evaluated is the graph that is exported, to the bit.
 //! - Evaluation changes no model; comparison holds no tensors; export computes no statistics.
 //! - The document changes through `Edit` alone; undo never deletes a result.

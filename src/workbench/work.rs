@@ -2,7 +2,7 @@
 
 use crate::engine::context::Cancelled;
 use crate::engine::exec::Arithmetic;
-use crate::engine::graph::Wire;
+use crate::engine::graph::{Layer, Wire};
 use crate::engine::hash::of_bytes;
 use crate::engine::{Ctx, Warning};
 use crate::pipeline::calibrate::{self, CalibrateError, Statistics};
@@ -320,19 +320,19 @@ impl Opened {
     /// # Errors
     /// When the pass fails.
     pub fn statistics(&self, wires: &BTreeSet<Wire>, ctx: &Ctx) -> Result<Option<(Statistics, bool)>, CalibrateError> {
-        self.statistics_of(&self.subject, "", wires, ctx)
+        self.statistics_of(&self.subject, wires, ctx)
     }
 
-    /// [`Opened::statistics`] of the network as a recipe prepares it; `how` tells it from others.
+    /// [`Opened::statistics`] of the network as a recipe prepares it.
     fn statistics_of(
         &self,
         subject: &Subject,
-        how: &str,
         wires: &BTreeSet<Wire>,
         ctx: &Ctx,
     ) -> Result<Option<(Statistics, bool)>, CalibrateError> {
         let Some(data) = self.samples(ctx)? else { return Ok(None) };
-        let key = calibrate::cache_key(&format!("{}{how}", self.subject.loaded.hash_within(ctx)?), wires, &data);
+        let model = format!("{}{}", subject.loaded.hash_within(ctx)?, subject.change_key);
+        let key = calibrate::cache_key(&model, wires, &data);
         let path = self.root.join("cache").join(format!("statistics-{}.ron", &key[..24]));
         if let Some(cached) = std::fs::read_to_string(&path).ok().and_then(|text| Statistics::from_ron(&text)) {
             return Ok(Some((cached, true)));
@@ -363,13 +363,11 @@ impl Opened {
                 ctx.warn(layer.layer.name.clone(), reason.clone());
             }
         }
-        let prepared = configure::prepared(plan.equalize, &self.subject).map_err(CompressError::from)?;
-        let how = if plan.equalize == Equalization::None { "" } else { " equalized" };
-        let source = |wires: &BTreeSet<Wire>, ctx: &Ctx| {
-            Ok(self.statistics_of(&prepared, how, wires, ctx)?.map(|(statistics, _)| statistics))
-        };
         let samples = |ctx: &Ctx| self.samples(ctx);
-        let variant = compress::run_with(&plan, &self.subject, &source, &samples, ctx)?;
+        let subject = compress::prepare(&plan, &self.subject, &samples, ctx)?;
+        let source =
+            |wires: &BTreeSet<Wire>, ctx: &Ctx| Ok(self.statistics_of(&subject, wires, ctx)?.map(|(statistics, _)| statistics));
+        let variant = compress::run_with(&plan, &subject, &source, &samples, ctx)?;
         Ok((plan, variant))
     }
 
@@ -420,15 +418,11 @@ impl Opened {
         ctx: &Ctx,
     ) -> Result<Report, WorkError> {
         let weight_sqnr_db: BTreeMap<String, f64> = variant.layers.iter().map(|l| (l.name.clone(), l.weight_sqnr_db)).collect();
-        let prepared = configure::prepared(plan.equalize, &self.subject).map_err(CompressError::from)?;
-        let reference = if variant.unchanged { &self.subject.original } else { &prepared.folded };
-        let subjects = Subjects {
-            original: &self.subject.original,
-            reference,
-            variant: &variant.model,
-            layers: &self.subject.layers,
-            weight_sqnr_db,
-        };
+        // Of a network that was equalized or lost channels the layers are held against what that made of them.
+        let reference = if variant.unchanged { &self.subject.original } else { &variant.base };
+        let layers: Vec<Layer> = plan.layers.iter().map(|l| l.layer.clone()).collect();
+        let subjects =
+            Subjects { original: &self.subject.original, reference, variant: &variant.model, layers: &layers, weight_sqnr_db };
         let settings = Settings {
             recipe: recipe.name.clone(),
             recipe_key: self.recipe_key(recipe),

@@ -6,6 +6,7 @@ mod attributes;
 mod control;
 mod cuts;
 mod data;
+mod gradient;
 mod image;
 mod integer;
 mod layout;
@@ -22,6 +23,7 @@ mod tests;
 mod walk;
 
 pub use cuts::{Checkpoints, Suffix};
+pub use gradient::{Target, gradients};
 pub use missing::{MissingOperator, missing_operators};
 pub use prepare::prepare;
 pub use walk::Walk;

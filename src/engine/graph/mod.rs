@@ -14,6 +14,7 @@ mod patch;
 mod rounding;
 mod store;
 mod stored;
+pub mod structure;
 mod window;
 
 pub use bias::BiasPlace;

@@ -2,18 +2,24 @@
 //! statistics come out. Knows neither who asked nor what the numbers are for. Memory does not grow
 //! with the number of samples.
 
+mod activity;
 mod channels;
+mod disturb;
 mod moments;
 mod reading;
 #[cfg(test)]
 mod reading_tests;
 mod sequence;
+mod slopes;
 mod statistics;
 #[cfg(test)]
 mod tests;
 
+pub use activity::{Activity, activity};
+pub use disturb::{Change, Disturbed, disturb};
 pub use moments::{Demand, Moments, Samples};
 pub use sequence::{LayerData, Sequence};
+pub use slopes::{Slopes, slopes};
 pub use statistics::{STATISTICS_VERSION, Statistics, WireStatistics};
 
 use crate::engine::Ctx;

@@ -5,12 +5,15 @@ mod activation_range;
 mod adaround;
 mod allocation;
 mod bias_correction;
+mod channels;
 mod corrected;
 mod gptq;
 mod grids;
+pub mod importance;
 mod judge;
 mod least_squares;
 mod magnitude;
+pub mod pattern;
 mod preview;
 mod round_to_nearest;
 mod runner;
@@ -19,9 +22,10 @@ mod system;
 mod technique;
 mod variant;
 
+pub use channels::{DataSource, channel_scores, choose_channels, cut_channels, prepare};
 pub use judge::Step;
 pub use preview::{Preview, preview};
-pub use runner::{SamplesSource, StatisticsSource, needs, run, run_with};
+pub use runner::{StatisticsSource, needs, run, run_with};
 pub use technique::{LayerWork, Technique, registry};
 pub use variant::{CompressedLayer, Variant};
 
@@ -51,6 +55,8 @@ pub enum CompressError {
     Format { layer: String, source: FormatError },
     #[error(transparent)]
     Graph(#[from] GraphError),
+    #[error("the channels to cut are chosen by {score}, and there are no calibration data; add some, or choose by L2")]
+    NoChannelData { score: &'static str },
     #[error(transparent)]
     Calibrate(#[from] CalibrateError),
     #[error(

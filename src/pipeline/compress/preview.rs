@@ -33,7 +33,7 @@ static UNHURRIED: LazyLock<Option<Ctx>> = LazyLock::new(|| Ctx::new(1).ok());
 #[must_use]
 pub fn preview(weights: &[f32], layer: &Layer, treatment: &Treatment) -> Preview {
     let mut approximate = weights.to_vec();
-    magnitude::prune(&mut approximate, treatment.sparsity);
+    magnitude::prune(&mut approximate, layer, treatment.sparsity);
     let (mut scales, mut kept) = (Vec::new(), None);
     let (scheme, _) = fitting(layer, treatment.weights);
     if let (Some(format), Some(ctx)) = (scheme.format(), UNHURRIED.as_ref())

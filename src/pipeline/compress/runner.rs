@@ -3,6 +3,7 @@
 
 use super::CompressError;
 use super::allocation::allocate;
+use super::channels::DataSource;
 use super::sequential;
 use super::technique::{LayerWork, registry};
 use super::variant::{CompressedLayer, Variant};
@@ -11,8 +12,8 @@ use crate::engine::graph::{LoweredLayer, StoredWeight, Wire, lower};
 use crate::engine::kernels::affine::ErrorSums;
 use crate::engine::tensor::Tensor;
 use crate::pipeline::calibrate::{CalibrateError, Statistics};
-use crate::pipeline::configure::{FileFormat, LayerPlan, Plan, prepared};
-use crate::pipeline::load::{Dataset, Subject};
+use crate::pipeline::configure::{FileFormat, LayerPlan, Plan};
+use crate::pipeline::load::Subject;
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,9 +21,6 @@ use std::sync::Arc;
 /// Where statistics come from: a pass over data, or a cache in front of one. `None` where the
 /// project has no calibration data.
 pub type StatisticsSource<'a> = &'a dyn Fn(&BTreeSet<Wire>, &Ctx) -> Result<Option<Statistics>, CalibrateError>;
-
-/// Where the samples come from that corrections are made with; `None` where the project has none.
-pub type SamplesSource<'a> = &'a dyn Fn(&Ctx) -> Result<Option<Dataset>, CalibrateError>;
 
 /// The wires whose ranges the techniques of a plan must know.
 #[must_use]
@@ -41,19 +39,20 @@ pub fn run(plan: &Plan, subject: &Subject, statistics: StatisticsSource<'_>, ctx
     run_with(plan, subject, statistics, &|_| Ok(None), ctx)
 }
 
+/// `subject` is what [`prepare`](super::prepare) made.
+///
 /// # Errors
 /// When weights are not finite, statistics cannot be had, or on cancel.
 pub fn run_with(
     plan: &Plan,
     subject: &Subject,
     statistics: StatisticsSource<'_>,
-    samples: SamplesSource<'_>,
+    samples: DataSource<'_>,
     ctx: &Ctx,
 ) -> Result<Variant, CompressError> {
     if plan.is_unchanged() {
         return Ok(unchanged(plan, subject));
     }
-    let subject = &prepared(plan.equalize, subject)?;
     let samples = if plan.is_corrected() { samples(ctx)? } else { None };
     let plan = &(if samples.is_some() { plan.clone() } else { plan.uncorrected() });
     let plan = &allocate(plan, subject, ctx)?;
@@ -73,7 +72,8 @@ pub fn run_with(
     };
     let (lowered, layers): (Vec<_>, Vec<_>) = done.into_iter().map(|made| (made.lowered, made.layer)).unzip();
     let model = lower(&subject.folded, &lowered)?;
-    Ok(Variant { recipe: plan.recipe.clone(), model: Arc::new(model), layers, unchanged: false })
+    let base = Arc::clone(&subject.folded);
+    Ok(Variant { recipe: plan.recipe.clone(), model: Arc::new(model), base, layers, unchanged: false })
 }
 
 fn unchanged(plan: &Plan, subject: &Subject) -> Variant {
@@ -86,7 +86,8 @@ fn unchanged(plan: &Plan, subject: &Subject) -> Variant {
         dense: None,
         steps: Vec::new(),
     });
-    Variant { recipe: plan.recipe.clone(), model: Arc::clone(&subject.original), layers: layers.collect(), unchanged: true }
+    let (model, base) = (Arc::clone(&subject.original), Arc::clone(&subject.folded));
+    Variant { recipe: plan.recipe.clone(), model, base, layers: layers.collect(), unchanged: true }
 }
 
 pub(super) fn weights_of(plan: &LayerPlan, subject: &Subject) -> Result<Vec<f32>, CompressError> {
@@ -144,7 +145,7 @@ impl Made {
             name: plan.layer.name.clone(),
             weight_sqnr_db: sums.sqnr_db(),
             zero_fraction: zero_fraction(&work.weights),
-            bytes: work.stored.as_ref().map_or(plan.original_bytes, StoredWeight::size_bytes),
+            bytes: work.stored.as_ref().map_or(plan.bytes, StoredWeight::size_bytes),
             dense: match &work.stored {
                 Some(stored) if file == FileFormat::Gguf && stored.whole().is_none() => Some(
                     Tensor::from_f32(plan.layer.shape.clone(), &work.weights)

@@ -29,6 +29,8 @@ pub struct CompressedLayer {
 pub struct Variant {
     pub recipe: String,
     pub model: Arc<Model>,
+    /// What the techniques began with: batch norm folded, channels cut, nothing rounded.
+    pub base: Arc<Model>,
     pub layers: Vec<CompressedLayer>,
     /// Whether this is the original, untouched.
     pub unchanged: bool,

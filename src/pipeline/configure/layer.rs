@@ -4,9 +4,9 @@ use super::activations::Activations;
 use super::correction::{Correction, Loss, Recovery, Solver};
 use super::plan::FileFormat;
 use super::recipe::{Importance, Treatment};
-use super::scheme::{Scheme, Sparsity};
+use super::scheme::{Saliency, Scheme, Sparsity};
 use crate::engine::formats::{Granularity, Storage};
-use crate::engine::graph::{BiasPlace, KnownRange, Layer, Model, Node, StoredWeight, Wire, known_range};
+use crate::engine::graph::{BiasPlace, KnownRange, Layer, LayerKind, Model, Node, StoredWeight, Wire, known_range};
 use crate::engine::tensor::{DType, Tensor, TensorError};
 use crate::pipeline::load::Subject;
 use std::sync::Arc;
@@ -113,16 +113,60 @@ fn importance_of(layer: &Layer, treatment: &Treatment, subject: &Subject) -> Res
             Err(format!("the importance file has {} numbers for it, and it has {columns} inputs", found.len()))
         };
     }
-    let node = layer.node.and_then(|id| subject.folded.node(id));
+    channels_known(layer, &subject.folded).map(|()| ImportanceSource::Calibrated)
+}
+
+/// Whether calibration can tell what each weight of a layer is multiplied with.
+///
+/// # Errors
+/// Why not.
+fn channels_known(layer: &Layer, model: &Model) -> Result<(), String> {
+    let node = layer.node.and_then(|id| model.node(id));
     match node {
         None => Err("the file holds weights without a graph, and no importance file knows it".to_owned()),
-        Some(_) if subject.folded.constants.contains_key(&layer.input) => Err("its input is a constant of the model".to_owned()),
+        Some(_) if model.constants.contains_key(&layer.input) => Err("its input is a constant of the model".to_owned()),
         Some(node) if node.int("transA").unwrap_or(0) != 0 => Err("its data have their channels first".to_owned()),
-        Some(node) if !convolves(node) && convolution_reads(&subject.folded, &layer.input) => {
+        Some(node) if !convolves(node) && convolution_reads(model, &layer.input) => {
             Err("a convolution reads its input too, along another axis".to_owned())
         }
-        Some(_) => Ok(ImportanceSource::Calibrated),
+        Some(_) => Ok(()),
     }
+}
+
+/// What can be done of a treatment's pruning, and why not the rest.
+fn pruned(layer: &Layer, treatment: &mut Treatment, model: &Model) -> Option<String> {
+    let mut refusal = None;
+    let width = match (layer.kind, layer.out_axis) {
+        (LayerKind::Conv | LayerKind::Depthwise, _) => layer.shape.get(1).copied().unwrap_or(1),
+        (LayerKind::ConvTranspose, 0) => 1,
+        (LayerKind::ConvTranspose, _) => layer.shape.first().copied().unwrap_or(1),
+        _ => layer.parameters() / layer.out_channels().max(1),
+    };
+    if let Sparsity::Pattern { of, .. } = treatment.sparsity
+        && width < usize::from(of)
+    {
+        refusal = Some(format!("an output channel reads {width} inputs, fewer than the {of} of the pattern: left dense"));
+        treatment.sparsity = Sparsity::Dense;
+    }
+    if treatment.weighs_inputs()
+        && let Err(reason) = channels_known(layer, model)
+    {
+        refusal = Some(and(refusal, &format!("{reason}: {BY_MAGNITUDE}")));
+        treatment.saliency = Saliency::Magnitude;
+    }
+    refusal
+}
+
+const BY_MAGNITUDE: &str = "its weights are pruned by magnitude";
+
+/// Bytes of a pruned layer on hardware that packs its pattern: what is kept, at its width, with its place in the
+/// pattern.
+fn packed_note(layer: &Layer, treatment: &Treatment) -> Option<String> {
+    let Sparsity::Pattern { keep, of } = treatment.sparsity else { return None };
+    let kept = layer.parameters() as u64 * u64::from(keep) / u64::from(of.max(1));
+    let index = u64::from(of.next_power_of_two().trailing_zeros());
+    let bytes = (kept * (u64::from(treatment.weights.bits()) + index)).div_ceil(8);
+    Some(format!("{bytes} bytes where a runtime packs {keep} of {of}"))
 }
 
 fn convolves(node: &Node) -> bool {
@@ -208,9 +252,12 @@ pub(super) fn layer_plan(layer: &Layer, wanted: Treatment, subject: &Subject) ->
     let model = &*subject.folded;
     let original_bytes = model.constants.get(&layer.weight).map_or(0, |t| t.size_bytes() as u64);
     let (mut treatment, importance, mut refusal) = fitted(layer, wanted, subject);
-    let mut note = None;
-    if wanted.weights == Scheme::F32 && wanted.sparsity != Sparsity::Dense {
-        note = Some("zeros take as many bytes in ONNX as other values".to_owned());
+    if let Some(reason) = pruned(layer, &mut treatment, model) {
+        refusal = Some(and(refusal, &reason));
+    }
+    let mut note = packed_note(layer, &treatment);
+    if treatment.weights == Scheme::F32 && treatment.sparsity != Sparsity::Dense {
+        note = Some(and(note, "zeros take as many bytes in ONNX as other values"));
     }
     let (activations, reason) = wanted.activations.fitted(layer, model);
     treatment.activations = activations;
@@ -290,6 +337,20 @@ impl LayerPlan {
         own.chain(self.shares.iter().map(|(wire, known)| (wire, *known)))
             .filter(move |(_, known)| grid.is_some_and(|g| !(g.uses_bounds && matches!(known, KnownRange::Fixed { .. }))))
             .map(|(wire, _)| wire)
+    }
+
+    /// Whether calibration must tell the channels of its input apart.
+    pub(super) fn needs_channels(&self) -> bool {
+        self.importance == ImportanceSource::Calibrated || self.treatment.weighs_inputs()
+    }
+
+    /// Prunes by magnitude where there are no data to tell more.
+    pub(super) fn refuse_saliency(&mut self) {
+        if self.treatment.weighs_inputs() {
+            self.treatment.saliency = Saliency::Magnitude;
+            let reason = format!("there are no calibration data that tell what weights are multiplied with: {BY_MAGNITUDE}");
+            self.refusal = Some(and(self.refusal.take(), &reason));
+        }
     }
 
     /// Does without the calibrated importance that there is no data for.

@@ -3,6 +3,7 @@
 //! Touches no weight values and runs nothing.
 
 mod activations;
+mod channels;
 mod correction;
 mod families;
 mod groups;
@@ -13,13 +14,14 @@ mod recipe;
 mod scheme;
 
 pub use activations::{Activations, Sharing, StaticGrid};
+pub use channels::{ChannelCut, ChannelScore, Cuts, GroupCut};
 pub use correction::{Correction, Loss, Order, Recovery, Solver, Target};
 pub use families::{Family, Offer, Offers, WIDTHS};
 pub use groups::{Group, GroupKind, groups};
 pub use layer::{ImportanceSource, LayerPlan, fitting, stored_bytes};
 pub use plan::{FileFormat, Plan, plan, plan_for, prepared, resolve};
 pub use recipe::{Allocation, Equalization, Grouping, Importance, Override, RECIPE_FORMAT, RECIPE_VERSION, Recipe, Treatment};
-pub use scheme::{FloatFormat, Fp8, Fp8Scale, Granularity, Rounding, Scheme, Sparsity};
+pub use scheme::{FloatFormat, Fp8, Fp8Scale, Granularity, Rounding, Saliency, Scheme, Sparsity};
 
 use crate::engine::graph::GraphError;
 use crate::pipeline::load::LoadError;

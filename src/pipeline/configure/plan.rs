@@ -1,9 +1,10 @@
 //! Recipe × model → plan.
 
 use super::ConfigureError;
+use super::channels::{ChannelCut, Cuts};
 use super::correction::Correction;
 use super::groups::{Decided, Group, groups, share_ranges, together};
-use super::layer::{ImportanceSource, LayerPlan, and, file_of, layer_plan};
+use super::layer::{LayerPlan, and, file_of, layer_plan};
 use super::recipe::{Allocation, Equalization, Recipe, Treatment};
 use crate::engine::graph::{GraphError, Layer, LoweredLayer, StoredWeight, Wire, lower};
 use crate::engine::tensor::{DType, Tensor};
@@ -48,6 +49,8 @@ pub struct Plan {
     pub allocation: Allocation,
     /// What is done before to the network as a whole.
     pub equalize: Equalization,
+    /// The channels that are cut before anything else; shapes of `layers` are those of what is left.
+    pub cuts: Option<Cuts>,
     /// The file that is counted: ONNX, unless a layer is stored in blocks that only GGUF holds, or it was asked for.
     pub file: FileFormat,
     /// Exact size of the exported file.
@@ -62,7 +65,13 @@ impl Plan {
     /// Whether the recipe leaves the whole model as it is.
     #[must_use]
     pub fn is_unchanged(&self) -> bool {
-        self.layers.iter().all(|l| l.treatment.is_unchanged())
+        self.layers.iter().all(|l| l.treatment.is_unchanged()) && !self.cuts_channels()
+    }
+
+    /// Whether channels are cut.
+    #[must_use]
+    pub fn cuts_channels(&self) -> bool {
+        self.cuts.as_ref().is_some_and(Cuts::cuts_any)
     }
 
     #[must_use]
@@ -73,7 +82,8 @@ impl Plan {
     /// Whether calibration data is needed.
     #[must_use]
     pub fn needs_calibration(&self) -> bool {
-        self.is_corrected() || self.layers.iter().any(|l| l.needs_range() || l.importance == ImportanceSource::Calibrated)
+        let chosen = self.cuts.as_ref().is_some_and(Cuts::needs_data);
+        chosen || self.is_corrected() || self.layers.iter().any(|l| l.needs_range() || l.needs_channels())
     }
 
     /// The same plan, no layer corrected.
@@ -94,6 +104,8 @@ impl Plan {
     pub fn without_data(mut self) -> Self {
         self.layers.iter_mut().for_each(LayerPlan::refuse_importance);
         self.layers.iter_mut().for_each(LayerPlan::refuse_correction);
+        self.layers.iter_mut().for_each(LayerPlan::refuse_saliency);
+        self.cuts.iter_mut().for_each(Cuts::refuse_data);
         self
     }
 }
@@ -179,15 +191,25 @@ pub fn plan_for(recipe: &Recipe, subject: &Subject, file: Option<FileFormat>) ->
     let subject = &prepared(recipe.equalize, subject).map_err(graph)?;
     let groups = groups(recipe.groups, subject);
     let Decided { treatments, notes } = decide(recipe, subject, &groups)?;
+    let graph = |source| ConfigureError::Graph { recipe: recipe.name.clone(), source };
+    let cuts = Cuts::of(&treatments, subject);
+    let whole = subject;
+    let cut = cuts.as_ref().filter(|cuts| cuts.cuts_any()).map(|cuts| cuts.foreseen(subject)).transpose().map_err(graph)?;
+    let subject = cut.as_ref().unwrap_or(subject);
     let mut layers: Vec<LayerPlan> =
         subject.layers.iter().zip(treatments).map(|(layer, wanted)| layer_plan(layer, wanted, subject)).collect();
     for (layer, said) in layers.iter_mut().zip(notes) {
         layer.note = said.into_iter().chain(layer.note.take()).reduce(|before, more| and(Some(before), &more));
     }
+    say_what_is_cut(cuts.as_ref(), &mut layers, whole.loaded.has_graph());
+    for (layer, before) in layers.iter_mut().zip(whole.layers.iter()) {
+        layer.original_bytes = whole.folded.constants.get(&before.weight).map_or(0, |t| t.size_bytes() as u64);
+    }
     share_ranges(&groups, &mut layers);
     let file = file.unwrap_or_else(|| file_of(&layers));
     let lowered = layers.iter_mut().map(|layer| placeholder(layer, file)).collect::<Result<Vec<_>, _>>().map_err(graph)?;
-    let bytes = predicted_bytes(recipe, subject, &layers, &lowered, file)?;
+    let unchanged = layers.iter().all(|l| l.treatment.is_unchanged()) && cut.is_none();
+    let bytes = predicted_bytes(recipe, subject, unchanged, &layers, &lowered, file)?;
     let weights: u64 = layers.iter().map(|l| l.layer.parameters() as u64).sum();
     let stored: u64 = layers.iter().map(|l| l.bytes).sum();
     Ok(Plan {
@@ -197,6 +219,7 @@ pub fn plan_for(recipe: &Recipe, subject: &Subject, file: Option<FileFormat>) ->
         groups,
         allocation: recipe.allocation,
         equalize: recipe.equalize,
+        cuts,
         file,
         bytes,
         original_bytes: subject.loaded.bytes,
@@ -214,17 +237,36 @@ pub fn prepared(equalize: Equalization, subject: &Subject) -> Result<Subject, Gr
     }
 }
 
+/// Tells each layer what becomes of its channels.
+fn say_what_is_cut(cuts: Option<&Cuts>, layers: &mut [LayerPlan], has_graph: bool) {
+    let mut notes = cuts.map(Cuts::notes).unwrap_or_default();
+    for (number, layer) in layers.iter_mut().enumerate().filter(|(_, l)| l.wanted.channels != ChannelCut::None) {
+        if !cuts.is_some_and(|cuts| cuts.touches(number)) {
+            layer.treatment.channels = ChannelCut::None;
+        }
+        if !has_graph {
+            let reason = "a file without a graph does not tell which channels belong together: none is cut";
+            layer.refusal = Some(and(layer.refusal.take(), reason));
+        }
+    }
+    for (number, layer) in layers.iter_mut().enumerate() {
+        if let Some(said) = notes.remove(&number) {
+            layer.note = Some(and(layer.note.take(), &said));
+        }
+    }
+}
+
 /// The exact size of the exported file: the same rewrite that the export uses, with tensors of
 /// which only the size exists.
 fn predicted_bytes(
     recipe: &Recipe,
     subject: &Subject,
+    unchanged: bool,
     layers: &[LayerPlan],
     lowered: &[LoweredLayer],
     file: FileFormat,
 ) -> Result<u64, ConfigureError> {
     let format = |source| ConfigureError::Format { recipe: recipe.name.clone(), source };
-    let unchanged = layers.iter().all(|l| l.treatment.is_unchanged());
     // Made for either kind of file: what cannot be made is refused here, not when it is compressed.
     let model = if unchanged {
         None

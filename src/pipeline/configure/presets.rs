@@ -122,6 +122,24 @@ pub const GROUPS: &[Group] = &[
         ],
     },
     Group {
+        name: "Pruning",
+        presets: &presets![
+            "c30",
+            "c50",
+            "c30x8",
+            "c30-median",
+            "c30-zeros",
+            "c30-stability",
+            "c30-w8",
+            "s2x4",
+            "s1x4",
+            "s2x4-inputs",
+            "s2x4-w8",
+            "s50-inputs",
+            "b4x4",
+        ],
+    },
+    Group {
         name: "Codebooks",
         presets: &presets![
             "codebook2",

@@ -2,8 +2,9 @@
 
 use super::ConfigureError;
 use super::activations::Activations;
+use super::channels::ChannelCut;
 use super::correction::Correction;
-use super::scheme::{Rounding, Scheme, Sparsity};
+use super::scheme::{Rounding, Saliency, Scheme, Sparsity};
 use crate::engine::formats::observe::Observer;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,12 @@ pub struct Treatment {
     /// What is done, given data, so that the layer gives what it gave before.
     #[serde(default, skip_serializing_if = "is_default")]
     pub correction: Correction,
+    /// How many of its channels are cut out of the network.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub channels: ChannelCut,
+    /// What makes a weight small, where `sparsity` takes the small ones away.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub saliency: Saliency,
 }
 
 /// What the error of a weight counts.
@@ -95,13 +102,22 @@ impl Treatment {
         range: Observer::MinMax,
         importance: Importance::Alike,
         correction: Correction::NONE,
+        channels: ChannelCut::None,
+        saliency: Saliency::Magnitude,
     };
 
     #[must_use]
     pub fn is_unchanged(&self) -> bool {
         // Where nothing is rounded, it does not matter how.
-        let Self { weights, sparsity, activations, .. } = *self;
-        Self { weights, sparsity, activations, ..Self::UNCHANGED } == Self::UNCHANGED
+        let Self { weights, sparsity, activations, channels, .. } = *self;
+        Self { weights, sparsity, activations, channels, ..Self::UNCHANGED } == Self::UNCHANGED
+    }
+
+    /// Whether weights are pruned by what they are multiplied with.
+    #[must_use]
+    pub fn weighs_inputs(&self) -> bool {
+        let chosen = !matches!(self.sparsity, Sparsity::Dense | Sparsity::Threshold(_));
+        chosen && self.saliency == Saliency::Inputs
     }
 
     /// The scheme, and in words what is chosen beside it.
@@ -158,6 +174,7 @@ impl Treatment {
         self.activations.validate()?;
         self.range.validate()?;
         self.correction.validate()?;
+        self.channels.validate()?;
         self.useless().map_or(Ok(()), Err)
     }
 }
@@ -182,6 +199,9 @@ pub struct Override {
     pub importance: Option<Importance>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correction: Option<Correction>,
+    pub channels: Option<ChannelCut>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saliency: Option<Saliency>,
 }
 
 impl Override {
@@ -196,6 +216,8 @@ impl Override {
             range: None,
             importance: None,
             correction: None,
+            channels: None,
+            saliency: None,
         }
     }
 
@@ -219,6 +241,8 @@ impl Override {
             range: self.range.unwrap_or(kept.range),
             importance: self.importance.unwrap_or(kept.importance),
             correction: self.correction.unwrap_or(kept.correction),
+            channels: self.channels.unwrap_or(kept.channels),
+            saliency: self.saliency.unwrap_or(kept.saliency),
         }
     }
 
@@ -231,6 +255,7 @@ impl Override {
         self.activations.map_or(Ok(()), Activations::validate)?;
         self.range.map_or(Ok(()), |range| range.validate())?;
         self.correction.map_or(Ok(()), |correction| correction.validate())?;
+        self.channels.map_or(Ok(()), ChannelCut::validate)?;
         // What hangs on the default as well is judged in the plan, layer by layer.
         let alone = self.weights.is_some_and(|w| self.importance.is_none() || self.range.is_some() || !w.has_ranges());
         let useless = if alone { self.over(Treatment::UNCHANGED).useless() } else { None };

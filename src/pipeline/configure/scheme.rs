@@ -195,6 +195,23 @@ pub enum Sparsity {
     Threshold(f32),
     /// This share of the weights (0 to 1), the smallest first.
     Fraction(f32),
+    /// Of every `of` inputs next to each other `keep` have a weight, in each row: 2 of 4 is what tensor cores take.
+    Pattern { keep: u8, of: u8 },
+    /// This share of the blocks of so many output channels and so many columns (inputs times taps).
+    Blocks { rows: u16, columns: u16, share: f32 },
+    /// This share of the output channels, set to zero and kept. (`channels` cuts them out.)
+    Rows(f32),
+}
+
+/// What says which weights are small.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Saliency {
+    /// Their magnitude.
+    #[default]
+    Magnitude,
+    /// Their magnitude times the size of what they are multiplied with, compared within each output channel
+    /// (Wanda, arXiv 2306.11695). Takes calibration data.
+    Inputs,
 }
 
 impl Sparsity {
@@ -206,7 +223,24 @@ impl Sparsity {
             Self::Fraction(f) if !(0.0..1.0).contains(&f) => {
                 Err(format!("a pruned fraction lies from 0 up to, not including, 1; not {f}"))
             }
+            Self::Blocks { share, .. } | Self::Rows(share) if !(0.0..1.0).contains(&share) => {
+                Err(format!("the share of blocks or rows lies from 0 up to, not including, 1; not {share}"))
+            }
+            Self::Blocks { rows, columns, .. } if rows == 0 || columns == 0 => Err("a block has rows and columns".to_owned()),
+            Self::Pattern { keep, of } if keep == 0 || keep >= of => {
+                Err(format!("a pattern keeps at least 1 and fewer than all of its weights, not {keep} of {of}"))
+            }
             _ => Ok(()),
+        }
+    }
+
+    /// The share of weights that is left, as far as the recipe tells it.
+    #[must_use]
+    pub fn density(self) -> f64 {
+        match self {
+            Self::Dense | Self::Threshold(_) => 1.0,
+            Self::Fraction(gone) | Self::Rows(gone) | Self::Blocks { share: gone, .. } => 1.0 - f64::from(gone),
+            Self::Pattern { keep, of } => f64::from(keep) / f64::from(of.max(1)),
         }
     }
 }
@@ -217,6 +251,9 @@ impl fmt::Display for Sparsity {
             Self::Dense => f.write_str("dense"),
             Self::Threshold(t) => write!(f, "|w| < {t}"),
             Self::Fraction(p) => write!(f, "{:.0} % pruned", p * 100.0),
+            Self::Pattern { keep, of } => write!(f, "{keep} of {of} kept"),
+            Self::Blocks { rows, columns, share } => write!(f, "{:.0} % of blocks {rows}×{columns} pruned", share * 100.0),
+            Self::Rows(share) => write!(f, "{:.0} % of rows pruned", share * 100.0),
         }
     }
 }
@@ -260,6 +297,20 @@ mod tests {
         let names = BlockFormat::ALL.map(|block| ron::to_string(&Scheme::Block(block)).unwrap());
         for (block, text) in BlockFormat::ALL.iter().zip(&names) {
             assert_eq!(text, &format!("Block({})", block.name()), "a recipe names blocks as ggml does");
+        }
+    }
+
+    #[test]
+    fn patterns_are_written_and_judged() {
+        let read = |text: &str| ron::from_str::<Sparsity>(text).unwrap();
+        let half = read("Pattern(keep: 2, of: 4)");
+        assert_eq!((half.to_string().as_str(), half.density(), half.validate()), ("2 of 4 kept", 0.5, Ok(())));
+        assert_eq!(read("Blocks(rows: 4, columns: 8, share: 0.25)").to_string(), "25 % of blocks 4×8 pruned");
+        assert_eq!(read("Rows(0.25)").density(), 0.75);
+        for wrong in
+            ["Pattern(keep: 4, of: 4)", "Pattern(keep: 0, of: 4)", "Rows(1.0)", "Blocks(rows: 0, columns: 1, share: 0.1)"]
+        {
+            assert!(read(wrong).validate().is_err(), "{wrong}");
         }
     }
 

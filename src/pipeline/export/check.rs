@@ -44,7 +44,7 @@ pub(super) fn all(
     };
     let (tensors, outputs) = match format {
         Format::Gguf => {
-            let (_, tensors) = gguf::contents(&subject.folded, &subject.loaded.metadata, &variant.whole_weights(subject));
+            let (_, tensors) = gguf::contents(&variant.base, &subject.loaded.metadata, &variant.whole_weights(subject));
             let ours = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
             let why = "not run: GGUF holds weights without a graph";
             (same_tensors(ours, &reopened.model), Check::new("outputs equal", true, why))

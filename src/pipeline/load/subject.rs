@@ -23,6 +23,8 @@ pub struct Subject {
     pub importance_key: Arc<str>,
     /// `folded` with its layers equalized, once somebody asked for it.
     equalized: Arc<OnceLock<Arc<Model>>>,
+    /// What was done to `folded` besides: equalized, channels that are gone; empty where nothing was.
+    pub change_key: Arc<str>,
 }
 
 impl Subject {
@@ -41,6 +43,7 @@ impl Subject {
             importance: Arc::default(),
             importance_key: Arc::default(),
             equalized: Arc::default(),
+            change_key: Arc::default(),
         })
     }
 
@@ -57,7 +60,19 @@ impl Subject {
                 Arc::clone(self.equalized.get_or_init(|| made))
             }
         };
-        Ok(Self { folded: model, ..self.clone() })
+        Ok(Self { folded: model, change_key: format!("{} equalized", self.change_key).into(), ..self.clone() })
+    }
+
+    /// The same with `folded`, whose channels `key` tells of, in place of what recipes change.
+    #[must_use]
+    pub fn cut(&self, folded: Model, key: &str) -> Self {
+        Self {
+            layers: Arc::new(layers(&folded)),
+            folded: Arc::new(folded),
+            change_key: format!("{} {key}", self.change_key).into(),
+            equalized: Arc::default(),
+            ..self.clone()
+        }
     }
 
     /// Takes what a file says of how much the inputs of weights count.

@@ -13,6 +13,8 @@ use crate::pipeline::search::frontier::FrontierError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SearchError {
+    #[error("recipe \"{recipe}\" cuts channels, which belong to several layers; spare layers one by one without that part")]
+    CutsChannels { recipe: String },
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
     #[error("the samples: {0}")]

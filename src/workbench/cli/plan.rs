@@ -3,7 +3,7 @@
 use super::output::Document;
 use super::show::columns;
 use crate::engine::units;
-use crate::pipeline::configure::{LayerPlan, Plan};
+use crate::pipeline::configure::{GroupCut, LayerPlan, Plan};
 use serde_json::{Value, json};
 
 pub(super) fn plan(plan: &Plan) -> Document {
@@ -21,6 +21,7 @@ pub(super) fn plan(plan: &Plan) -> Document {
         "bits_per_weight": plan.bits_per_weight,
         "layers": plan.layers.iter().map(layer).collect::<Vec<_>>(),
         "groups": groups,
+        "channels": plan.cuts.iter().flat_map(|cuts| &cuts.groups).map(|g| channels(g, plan)).collect::<Vec<_>>(),
     });
     let mut rows = vec![["layer", "scheme", "sparsity", "inputs", "bytes", ""].map(str::to_owned).to_vec()];
     rows.extend(plan.layers.iter().map(|l| {
@@ -38,6 +39,24 @@ pub(super) fn plan(plan: &Plan) -> Document {
         columns(&rows)
     );
     Document { json, text }
+}
+
+/// A group of channels that go together.
+fn channels(group: &GroupCut, plan: &Plan) -> Value {
+    let name = |index: &usize| plan.layers.get(*index).map(|l| l.layer.name.as_str());
+    let mut json = json!({
+        "name": group.name,
+        "layers": group.layers.iter().filter_map(name).collect::<Vec<_>>(),
+        "channels": group.channels,
+        "kept": group.kept,
+    });
+    if group.kept < group.channels {
+        json["by"] = json!(group.by.name());
+    }
+    if let Some(note) = &group.note {
+        json["note"] = json!(note);
+    }
+    json
 }
 
 fn layer(l: &LayerPlan) -> Value {

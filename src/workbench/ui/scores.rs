@@ -10,7 +10,7 @@ pub struct Key {
     layer: usize,
     scheme: Scheme,
     rounding: Rounding,
-    sparsity: (u8, u32),
+    sparsity: (u8, u32, u32),
     range: (u8, u32),
     weighs: bool,
 }
@@ -19,9 +19,12 @@ impl Key {
     #[must_use]
     pub fn new(layer: usize, treatment: &Treatment) -> Self {
         let sparsity = match treatment.sparsity {
-            Sparsity::Dense => (0, 0),
-            Sparsity::Threshold(t) => (1, t.to_bits()),
-            Sparsity::Fraction(f) => (2, f.to_bits()),
+            Sparsity::Dense => (0, 0, 0),
+            Sparsity::Threshold(t) => (1, t.to_bits(), 0),
+            Sparsity::Fraction(f) => (2, f.to_bits(), 0),
+            Sparsity::Pattern { keep, of } => (3, u32::from(keep), u32::from(of)),
+            Sparsity::Blocks { rows, columns, share } => (4, share.to_bits(), u32::from(rows) << 16 | u32::from(columns)),
+            Sparsity::Rows(share) => (5, share.to_bits(), 0),
         };
         let range = match treatment.range {
             Observer::MinMax => (0, 0),

@@ -1,9 +1,12 @@
 use crate::engine::Ctx;
-use crate::engine::graph::{StoredWeight, Wire};
+use crate::engine::graph::{Channels, Layer, StoredWeight, Wire};
 use crate::engine::tensor::Tensor;
 use crate::pipeline::calibrate::Statistics;
+use crate::pipeline::compress::importance::activation;
+use crate::pipeline::compress::pattern::{Lie, gone};
+use crate::pipeline::compress::round_to_nearest::Columns;
 use crate::pipeline::compress::{CompressError, LayerWork, Technique};
-use crate::pipeline::configure::{LayerPlan, Sparsity};
+use crate::pipeline::configure::{LayerPlan, Saliency, Sparsity};
 
 pub(in crate::pipeline::compress) struct Magnitude;
 
@@ -16,40 +19,48 @@ impl Technique for Magnitude {
         plan.treatment.sparsity != Sparsity::Dense
     }
 
-    fn needs(&self, _plan: &LayerPlan) -> Vec<Wire> {
-        Vec::new()
+    fn needs(&self, plan: &LayerPlan) -> Vec<Wire> {
+        if plan.treatment.weighs_inputs() { vec![plan.layer.input.clone()] } else { Vec::new() }
     }
 
-    fn apply(&self, plan: &LayerPlan, work: &mut LayerWork, _statistics: &Statistics, _ctx: &Ctx) -> Result<(), CompressError> {
-        prune(&mut work.weights, plan.treatment.sparsity);
-        let tensor = Tensor::from_f32(plan.layer.shape.clone(), &work.weights)
-            .map_err(|source| CompressError::Tensor { layer: plan.layer.name.clone(), source })?;
+    fn apply(&self, plan: &LayerPlan, work: &mut LayerWork, statistics: &Statistics, ctx: &Ctx) -> Result<(), CompressError> {
+        let (layer, sparsity) = (&plan.layer, plan.treatment.sparsity);
+        if plan.treatment.saliency == Saliency::Inputs && !matches!(sparsity, Sparsity::Threshold(_)) {
+            let (squares, runs) = Columns::calibrated(layer, statistics)?;
+            let lie = Lie::of(layer);
+            let scored = |rows: &[f32]| activation::wanda(rows, lie.row_len, &squares, runs);
+            zero(&mut work.weights, layer, sparsity, &scored, true);
+        } else {
+            prune(&mut work.weights, layer, sparsity);
+        }
+        if !work.weights.is_empty() && work.weights.iter().all(|w| *w == 0.0) {
+            ctx.warn(layer.name.clone(), format!("nothing is left of it: no weight passes \"{sparsity}\""));
+        }
+        let tensor = Tensor::from_f32(layer.shape.clone(), &work.weights)
+            .map_err(|source| CompressError::Tensor { layer: layer.name.clone(), source })?;
         work.stored = Some(StoredWeight::Float32(tensor));
         Ok(())
     }
 }
 
-/// Sets the small weights to zero. Of equal magnitudes the earlier goes first.
-pub(in crate::pipeline::compress) fn prune(weights: &mut [f32], sparsity: Sparsity) {
-    match sparsity {
-        Sparsity::Dense => {}
-        Sparsity::Threshold(threshold) => {
-            for weight in weights.iter_mut().filter(|w| w.abs() < threshold) {
-                *weight = 0.0;
-            }
-        }
-        Sparsity::Fraction(fraction) => {
-            let count = (f64::from(fraction) * weights.len() as f64).round() as usize;
-            if count == 0 {
-                return;
-            }
-            let mut order: Vec<(f32, usize)> = weights.iter().enumerate().map(|(i, w)| (w.abs(), i)).collect();
-            let by_magnitude = |a: &(f32, usize), b: &(f32, usize)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
-            let last = count.min(order.len()) - 1;
-            order.select_nth_unstable_by(last, by_magnitude);
-            for (_, index) in &order[..=last] {
-                weights[*index] = 0.0;
-            }
-        }
+/// Sets the small weights to zero, which lie in the order of `layer.shape`. Of equal magnitudes the earlier goes first.
+pub(in crate::pipeline::compress) fn prune(weights: &mut [f32], layer: &Layer, sparsity: Sparsity) {
+    if let Sparsity::Threshold(threshold) = sparsity {
+        weights.iter_mut().filter(|w| w.abs() < threshold).for_each(|w| *w = 0.0);
+        return;
     }
+    let magnitudes = |rows: &[f32]| rows.iter().map(|w| f64::from(w.abs())).collect();
+    zero(weights, layer, sparsity, &magnitudes, false);
+}
+
+fn zero(weights: &mut [f32], layer: &Layer, sparsity: Sparsity, scored: &dyn Fn(&[f32]) -> Vec<f64>, by_row: bool) {
+    if sparsity == Sparsity::Dense {
+        return;
+    }
+    let channels = Channels::new(&layer.shape, layer.out_axis);
+    let mut rows = channels.gather(weights);
+    for place in gone(&scored(&rows), Lie::of(layer), sparsity, by_row) {
+        rows.get_mut(place).into_iter().for_each(|w| *w = 0.0);
+    }
+    weights.iter_mut().zip(channels.scatter(&rows)).for_each(|(w, left)| *w = left);
 }

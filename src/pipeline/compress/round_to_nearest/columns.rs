@@ -8,7 +8,7 @@ use crate::pipeline::configure::{ImportanceSource, LayerPlan};
 
 /// One number for each column of the matrix of a layer's weights: a row per output channel, the columns the
 /// flattened rest.
-pub(super) struct Columns {
+pub(in crate::pipeline::compress) struct Columns {
     values: Vec<f32>,
     /// Runs of rows that read inputs of their own, as in grouped convolutions.
     runs: usize,
@@ -24,17 +24,27 @@ impl Columns {
             ImportanceSource::None => Ok(None),
             ImportanceSource::File(values) => Ok(Some(Self { values: values.to_vec(), runs: 1 })),
             ImportanceSource::Calibrated => {
-                let (layer, wire) = (&plan.layer, &plan.layer.input);
-                let sums = statistics.wire(wire).and_then(|seen| seen.channels.as_ref());
-                let columns = sums.and_then(|sums| spread(layer, &sums.mean_squares()));
-                let missing = || CompressError::NoImportance {
-                    layer: layer.name.clone(),
-                    wire: wire.to_string(),
-                    shape: layer.shape.clone(),
-                };
-                columns.ok_or_else(missing).map(Some)
+                let (values, runs) = Self::calibrated(&plan.layer, statistics)?;
+                Ok(Some(Self { values, runs }))
             }
         }
+    }
+
+    /// Mean squares of what the columns are multiplied with, and how many runs of rows have columns of their own.
+    ///
+    /// # Errors
+    /// As [`Columns::of`].
+    pub(in crate::pipeline::compress) fn calibrated(
+        layer: &Layer,
+        statistics: &Statistics,
+    ) -> Result<(Vec<f32>, usize), CompressError> {
+        let sums = statistics.wire(&layer.input).and_then(|seen| seen.channels.as_ref());
+        let columns = sums.and_then(|sums| spread(layer, &sums.mean_squares()));
+        columns.map(|found| (found.values, found.runs)).ok_or_else(|| CompressError::NoImportance {
+            layer: layer.name.clone(),
+            wire: layer.input.to_string(),
+            shape: layer.shape.clone(),
+        })
     }
 
     pub(super) fn importance(&self) -> Importance<'_> {

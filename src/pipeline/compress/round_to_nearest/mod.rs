@@ -10,3 +10,4 @@ mod tests;
 
 pub(super) use apply::RoundToNearest;
 pub(in crate::pipeline::compress) use apply::{decode, encode, how};
+pub(in crate::pipeline::compress) use columns::Columns;

@@ -103,14 +103,9 @@ impl Priced {
             weight_bits: f64::from(plan.treatment.weights.bits()),
             data_bits: f64::from(plan.treatment.activations.bits()),
             weight_bytes: plan.bytes as f64,
-            density: density(plan.treatment.sparsity),
+            density: plan.treatment.sparsity.density(),
         }
     }
-}
-
-/// The share of weights that is left, as far as the recipe tells it.
-fn density(sparsity: Sparsity) -> f64 {
-    if let Sparsity::Fraction(pruned) = sparsity { 1.0 - f64::from(pruned) } else { 1.0 }
 }
 
 fn layer_cost(plan: &LayerPlan, model: &Model, machine: Option<&Machine>) -> LayerCost {

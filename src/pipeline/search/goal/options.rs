@@ -1,7 +1,7 @@
 //! What each group of layers may become, and what that takes.
 
 use super::Space;
-use crate::pipeline::configure::{self, Activations, Override, Plan, Recipe, Scheme, Sparsity, Treatment};
+use crate::pipeline::configure::{self, Activations, ChannelCut, Override, Plan, Recipe, Scheme, Sparsity, Treatment};
 use crate::pipeline::load::Subject;
 use crate::pipeline::search::SearchError;
 use crate::pipeline::search::cost::{Cost, cost};
@@ -100,6 +100,10 @@ impl Options {
             return Err(SearchError::NoLayers);
         }
         let mut treatments = space.choices.to_vec();
+        // A search decides layer by layer; channels belong to several.
+        for treatment in &mut treatments {
+            treatment.channels = ChannelCut::None;
+        }
         treatments.retain(|t| !t.is_unchanged());
         if treatments.is_empty() {
             return Err(SearchError::NoSettings);
@@ -230,6 +234,8 @@ fn exception(layer: &str, own: Treatment, default: Treatment) -> Override {
     Override {
         weights,
         sparsity: (own.sparsity != left.sparsity).then_some(own.sparsity),
+        channels: None,
+        saliency: (own.saliency != left.saliency).then_some(own.saliency),
         activations: (own.activations != left.activations).then_some(own.activations),
         rounding: (own.rounding != left.rounding).then_some(own.rounding),
         range: (own.range != left.range).then_some(own.range),

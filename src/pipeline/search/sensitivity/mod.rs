@@ -16,7 +16,7 @@ use crate::engine::Ctx;
 use crate::engine::graph::{Layer, Model, NodeId, Wire, reads};
 use crate::pipeline::calibrate::{CalibrateError, Statistics};
 use crate::pipeline::compress::{self, Variant};
-use crate::pipeline::configure::{self, Activations, LayerPlan, Plan, Recipe, Treatment};
+use crate::pipeline::configure::{self, Activations, ChannelCut, LayerPlan, Plan, Recipe, Treatment};
 use crate::pipeline::load::{Dataset, Subject};
 use keep::Row;
 use serde::{Deserialize, Serialize};
@@ -206,7 +206,9 @@ pub fn measure(survey: &Survey<'_>, method: Method, ctx: &Ctx, cell: &mut dyn Fn
 
 /// What each setting does to all layers.
 fn plans(subject: &Subject, settings: &[Setting]) -> Result<Vec<Plan>, SearchError> {
-    let plan = |s: &Setting| Ok(configure::plan(&Recipe::new(s.label.clone(), s.treatment), subject)?);
+    // One layer at a time is changed; channels belong to several.
+    let whole = |treatment| Treatment { channels: ChannelCut::None, ..treatment };
+    let plan = |s: &Setting| Ok(configure::plan(&Recipe::new(s.label.clone(), whole(s.treatment)), subject)?);
     settings.iter().map(plan).collect()
 }
 
@@ -227,7 +229,7 @@ fn part(known: Option<&Statistics>, wires: &BTreeSet<Wire>) -> Option<Statistics
 
 /// The model with one layer treated as `plan` says and all others left alone.
 fn alone(subject: &Subject, plan: &Plan, layer: &LayerPlan, survey: &Survey<'_>, ctx: &Ctx) -> Result<Variant, SearchError> {
-    let only = Plan { layers: vec![layer.clone()], recipe: plan.recipe.clone(), groups: Vec::new(), ..*plan };
+    let only = Plan { layers: vec![layer.clone()], recipe: plan.recipe.clone(), groups: Vec::new(), cuts: None, ..*plan };
     // A context of its own: one layer is soon done, and the progress is that of the map.
     Ok(compress::run(&only, subject, survey.statistics, &ctx.fresh())?)
 }

@@ -53,6 +53,9 @@ pub fn without(
     // Cuts are made in the network as it was loaded.
     let recipe = &configure::Recipe { equalize: configure::Equalization::None, ..recipe.clone() };
     let plan = configure::plan(recipe, survey.subject)?;
+    if plan.cuts_channels() {
+        return Err(SearchError::CutsChannels { recipe: recipe.name.clone() });
+    }
     let known = calibrated(survey, std::slice::from_ref(&plan), ctx)?;
     let source = |wires: &BTreeSet<Wire>, _: &Ctx| Ok(part(known.as_ref(), wires));
     let survey = &Survey { statistics: &source, ..*survey };

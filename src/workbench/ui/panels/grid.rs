@@ -379,7 +379,7 @@ fn scales_ui(ui: &mut Ui, view: &View<'_>, layer: &str, present: Scheme) -> Opti
 fn pruned_ui(ui: &mut Ui, layer: &str, present: Sparsity) -> Option<Sparsity> {
     let mut percent = match present {
         Sparsity::Fraction(f) => f * 100.0,
-        Sparsity::Dense | Sparsity::Threshold(_) => 0.0,
+        other => (1.0 - other.density()) as f32 * 100.0,
     };
     let mut drag = DragValue::new(&mut percent).range(0.0..=95.0).speed(0.5).max_decimals(0).suffix(" %");
     if let Sparsity::Threshold(t) = present {

@@ -87,7 +87,7 @@ fn controls_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: 
         let label = small(ui, view.tokens, "Pruned");
         let mut percent = match plan.wanted.sparsity {
             Sparsity::Fraction(f) => (f * 100.0).round() as u32,
-            Sparsity::Dense | Sparsity::Threshold(_) => 0,
+            other => ((1.0 - other.density()) * 100.0).round() as u32,
         };
         if ui.add(Slider::new(&mut percent, 0..=95).suffix(" %")).labelled_by(label.id).changed() {
             let sparsity = if percent == 0 { Sparsity::Dense } else { Sparsity::Fraction(percent as f32 / 100.0) };
