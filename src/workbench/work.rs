@@ -9,7 +9,7 @@ use crate::pipeline::calibrate::{self, CalibrateError, Statistics};
 use crate::pipeline::compress::{self, CompressError, Variant};
 use crate::pipeline::configure::{self, ConfigureError, Grouping, Importance, Plan, Recipe};
 use crate::pipeline::evaluate::{self, EvaluateError, Report, Settings, Subjects};
-use crate::pipeline::export::{self, Check, ExportError, Exported, Format};
+use crate::pipeline::export::{self, Check, ExportError, Exported, Format, Source};
 use crate::pipeline::load::{self, Dataset, LoadError, LoadedModel, Preprocess, Subject, imatrix};
 use crate::pipeline::search::SearchError;
 use crate::workbench::project::{Document, Project, ProjectError, place, write_atomically};
@@ -336,11 +336,7 @@ impl Opened {
     fn compress_for(&self, recipe: &Recipe, file: Option<Format>, ctx: &Ctx) -> Result<(Plan, Variant), WorkError> {
         let plan = self.plan_for(recipe, file)?;
         self.subject.loaded.check_values(ctx)?;
-        for layer in &plan.layers {
-            if let Some(reason) = &layer.refusal {
-                ctx.warn(layer.layer.name.clone(), reason.clone());
-            }
-        }
+        say_refusals(&plan, ctx);
         let source = |wires: &BTreeSet<Wire>, ctx: &Ctx| Ok(self.statistics(wires, ctx)?.map(|(statistics, _)| statistics));
         let variant = compress::run(&plan, &self.subject, &source, ctx)?;
         Ok((plan, variant))
@@ -415,14 +411,13 @@ impl Opened {
         Ok(evaluate::run(&subjects, data, &settings, ctx)?)
     }
 
-    /// Writes the variant as its name says (`.gguf`, else ONNX), opens the file again, evaluates it, and only then
-    /// gives it its name.
+    /// Writes the variant as its name says (`.gguf`, `.safetensors`, else ONNX), opens the file again, evaluates it,
+    /// and only then gives it its name.
     ///
     /// # Errors
     /// When the file cannot be written or fails one of its checks.
     pub fn export(&self, recipe: &Recipe, out: &Path, ctx: &Ctx) -> Result<Exported, WorkError> {
-        let gguf = out.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
-        self.export_as(if gguf { Format::Gguf } else { Format::Onnx }, recipe, out, ctx)
+        self.export_as(Format::of_name(out), recipe, out, ctx)
     }
 
     /// [`Opened::export`] in a kind of file, whatever the name says.
@@ -430,11 +425,18 @@ impl Opened {
     /// # Errors
     /// When the file cannot be written or fails one of its checks.
     pub fn export_as(&self, file: Format, recipe: &Recipe, out: &Path, ctx: &Ctx) -> Result<Exported, WorkError> {
+        let weights = matches!(file, Format::Safetensors | Format::CompressedTensors);
+        if weights && !self.subject.loaded.has_graph() {
+            let plan = self.plan_for(recipe, Some(file))?;
+            say_refusals(&plan, ctx);
+            return Ok(export::run(file, Source::Streamed, &plan, &self.subject, out, ctx)?.publish()?);
+        }
         let made = self.compress_for(recipe, Some(file), ctx)?;
-        let mut draft = export::run(file, &made.1, &made.0, &self.subject, out, ctx)?;
-        draft.checks.push(match file {
-            Format::Onnx => self.measured_accuracy(recipe, &made, &draft.reopened, ctx)?,
-            Format::Gguf => unmeasured("GGUF holds weights without a graph"),
+        let mut draft = export::run(file, Source::Made(&made.1), &made.0, &self.subject, out, ctx)?;
+        draft.checks.push(if file.holds_graph() {
+            self.measured_accuracy(recipe, &made, &draft.reopened, ctx)?
+        } else {
+            unmeasured(&format!("{} holds weights without a graph", file.name()))
         });
         Ok(draft.publish()?)
     }
@@ -499,6 +501,15 @@ impl Opened {
             arithmetic: Arithmetic::Simulated,
         };
         Ok(evaluate::run(&subjects, data, &settings, ctx)?)
+    }
+}
+
+/// Warns of what a recipe asks for and will not be done.
+fn say_refusals(plan: &Plan, ctx: &Ctx) {
+    for layer in &plan.layers {
+        if let Some(reason) = &layer.refusal {
+            ctx.warn(layer.layer.name.clone(), reason.clone());
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! reads files or grades itself.
 
 mod activation_range;
+mod alone;
 mod magnitude;
 mod preview;
 mod round_to_nearest;
@@ -9,6 +10,7 @@ mod runner;
 mod technique;
 mod variant;
 
+pub use alone::{Alone, alone};
 pub use preview::{Preview, preview};
 pub use runner::{StatisticsSource, needs, run};
 pub use technique::{LayerWork, Technique, registry};

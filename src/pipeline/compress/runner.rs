@@ -96,7 +96,7 @@ fn compress_layer(
         zero_fraction: zero_fraction(&work.weights),
         bytes: work.stored.as_ref().map_or(plan.original_bytes, StoredWeight::size_bytes),
         dense: match &work.stored {
-            Some(stored) if file == FileFormat::Gguf && stored.whole().is_none() => Some(
+            Some(stored) if file.needs_values(&plan.layer, stored) => Some(
                 Tensor::from_f32(plan.layer.shape.clone(), &work.weights)
                     .map_err(|source| CompressError::Tensor { layer: plan.layer.name.clone(), source })?,
             ),

@@ -1,7 +1,7 @@
 //! What a recipe does to one layer.
 
 use super::activations::Activations;
-use super::plan::FileFormat;
+use super::file::{FileFormat, held, held_bytes};
 use super::recipe::{Importance, Treatment};
 use super::scheme::{Scheme, Sparsity};
 use crate::engine::formats::{Granularity, Storage};
@@ -229,6 +229,18 @@ impl LayerPlan {
             .map(|(wire, _)| wire)
     }
 
+    /// What will be stored, without values; `None` where the weight stays as it is.
+    ///
+    /// # Errors
+    /// When sizes overflow.
+    pub fn form(&self) -> Result<Option<StoredWeight>, TensorError> {
+        match self.treatment.weights.format() {
+            Some(format) => StoredWeight::of(format, &self.layer, None).map(Some),
+            None if self.treatment.sparsity == Sparsity::Dense => Ok(None),
+            None => Ok(Some(StoredWeight::Float32(Tensor::zeros(DType::F32, self.layer.shape.clone())?))),
+        }
+    }
+
     /// Does without the calibrated importance that there is no data for.
     pub(super) fn refuse_importance(&mut self) {
         if self.importance != ImportanceSource::Calibrated {
@@ -247,20 +259,20 @@ impl LayerPlan {
     /// When sizes overflow.
     pub(super) fn measure(&mut self, file: FileFormat) -> Result<Option<StoredWeight>, TensorError> {
         let layer = &self.layer;
+        let Some(stored) = self.form()? else { return Ok(None) };
         let Some(format) = self.treatment.weights.format() else {
-            if self.treatment.sparsity == Sparsity::Dense {
-                return Ok(None);
-            }
-            let tensor = Tensor::zeros(DType::F32, layer.shape.clone())?;
-            self.bytes = tensor.size_bytes() as u64;
-            return Ok(Some(StoredWeight::Float32(tensor)));
+            self.bytes = stored.size_bytes();
+            return Ok(Some(stored));
         };
         let rows = layer.out_channels();
         let storage = format.bytes(rows, layer.parameters() / rows.max(1)).unwrap_or_default();
-        let stored = StoredWeight::of(format, layer, None)?;
         self.bytes = match (file, stored.whole()) {
             (FileFormat::Gguf, None) => 4 * layer.parameters() as u64,
-            _ => stored.size_bytes(),
+            (FileFormat::Onnx | FileFormat::Gguf, _) => stored.size_bytes(),
+            // What the file cannot hold is refused with the whole plan.
+            (FileFormat::Safetensors | FileFormat::CompressedTensors, _) => {
+                held(self, Some(&stored), file).map_or_else(|_| stored.size_bytes(), |held| held_bytes(&held, self, &stored))
+            }
         };
         self.storage = Some(storage);
         let note = self.note.take();
@@ -280,8 +292,15 @@ impl LayerPlan {
     fn storage_note(&self, file: FileFormat, stored: &StoredWeight, own: u64) -> Option<String> {
         let held = stored.dtype().bits();
         match (self.treatment.weights, file) {
-            (weights, FileFormat::Gguf) if stored.whole().is_none() => {
-                Some(format!("GGUF has no {weights}: the rounded values are written as float32 ({own} bytes as {weights})"))
+            (weights, _) if file.needs_values(&self.layer, stored) => {
+                let (file, kind) = (file.name(), self.layer.kind.name().to_lowercase());
+                let whose = if file == FileFormat::CompressedTensors.name() { format!(" for a {kind}") } else { String::new() };
+                Some(format!(
+                    "{file} has no {weights}{whose}: the rounded values are written as float32 ({own} bytes as {weights})"
+                ))
+            }
+            (weights, FileFormat::CompressedTensors) if self.bytes > own => {
+                Some(format!("{own} bytes as {weights}; packed in codes of 4 or 8 bits, {}", self.bytes))
             }
             (Scheme::Integer { bits, .. } | Scheme::Affine { bits, .. }, FileFormat::Onnx) if held > usize::from(bits) => {
                 Some(format!("ONNX has no {bits}-bit type: each value takes {held} bits in the file"))

@@ -4,6 +4,7 @@
 
 mod activations;
 mod families;
+mod file;
 mod groups;
 mod layer;
 mod plan;
@@ -13,15 +14,17 @@ mod scheme;
 
 pub use activations::{Activations, Sharing, StaticGrid};
 pub use families::{Family, Offer, Offers, WIDTHS};
+pub use file::{FileFormat, Held, WeightsFile, module, weights_file, weights_of};
 pub use groups::{Group, GroupKind, groups};
 pub use layer::{ImportanceSource, LayerPlan, fitting, stored_bytes};
-pub use plan::{FileFormat, Plan, plan, plan_for, resolve};
+pub use plan::{Plan, plan, plan_for, resolve};
 pub use recipe::{Grouping, Importance, Override, RECIPE_FORMAT, RECIPE_VERSION, Recipe, Treatment};
 pub use scheme::{FloatFormat, Fp8, Fp8Scale, Granularity, Rounding, Scheme, Sparsity};
 
 use crate::engine::graph::GraphError;
 use crate::pipeline::load::LoadError;
 use crate::pipeline::load::gguf::write::GgufError;
+use crate::pipeline::load::safetensors::write::SafetensorsError;
 
 /// What can be wrong with a recipe, alone or against a model.
 #[derive(Debug, thiserror::Error)]
@@ -48,4 +51,8 @@ pub enum ConfigureError {
     Format { recipe: String, source: LoadError },
     #[error("recipe \"{recipe}\": {source}")]
     Gguf { recipe: String, source: GgufError },
+    #[error("recipe \"{recipe}\": {source}")]
+    Safetensors { recipe: String, source: SafetensorsError },
+    #[error("recipe \"{recipe}\": layer \"{layer}\" cannot be written as {file}: {reason}")]
+    Unholdable { recipe: String, layer: String, file: &'static str, reason: String },
 }

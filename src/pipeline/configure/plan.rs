@@ -1,40 +1,13 @@
 //! Recipe × model → plan.
 
 use super::ConfigureError;
+use super::file::{FileFormat, weights_file};
 use super::groups::{Decided, Group, groups, share_ranges, together};
 use super::layer::{ImportanceSource, LayerPlan, and, file_of, layer_plan};
 use super::recipe::{Recipe, Treatment};
 use crate::engine::graph::{GraphError, Layer, LoweredLayer, StoredWeight, Wire, lower};
 use crate::engine::tensor::{DType, Tensor};
 use crate::pipeline::load::{Subject, gguf};
-
-/// A kind of file that compressed models are written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileFormat {
-    /// ONNX with nodes that turn what is stored into weights.
-    Onnx,
-    /// GGUF: the weights alone. Holds blocks, which ONNX does not.
-    Gguf,
-}
-
-impl FileFormat {
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Onnx => "ONNX",
-            Self::Gguf => "GGUF",
-        }
-    }
-
-    /// What names of such files end with.
-    #[must_use]
-    pub fn suffix(self) -> &'static str {
-        match self {
-            Self::Onnx => ".onnx",
-            Self::Gguf => ".gguf",
-        }
-    }
-}
 
 /// What a recipe will do to a model, known before anything runs.
 #[derive(Debug, Clone)]
@@ -205,6 +178,10 @@ fn predicted_bytes(
         // The blocks' own bytes count: the file that was asked for cannot be written, as the export says.
         (FileFormat::Onnx, Some(_)) if file_of(layers) == FileFormat::Gguf => Ok(layers.iter().map(|l| l.bytes).sum()),
         (FileFormat::Onnx, Some(model)) => subject.file_bytes(&model).map_err(format),
+        (FileFormat::Safetensors | FileFormat::CompressedTensors, _) => {
+            let stored: Vec<_> = lowered.iter().map(|l| l.stored.clone()).collect();
+            Ok(weights_file(&recipe.name, subject, layers, &stored, file)?.sheet.bytes())
+        }
         (FileFormat::Gguf, _) => {
             let replaced = layers.iter().zip(lowered).filter_map(|(plan, lowered)| whole(plan, lowered)).collect();
             let (metadata, tensors) = gguf::write::contents(&subject.folded, &subject.loaded.metadata, &replaced);

@@ -27,28 +27,35 @@ impl Check {
     }
 }
 
-pub(super) fn all(
-    format: Format,
-    variant: &Variant,
-    plan: &Plan,
-    (subject, reopened): (&Subject, &LoadedModel),
-    bytes: u64,
-    ctx: &Ctx,
-) -> Result<Vec<Check>, ExportError> {
+/// That the file opened again (else there were nothing to ask), and its size.
+pub(super) fn opened_and_sized(bytes: u64, plan: &Plan) -> Vec<Check> {
+    const NAME: &str = "size as planned";
     let size = if bytes == plan.bytes {
-        Check::new("size as planned", true, format!("{bytes} bytes"))
+        Check::new(NAME, true, format!("{bytes} bytes"))
     } else {
         // The plan builds the same file; a difference is a fault of ours, though the file is sound.
         let close = bytes.abs_diff(plan.bytes) * 100 <= plan.bytes;
-        Check::new("size as planned", close, format!("{bytes} bytes, {} planned", plan.bytes))
+        Check::new(NAME, close, format!("{bytes} bytes, {} planned", plan.bytes))
     };
+    vec![Check::new("opens again", true, "by our own reader"), size]
+}
+
+/// What a file of weights was found to hold: as many tensors as were made, or the first that differs.
+pub(super) fn of_weights(read: Result<usize, String>) -> Vec<Check> {
+    let tensors = match read {
+        Ok(count) => Check::new("tensors equal", true, format!("{count} tensors, bit for bit")),
+        Err(name) => Check::new("tensors equal", false, format!("\"{name}\" differs")),
+    };
+    vec![tensors, Check::new("outputs equal", true, "not run: the file holds weights without a graph")]
+}
+
+pub(super) fn all(
+    format: Format,
+    variant: &Variant,
+    (subject, reopened): (&Subject, &LoadedModel),
+    ctx: &Ctx,
+) -> Result<Vec<Check>, ExportError> {
     let (tensors, outputs) = match format {
-        Format::Gguf => {
-            let (_, tensors) = gguf::contents(&subject.folded, &subject.loaded.metadata, &variant.whole_weights(subject));
-            let ours = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
-            let why = "not run: GGUF holds weights without a graph";
-            (same_tensors(ours, &reopened.model), Check::new("outputs equal", true, why))
-        }
         Format::Onnx if variant.unchanged => {
             let tensors = Check::new("tensors equal", true, "the file is the original");
             (tensors, same_outputs(variant, &reopened.model, ctx)?)
@@ -57,8 +64,14 @@ pub(super) fn all(
             let ours = variant.model.constants.iter().map(|(wire, tensor)| (&**wire, tensor));
             (same_tensors(ours, &reopened.model), same_outputs(variant, &reopened.model, ctx)?)
         }
+        _ => {
+            let (_, tensors) = gguf::contents(&subject.folded, &subject.loaded.metadata, &variant.whole_weights(subject));
+            let ours = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
+            let why = "not run: GGUF holds weights without a graph";
+            (same_tensors(ours, &reopened.model), Check::new("outputs equal", true, why))
+        }
     };
-    Ok(vec![Check::new("opens again", true, "by our own reader"), size, tensors, outputs])
+    Ok(vec![tensors, outputs])
 }
 
 fn same_tensors<'a>(ours: impl Iterator<Item = (&'a str, &'a Tensor)>, theirs: &Model) -> Check {

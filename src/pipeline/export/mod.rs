@@ -3,6 +3,8 @@
 
 mod check;
 mod onnx;
+mod place;
+mod safetensors;
 
 pub use crate::pipeline::configure::FileFormat as Format;
 pub use crate::pipeline::load::gguf::write as gguf;
@@ -10,11 +12,13 @@ pub use check::Check;
 
 use crate::engine::context::Cancelled;
 use crate::engine::exec::ExecError;
+use crate::engine::tensor::TensorError;
 use crate::engine::{Ctx, hash};
-use crate::pipeline::compress::Variant;
-use crate::pipeline::configure::{Activations, Plan, Scheme};
+use crate::pipeline::compress::{CompressError, Variant};
+use crate::pipeline::configure::{Activations, ConfigureError, Plan, Scheme};
+use crate::pipeline::load::safetensors::write::SafetensorsError;
 use crate::pipeline::load::{self, LoadError, LoadedModel, Subject};
-use std::io::Write as _;
+use place::Pending;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, thiserror::Error)]
@@ -37,10 +41,28 @@ pub enum ExportError {
     Folder { path: PathBuf },
     #[error(transparent)]
     Load(#[from] LoadError),
+    #[error(transparent)]
+    Configure(Box<ConfigureError>),
+    #[error(transparent)]
+    Compress(Box<CompressError>),
+    #[error(transparent)]
+    Safetensors(#[from] SafetensorsError),
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    #[error("{file} files are not written while layers are made")]
+    NotStreamed { file: &'static str },
+    #[error("{path} is the configuration of another model, and the file needs one beside it; export to a folder of its own", path = path.display())]
+    Beside { path: PathBuf },
     #[error("the exported file cannot be run: {0}")]
     Exec(#[from] ExecError),
     #[error("the file was not written, because it failed its own check: {name}: {value}")]
     CheckFailed { name: String, value: String },
+}
+
+impl From<ConfigureError> for ExportError {
+    fn from(error: ConfigureError) -> Self {
+        Self::Configure(Box::new(error))
+    }
 }
 
 fn full_disk(error: &std::io::Error) -> &'static str {
@@ -50,8 +72,9 @@ fn full_disk(error: &std::io::Error) -> &'static str {
 /// A file written and checked that does not have its name yet; dropped, it is gone.
 #[derive(Debug)]
 pub struct Draft {
-    file: tempfile::NamedTempFile,
-    out: PathBuf,
+    pending: Pending,
+    /// Files that belong to it.
+    beside: Vec<Pending>,
     pub bytes: u64,
     pub sha256: String,
     pub checks: Vec<Check>,
@@ -68,43 +91,56 @@ pub struct Exported {
     pub checks: Vec<Check>,
 }
 
+/// Where what is written comes from.
+#[derive(Debug, Clone, Copy)]
+pub enum Source<'a> {
+    Made(&'a Variant),
+    /// Layers are compressed while they are written, one after the other: for files of weights that no data calibrate.
+    Streamed,
+}
+
 /// # Errors
-/// When `out` is the source, the disk is full, or a check fails; nothing is left behind then.
+/// When `out` is the source, the disk is full, the format cannot hold the plan, or a check fails; nothing is left
+/// behind then.
 pub fn run(
     format: Format,
-    variant: &Variant,
+    source: Source<'_>,
     plan: &Plan,
     subject: &Subject,
     out: &Path,
     ctx: &Ctx,
 ) -> Result<Draft, ExportError> {
-    if out.is_dir() {
-        return Err(ExportError::Folder { path: out.to_path_buf() });
-    }
-    if let Ok(place) = out.canonicalize() {
-        let loaded = &subject.loaded;
-        let mut sources = std::iter::once(&loaded.path).chain(&loaded.externals);
-        if sources.any(|s| s.canonicalize().is_ok_and(|s| s == place)) {
-            return Err(ExportError::OverSource { path: out.to_path_buf() });
+    place::check(out, &subject.loaded)?;
+    ctx.start(format!("Exporting {}", plan.recipe), 3);
+    let mut pending = Pending::new(out, format.suffix())?;
+    let (mut beside, mut wrote) = (Vec::new(), None);
+    match (format, source) {
+        (Format::Safetensors | Format::CompressedTensors, _) => {
+            let made = safetensors::write(format, source, plan, subject, pending.file.as_file_mut(), ctx)?;
+            pending.file.as_file().sync_all().map_err(|e| pending.fail(e))?;
+            beside.extend(made.config.as_ref().map(|config| safetensors::config(out, config, subject)).transpose()?);
+            wrote = Some(made.written);
         }
+        (_, Source::Made(variant)) => pending.put(&bytes(format, variant, plan, subject)?)?,
+        (_, Source::Streamed) => return Err(ExportError::NotStreamed { file: format.name() }),
     }
-    ctx.start(format!("Exporting {}", variant.recipe), 3);
-    let bytes = bytes(format, variant, plan, subject)?;
-    let io = |source| ExportError::Io { path: out.to_path_buf(), source };
-    let folder = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(io)?;
-    let mut file = tempfile::Builder::new().prefix(".lapidary-").suffix(format.suffix()).tempfile_in(folder).map_err(io)?;
-    file.write_all(&bytes).map_err(io)?;
-    file.as_file().sync_all().map_err(io)?;
     ctx.advance(1);
     ctx.check()?;
-    let reopened = load::model(file.path(), &ctx.fresh())?;
+    let reopened = load::model(pending.file.path(), &ctx.fresh())?;
     ctx.advance(1);
-    let checks = check::all(format, variant, plan, (subject, &reopened), bytes.len() as u64, ctx)?;
-    let draft =
-        Draft { file, out: out.to_path_buf(), bytes: bytes.len() as u64, sha256: hash::of_bytes(&bytes), checks, reopened };
+    let size = pending.file.as_file().metadata().map_err(|e| pending.fail(e))?.len();
+    let mut checks = check::opened_and_sized(size, plan);
+    checks.extend(match (wrote, source) {
+        (Some(written), _) => {
+            let read = safetensors::same_bytes(pending.file.as_file_mut(), &written).map_err(|e| pending.fail(e))?;
+            check::of_weights(read)
+        }
+        (None, Source::Made(variant)) => check::all(format, variant, (subject, &reopened), ctx)?,
+        (None, Source::Streamed) => Vec::new(),
+    });
+    let sha256 = hash::of_file(pending.file.path()).map_err(|e| pending.fail(e))?;
     ctx.advance(1);
-    Ok(draft)
+    Ok(Draft { pending, beside, bytes: size, sha256, checks, reopened })
 }
 
 /// The bytes of the file.
@@ -126,6 +162,7 @@ fn bytes(format: Format, variant: &Variant, plan: &Plan, subject: &Subject) -> R
             gguf::write(&metadata, &tensors, &mut bytes)?;
             Ok(bytes)
         }
+        Format::Safetensors | Format::CompressedTensors => Err(ExportError::NotStreamed { file: format.name() }),
     }
 }
 
@@ -138,20 +175,11 @@ impl Draft {
         if let Some(failed) = self.checks.iter().find(|c| !c.passed) {
             return Err(ExportError::CheckFailed { name: failed.name.clone(), value: failed.value.clone() });
         }
-        let io = |source| ExportError::Io { path: self.out.clone(), source };
-        make_readable(self.file.as_file()).map_err(io)?;
-        self.file.persist(&self.out).map_err(|e| ExportError::Io { path: self.out.clone(), source: e.error })?;
-        Ok(Exported { path: self.out, bytes: self.bytes, sha256: self.sha256, checks: self.checks })
+        for beside in self.beside {
+            beside.publish()?;
+        }
+        let path = self.pending.target.clone();
+        self.pending.publish()?;
+        Ok(Exported { path, bytes: self.bytes, sha256: self.sha256, checks: self.checks })
     }
-}
-
-#[cfg(unix)]
-fn make_readable(file: &std::fs::File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn make_readable(_file: &std::fs::File) -> std::io::Result<()> {
-    Ok(())
 }

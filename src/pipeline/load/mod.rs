@@ -10,7 +10,7 @@ mod identity;
 pub mod imatrix;
 mod numpy;
 pub mod onnx;
-mod safetensors;
+pub mod safetensors;
 mod shards;
 mod subject;
 #[cfg(test)]

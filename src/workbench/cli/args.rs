@@ -1,6 +1,7 @@
 //! What can be said on the command line.
 
 use crate::engine::exec::Arithmetic;
+use crate::pipeline::configure::FileFormat;
 use crate::pipeline::load::{Channels, Layout, Preprocess};
 use crate::workbench::work::Split;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -399,13 +400,28 @@ pub(super) struct Compare {
 pub(super) enum ExportFormat {
     Onnx,
     Gguf,
+    /// The weights as floats
+    Safetensors,
+    /// safetensors with packed integers, as vLLM reads them
+    CompressedTensors,
+}
+
+impl From<ExportFormat> for FileFormat {
+    fn from(format: ExportFormat) -> Self {
+        match format {
+            ExportFormat::Onnx => Self::Onnx,
+            ExportFormat::Gguf => Self::Gguf,
+            ExportFormat::Safetensors => Self::Safetensors,
+            ExportFormat::CompressedTensors => Self::CompressedTensors,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Export {
     #[command(flatten)]
     pub(super) of: OfRecipe,
-    /// Kind of file; without it the name decides: .gguf, else ONNX
+    /// Kind of file; without it the name decides: .gguf, .safetensors (packed), else ONNX
     #[arg(long)]
     pub(super) format: Option<ExportFormat>,
     /// File to write

@@ -1,6 +1,6 @@
 //! One function per verb: calls the work, shapes the answer.
 
-use super::args::{Bench, Common, Compare, Evaluate, Export, ExportFormat, Init, OfRecipe, Samples, Verb, Verify};
+use super::args::{Bench, Common, Compare, Evaluate, Export, Init, OfRecipe, Samples, Verb, Verify};
 use super::output::Document;
 use super::{CliError, bench, explore, show};
 use crate::engine::Ctx;
@@ -189,11 +189,8 @@ fn reports(
 fn export_recipe(export: &Export, ctx: &Ctx) -> Answer {
     let (_, opened) = work::open(&export.of.project, ctx)?;
     let recipe = recipe(&opened, &export.of.recipe)?;
-    let exported = match export.format {
-        None => opened.export(&recipe, &export.out, ctx)?,
-        Some(ExportFormat::Onnx) => opened.export_as(Format::Onnx, &recipe, &export.out, ctx)?,
-        Some(ExportFormat::Gguf) => opened.export_as(Format::Gguf, &recipe, &export.out, ctx)?,
-    };
+    let file = export.format.map_or_else(|| Format::of_name(&export.out), Format::from);
+    let exported = opened.export_as(file, &recipe, &export.out, ctx)?;
     Ok(show::exported(&exported))
 }
 

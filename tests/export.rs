@@ -1,0 +1,147 @@
+//! Files of weights: what is packed stands for the values that the plain file has, whichever way it was written;
+//! what a file cannot hold is refused before one is there.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use lapidary::engine::Ctx;
+use lapidary::engine::random::Random;
+use lapidary::pipeline::compress;
+use lapidary::pipeline::configure::{self, FileFormat, Recipe, presets};
+use lapidary::pipeline::export::{self, ExportError, Source};
+use lapidary::pipeline::load::{self, LoadedModel, Subject};
+use safetensors::tensor::{Dtype, TensorView};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const LINEAR: &str = "model.layers.0.self_attn.q_proj.weight";
+const NARROW: &str = "model.layers.0.self_attn.o_proj.weight";
+
+/// Weights of a language model as they lie in a folder: two matrices, an embedding, a norm and integers.
+fn model(folder: &Path) -> PathBuf {
+    let mut random = Random::new(7);
+    let mut normal = |count: usize| (0..count).flat_map(|_| random.normal().to_le_bytes()).collect::<Vec<u8>>();
+    // So many rows that they are made in several pieces.
+    let tensors = [
+        (LINEAR, Dtype::F32, vec![2100, 1022], normal(2100 * 1022)),
+        (NARROW, Dtype::F32, vec![33, 80], normal(33 * 80)),
+        ("model.embed_tokens.weight", Dtype::F32, vec![40, 64], normal(40 * 64)),
+        ("model.norm.weight", Dtype::F32, vec![64], normal(64)),
+        ("model.ids", Dtype::I64, vec![3], vec![1; 24]),
+    ];
+    let views = tensors.iter().map(|(name, dtype, shape, data)| (*name, TensorView::new(*dtype, shape.clone(), data).unwrap()));
+    let about = [("by".to_owned(), "me".to_owned())].into();
+    let path = folder.join("modèl 1.safetensors");
+    fs::write(&path, safetensors::serialize(views, Some(about)).unwrap()).unwrap();
+    fs::write(folder.join("config.json"), "{\"model_type\": \"toy\"}").unwrap();
+    path
+}
+
+fn subject(path: &Path, ctx: &Ctx) -> Subject {
+    Subject::new(load::model(path, ctx).unwrap()).unwrap()
+}
+
+fn integers(bits: u8, symmetric: bool, granularity: &str) -> Recipe {
+    let text = format!(
+        "(format: \"lapidary-recipe\", version: 1, name: \"i{bits}\", \
+         default: (weights: Integer(bits: {bits}, symmetric: {symmetric}, granularity: {granularity})))"
+    );
+    Recipe::from_ron(&text, "test").unwrap()
+}
+
+/// Writes the model both ways there are; gives the file.
+fn both_ways(file: FileFormat, recipe: &Recipe, subject: &Subject, folder: &Path, ctx: &Ctx) -> LoadedModel {
+    let plan = configure::plan_for(recipe, subject, Some(file)).unwrap();
+    let variant = compress::run(&plan, subject, &|_, _| Ok(None), ctx).unwrap();
+    let out = |name: &str| folder.join(name).join("öut.safetensors");
+    let made = export::run(file, Source::Made(&variant), &plan, subject, &out("a"), ctx).unwrap().publish().unwrap();
+    let streamed = export::run(file, Source::Streamed, &plan, subject, &out("b"), ctx).unwrap().publish().unwrap();
+    assert_eq!((made.bytes, &made.sha256), (plan.bytes, &streamed.sha256), "{}", recipe.name);
+    let alone = export::run(file, Source::Streamed, &plan, subject, &out("c"), &Ctx::new(1).unwrap()).unwrap();
+    assert_eq!(alone.sha256, streamed.sha256, "threads make no difference");
+    assert_eq!(fs::read_dir(folder.join("b")).unwrap().count(), 1 + usize::from(folder.join("b/config.json").exists()));
+    load::model(&streamed.path, ctx).unwrap()
+}
+
+/// The values of a matrix that was packed in words, read as compressed-tensors documents it.
+fn unpacked(model: &LoadedModel, weight: &str, bits: usize, group: usize) -> Vec<f32> {
+    let module = weight.strip_suffix(".weight").unwrap();
+    let tensor = |end: &str| &model.model.constants[format!("{module}.{end}").as_str()];
+    let shape = tensor("weight_shape").to_i64().unwrap();
+    let (rows, cols) = (shape[0] as usize, shape[1] as usize);
+    let code = |word: i64, place: usize| (word as u32 >> (place % (32 / bits) * bits) & ((1 << bits) - 1)) as i32;
+    let (words, scales) = (tensor("weight_packed"), tensor("weight_scale"));
+    let (across, per_word) = (words.shape()[1], 32 / bits);
+    let (words, scales) = (words.to_i64().unwrap(), scales.to_f32().unwrap());
+    let zeros = model.model.constants.get(format!("{module}.weight_zero_point").as_str()).map(|z| z.to_i64().unwrap());
+    let groups = cols / group;
+    let half = 1 << (bits - 1);
+    let value = |i: usize| {
+        let (row, col) = (i / cols, i % cols);
+        let zero = zeros.as_ref().map_or(half, |z| code(z[row / per_word * groups + col / group], row));
+        (code(words[row * across + col / per_word], col) - zero) as f32 * scales[row * groups + col / group]
+    };
+    (0..rows * cols).map(value).collect()
+}
+
+#[test]
+fn packed_weights_stand_for_the_values_of_the_plain_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let ctx = Ctx::new(2).unwrap();
+    let subject = subject(&model(folder.path()), &ctx);
+    for (bits, symmetric, granularity, held) in [
+        (8, true, "Channel", 8),
+        (4, true, "Channel", 4),
+        (3, false, "Channel", 4),
+        (4, false, "Group(16)", 4),
+        (2, true, "Tensor", 4),
+    ] {
+        let recipe = integers(bits, symmetric, granularity);
+        let narrow_alone = granularity.starts_with("Group");
+        let recipe = if narrow_alone { over(&recipe, LINEAR) } else { recipe };
+        let place = |name: &str| folder.path().join(format!("{bits} {granularity} {name}"));
+        let packed = both_ways(FileFormat::CompressedTensors, &recipe, &subject, &place("packed"), &ctx);
+        let plain = both_ways(FileFormat::Safetensors, &recipe, &subject, &place("plain"), &ctx);
+        for (weight, cols) in [(LINEAR, 1022), (NARROW, 80)].into_iter().skip(usize::from(narrow_alone)) {
+            let group = if narrow_alone { 16 } else { cols };
+            let values = plain.model.constants[weight].to_f32().unwrap();
+            assert!(unpacked(&packed, weight, held, group) == values, "{weight} {bits} {granularity}");
+        }
+        assert_eq!(packed.model.constants["model.ids"].bytes(), subject.folded.constants["model.ids"].bytes());
+        let about = load::safetensors::metadata(&packed.path);
+        assert_eq!((about["by"].as_str(), about["format"].as_str()), ("me", "pt"));
+        let config = fs::read_to_string(place("packed").join("b/config.json")).unwrap();
+        assert!(config.contains("\"model_type\": \"toy\"") && config.contains("\"pack-quantized\""), "{config}");
+        assert!(!place("plain").join("b/config.json").exists());
+    }
+}
+
+/// The recipe, with one layer left as it is.
+fn over(recipe: &Recipe, layer: &str) -> Recipe {
+    let text = recipe.to_ron().unwrap();
+    let rest = format!(", overrides: [(layers: \"{}\", weights: Float(F32))])", layer.strip_suffix(".weight").unwrap());
+    let cut = text.rfind("overrides").map_or(text.rfind(')').unwrap(), |at| text[..at].rfind(',').unwrap());
+    Recipe::from_ron(&(text[..cut].trim_end_matches([',', '\n', ' ']).to_owned() + &rest), "test").unwrap()
+}
+
+#[test]
+fn what_a_file_cannot_hold_is_said_before_there_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let ctx = Ctx::new(2).unwrap();
+    let path = model(folder.path());
+    let subject = subject(&path, &ctx);
+    for (recipe, words) in
+        [(presets::preset("codebook4").unwrap(), "plain scales"), (integers(4, true, "Group(32)"), "groups of 32")]
+    {
+        let refused = configure::plan_for(&recipe, &subject, Some(FileFormat::CompressedTensors)).unwrap_err().to_string();
+        assert!(refused.contains(words) && refused.contains("o_proj") || refused.contains("q_proj"), "{refused}");
+    }
+    let recipe = integers(8, true, "Channel");
+    let plan = configure::plan_for(&recipe, &subject, Some(FileFormat::CompressedTensors)).unwrap();
+    let run = |out: PathBuf| export::run(FileFormat::CompressedTensors, Source::Streamed, &plan, &subject, &out, &ctx);
+    assert!(matches!(run(path.clone()), Err(ExportError::OverSource { .. })));
+    assert!(matches!(run(folder.path().to_path_buf()), Err(ExportError::Folder { .. })));
+    // The folder's config.json is that of the original.
+    assert!(matches!(run(folder.path().join("other.safetensors")), Err(ExportError::Beside { .. })));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing was left behind");
+    assert_eq!(fs::read_to_string(folder.path().join("config.json")).unwrap(), "{\"model_type\": \"toy\"}");
+}
