@@ -185,6 +185,19 @@ fn check_labels(data: &Dataset, subject: &Subject) -> Result<(), WorkError> {
     }
 }
 
+/// Gives back the file that an archive stands for; where `out` is named as safetensors, its weights as floats.
+///
+/// # Errors
+/// When the archive is damaged, or the file cannot be written.
+pub fn unpack(archive: &Path, out: &Path, ctx: &Ctx) -> Result<Exported, WorkError> {
+    if Format::of_name(out) != Format::CompressedTensors {
+        return Ok(export::unpack(archive, out, ctx)?);
+    }
+    let subject = load_subject(archive, None, ctx)?;
+    let plan = configure::plan_for(&configure::presets::preset("fp32")?, &subject, Some(Format::Safetensors))?;
+    Ok(export::run(Format::Safetensors, Source::Streamed, &plan, &subject, out, ctx)?.publish()?)
+}
+
 impl Opened {
     #[must_use]
     pub fn with_document(&self, document: Arc<Document>) -> Self {
@@ -433,10 +446,9 @@ impl Opened {
         }
         let made = self.compress_for(recipe, Some(file), ctx)?;
         let mut draft = export::run(file, Source::Made(&made.1), &made.0, &self.subject, out, ctx)?;
-        draft.checks.push(if file.holds_graph() {
-            self.measured_accuracy(recipe, &made, &draft.reopened, ctx)?
-        } else {
-            unmeasured(&format!("{} holds weights without a graph", file.name()))
+        draft.checks.push(match &draft.reopened {
+            Some(reopened) if file.holds_graph() => self.measured_accuracy(recipe, &made, reopened, ctx)?,
+            _ => unmeasured(&format!("{} holds weights without a graph", file.name())),
         });
         Ok(draft.publish()?)
     }

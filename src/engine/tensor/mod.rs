@@ -288,6 +288,12 @@ impl Tensor {
         Ok(Self { dtype: self.dtype, shape, storage })
     }
 
+    /// Where the bytes lie in the file that they are mapped from.
+    #[must_use]
+    pub fn place_in_file(&self) -> Option<Range<usize>> {
+        if let Storage::Mapped(_, range) = &self.storage { Some(range.clone()) } else { None }
+    }
+
     /// Gives back the memory of values that lie in a file, when they are not needed soon.
     pub fn forget(&self) {
         if let Storage::Mapped(file, range) = &self.storage {

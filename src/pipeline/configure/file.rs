@@ -3,9 +3,10 @@
 use super::ConfigureError;
 use super::activations::{Activations, Sharing};
 use super::layer::LayerPlan;
-use crate::engine::graph::{Layer, LayerKind, StoredWeight};
+use crate::engine::graph::{Layer, LayerKind, StoredWeight, Wire};
 use crate::engine::tensor::{DType, Tensor};
 use crate::pipeline::load::Subject;
+use crate::pipeline::load::header::{self, Array, HeaderLayer};
 use crate::pipeline::load::safetensors::packed::{Inputs, PackedWeight};
 use crate::pipeline::load::safetensors::write::{Entry, Sheet};
 use crate::pipeline::load::{self, safetensors};
@@ -23,10 +24,15 @@ pub enum FileFormat {
     Safetensors,
     /// safetensors with packed integers, and a `config.json` that says how they are packed.
     CompressedTensors,
+    /// Our own archive: the ONNX file, entropy-coded.
+    Lapidary,
+    /// Arrays of C, for microcontrollers.
+    CHeader,
 }
 
 impl FileFormat {
-    pub const ALL: [Self; 4] = [Self::Onnx, Self::Gguf, Self::Safetensors, Self::CompressedTensors];
+    pub const ALL: [Self; 6] =
+        [Self::Onnx, Self::Gguf, Self::Safetensors, Self::CompressedTensors, Self::Lapidary, Self::CHeader];
 
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -35,6 +41,8 @@ impl FileFormat {
             Self::Gguf => "GGUF",
             Self::Safetensors => "safetensors",
             Self::CompressedTensors => "compressed-tensors",
+            Self::Lapidary => "Lapidary archive",
+            Self::CHeader => "C header",
         }
     }
 
@@ -45,6 +53,8 @@ impl FileFormat {
             Self::Onnx => ".onnx",
             Self::Gguf => ".gguf",
             Self::Safetensors | Self::CompressedTensors => ".safetensors",
+            Self::Lapidary => ".lapidary",
+            Self::CHeader => ".h",
         }
     }
 
@@ -54,6 +64,8 @@ impl FileFormat {
         let end = path.extension().map(|e| format!(".{}", e.to_string_lossy().to_lowercase())).unwrap_or_default();
         match end.as_str() {
             ".gguf" => Self::Gguf,
+            ".lapidary" => Self::Lapidary,
+            ".h" => Self::CHeader,
             // Packed where anything is: real bytes, not floats that hold rounded values.
             ".safetensors" => Self::CompressedTensors,
             _ => Self::Onnx,
@@ -63,7 +75,13 @@ impl FileFormat {
     /// Whether the file holds the network too, so that it can be run.
     #[must_use]
     pub fn holds_graph(self) -> bool {
-        self == Self::Onnx
+        matches!(self, Self::Onnx | Self::Lapidary)
+    }
+
+    /// Whether the size is known before the file is there; else the plan's bytes are the most that it takes.
+    #[must_use]
+    pub fn has_known_size(self) -> bool {
+        self != Self::Lapidary
     }
 
     /// Whether a layer is written as the values that what is stored stands for.
@@ -71,7 +89,7 @@ impl FileFormat {
     pub fn needs_values(self, layer: &Layer, stored: &StoredWeight) -> bool {
         let floats = matches!(stored, StoredWeight::Float32(_) | StoredWeight::Half(_));
         match self {
-            Self::Onnx => false,
+            Self::Onnx | Self::Lapidary | Self::CHeader => false,
             Self::Gguf => stored.whole().is_none(),
             Self::Safetensors => !floats,
             Self::CompressedTensors => !floats && layer.kind == LayerKind::Embedding,
@@ -142,7 +160,7 @@ pub fn module(weight: &str) -> &str {
 }
 
 /// The constants that a file of weights holds: of a network its floats, of a file of weights all.
-pub fn weights_of(subject: &Subject) -> impl Iterator<Item = (&crate::engine::graph::Wire, &Tensor)> {
+pub fn weights_of(subject: &Subject) -> impl Iterator<Item = (&Wire, &Tensor)> {
     let graph = subject.loaded.has_graph();
     subject.folded.constants.iter().filter(move |(_, tensor)| !graph || tensor.dtype().is_float())
 }
@@ -237,6 +255,38 @@ fn config(layers: &[LayerPlan], held: &[Held]) -> Option<serde_json::Value> {
         "quant_method": "compressed-tensors", "quantization_status": "compressed", "format": format,
         "config_groups": groups, "ignore": ignored, "kv_cache_scheme": null, "global_compression_ratio": null,
     }))
+}
+
+/// The text of a C header of a plan's layers, `stored` with or without values.
+///
+/// # Errors
+/// When the header cannot hold a layer, naming it.
+pub fn header_text(
+    recipe: &str,
+    subject: &Subject,
+    layers: &[LayerPlan],
+    stored: &[Option<StoredWeight>],
+) -> Result<String, ConfigureError> {
+    let fail = |layer: &LayerPlan, reason: String| ConfigureError::Unholdable {
+        recipe: recipe.to_owned(),
+        layer: layer.layer.name.clone(),
+        file: FileFormat::CHeader.name(),
+        reason,
+    };
+    let mut made = Vec::new();
+    for (layer, stored) in layers.iter().zip(stored) {
+        let original = subject.folded.constants.get(&layer.layer.weight);
+        let untouched = || original.map(|tensor| StoredWeight::Float32(tensor.clone()));
+        if let Some(stored) = stored.clone().or_else(untouched) {
+            made.push(HeaderLayer::of(&layer.layer, &stored).map_err(|e| fail(layer, e.to_string()))?);
+        }
+    }
+    let is_layer = |wire: &Wire| layers.iter().any(|l| l.layer.weight == *wire);
+    let others: Vec<Array> = (subject.folded.constants.iter())
+        .filter(|(wire, tensor)| tensor.dtype().is_float() && !tensor.is_empty() && !is_layer(wire))
+        .map(|(wire, tensor)| Array { name: wire.to_string(), tensor: tensor.clone() })
+        .collect();
+    header::text(&made, &others).map_err(|source| ConfigureError::Header { recipe: recipe.to_owned(), source })
 }
 
 /// Bytes of a layer in a file of weights.

@@ -268,7 +268,7 @@ impl LayerPlan {
         let storage = format.bytes(rows, layer.parameters() / rows.max(1)).unwrap_or_default();
         self.bytes = match (file, stored.whole()) {
             (FileFormat::Gguf, None) => 4 * layer.parameters() as u64,
-            (FileFormat::Onnx | FileFormat::Gguf, _) => stored.size_bytes(),
+            (FileFormat::Onnx | FileFormat::Gguf | FileFormat::Lapidary | FileFormat::CHeader, _) => stored.size_bytes(),
             // What the file cannot hold is refused with the whole plan.
             (FileFormat::Safetensors | FileFormat::CompressedTensors, _) => {
                 held(self, Some(&stored), file).map_or_else(|_| stored.size_bytes(), |held| held_bytes(&held, self, &stored))
@@ -302,7 +302,9 @@ impl LayerPlan {
             (weights, FileFormat::CompressedTensors) if self.bytes > own => {
                 Some(format!("{own} bytes as {weights}; packed in codes of 4 or 8 bits, {}", self.bytes))
             }
-            (Scheme::Integer { bits, .. } | Scheme::Affine { bits, .. }, FileFormat::Onnx) if held > usize::from(bits) => {
+            (Scheme::Integer { bits, .. } | Scheme::Affine { bits, .. }, FileFormat::Onnx | FileFormat::Lapidary)
+                if held > usize::from(bits) =>
+            {
                 Some(format!("ONNX has no {bits}-bit type: each value takes {held} bits in the file"))
             }
             (weights, FileFormat::Onnx) if self.bytes > own => {

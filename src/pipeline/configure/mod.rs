@@ -14,7 +14,7 @@ mod scheme;
 
 pub use activations::{Activations, Sharing, StaticGrid};
 pub use families::{Family, Offer, Offers, WIDTHS};
-pub use file::{FileFormat, Held, WeightsFile, module, weights_file, weights_of};
+pub use file::{FileFormat, Held, WeightsFile, header_text, module, weights_file, weights_of};
 pub use groups::{Group, GroupKind, groups};
 pub use layer::{ImportanceSource, LayerPlan, fitting, stored_bytes};
 pub use plan::{Plan, plan, plan_for, resolve};
@@ -24,6 +24,7 @@ pub use scheme::{FloatFormat, Fp8, Fp8Scale, Granularity, Rounding, Scheme, Spar
 use crate::engine::graph::GraphError;
 use crate::pipeline::load::LoadError;
 use crate::pipeline::load::gguf::write::GgufError;
+use crate::pipeline::load::header::HeaderError;
 use crate::pipeline::load::safetensors::write::SafetensorsError;
 
 /// What can be wrong with a recipe, alone or against a model.
@@ -53,6 +54,8 @@ pub enum ConfigureError {
     Gguf { recipe: String, source: GgufError },
     #[error("recipe \"{recipe}\": {source}")]
     Safetensors { recipe: String, source: SafetensorsError },
+    #[error("recipe \"{recipe}\": {source}")]
+    Header { recipe: String, source: HeaderError },
     #[error("recipe \"{recipe}\": layer \"{layer}\" cannot be written as {file}: {reason}")]
     Unholdable { recipe: String, layer: String, file: &'static str, reason: String },
 }

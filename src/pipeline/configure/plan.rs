@@ -1,7 +1,8 @@
 //! Recipe × model → plan.
 
 use super::ConfigureError;
-use super::file::{FileFormat, weights_file};
+use super::activations::Activations;
+use super::file::{FileFormat, header_text, weights_file};
 use super::groups::{Decided, Group, groups, share_ranges, together};
 use super::layer::{ImportanceSource, LayerPlan, and, file_of, layer_plan};
 use super::recipe::{Recipe, Treatment};
@@ -174,13 +175,27 @@ fn predicted_bytes(
         Some(lower(&subject.folded, lowered).map_err(graph)?)
     };
     match (file, model) {
-        (FileFormat::Onnx, None) => subject.unchanged_bytes().map_err(format),
+        (FileFormat::Onnx | FileFormat::Lapidary, None) => subject.unchanged_bytes().map_err(format),
         // The blocks' own bytes count: the file that was asked for cannot be written, as the export says.
-        (FileFormat::Onnx, Some(_)) if file_of(layers) == FileFormat::Gguf => Ok(layers.iter().map(|l| l.bytes).sum()),
-        (FileFormat::Onnx, Some(model)) => subject.file_bytes(&model).map_err(format),
+        (FileFormat::Onnx | FileFormat::Lapidary, Some(_)) if file_of(layers) == FileFormat::Gguf => {
+            Ok(layers.iter().map(|l| l.bytes).sum())
+        }
+        (FileFormat::Onnx | FileFormat::Lapidary, Some(model)) => subject.file_bytes(&model).map_err(format),
         (FileFormat::Safetensors | FileFormat::CompressedTensors, _) => {
             let stored: Vec<_> = lowered.iter().map(|l| l.stored.clone()).collect();
             Ok(weights_file(&recipe.name, subject, layers, &stored, file)?.sheet.bytes())
+        }
+        (FileFormat::CHeader, _) => {
+            if let Some(layer) = layers.iter().find(|l| l.treatment.activations != Activations::None) {
+                return Err(ConfigureError::Unholdable {
+                    recipe: recipe.name.clone(),
+                    layer: layer.layer.name.clone(),
+                    file: file.name(),
+                    reason: "its inputs are rounded, and the header holds weights alone; set its activations to None".to_owned(),
+                });
+            }
+            let stored: Vec<_> = lowered.iter().map(|l| l.stored.clone()).collect();
+            Ok(header_text(&recipe.name, subject, layers, &stored)?.len() as u64)
         }
         (FileFormat::Gguf, _) => {
             let replaced = layers.iter().zip(lowered).filter_map(|(plan, lowered)| whole(plan, lowered)).collect();

@@ -1,5 +1,6 @@
 //! What is asked of a file before it gets its name.
 
+use super::place::Pending;
 use super::{ExportError, Format, gguf};
 use crate::engine::Ctx;
 use crate::engine::exec::ExecError;
@@ -9,7 +10,12 @@ use crate::engine::random::Random;
 use crate::engine::tensor::{Tensor, TensorError, Value};
 use crate::pipeline::compress::Variant;
 use crate::pipeline::configure::Plan;
+use crate::pipeline::load::header::{self, HeaderLayer};
+use crate::pipeline::load::lapidary::Gain;
 use crate::pipeline::load::{LoadedModel, Subject};
+
+/// The table of an archive of a small model.
+const TABLE_BYTES: u64 = 4096;
 
 /// One question and its answer.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -30,7 +36,11 @@ impl Check {
 /// That the file opened again (else there were nothing to ask), and its size.
 pub(super) fn opened_and_sized(bytes: u64, plan: &Plan) -> Vec<Check> {
     const NAME: &str = "size as planned";
-    let size = if bytes == plan.bytes {
+    let size = if !plan.file.has_known_size() {
+        // What is tiny and cannot be coded still takes a table.
+        let most = plan.bytes + plan.bytes / 100 + TABLE_BYTES;
+        Check::new(NAME, bytes <= most, format!("{bytes} bytes, {} before they were coded", plan.bytes))
+    } else if bytes == plan.bytes {
         Check::new(NAME, true, format!("{bytes} bytes"))
     } else {
         // The plan builds the same file; a difference is a fault of ours, though the file is sound.
@@ -49,6 +59,38 @@ pub(super) fn of_weights(read: Result<usize, String>) -> Vec<Check> {
     vec![tensors, Check::new("outputs equal", true, "not run: the file holds weights without a graph")]
 }
 
+/// What an archive's codes are worth.
+pub(super) fn of_codes(gain: &Gain) -> Check {
+    let Gain { tables, by_huffman, huffman, range, better, shell, table } = *gain;
+    let saved = 100.0 * (1.0 - better as f64 / huffman.max(1) as f64);
+    let value = format!(
+        "{tables} tensors of few values: {huffman} bytes as Huffman codes, {range} by the range coder, {better} with the better \
+         of both ({by_huffman} as Huffman codes), {saved:.1} % less than Huffman's; {shell} bytes for the rest, {table} for the table"
+    );
+    Check::new("coded", true, value)
+}
+
+/// That the arrays of a C header, read again, are the tensors that it is made of.
+pub(super) fn of_header(pending: &Pending, variant: &Variant, plan: &Plan, subject: &Subject) -> Result<Vec<Check>, ExportError> {
+    const NAME: &str = "tensors equal";
+    let text = std::fs::read_to_string(pending.file.path()).map_err(|e| pending.fail(e))?;
+    let read = match header::arrays(&text) {
+        Ok(read) => read,
+        Err(reason) => return Ok(vec![Check::new(NAME, false, reason)]),
+    };
+    let mut codes = Vec::new();
+    for (layer, made) in plan.layers.iter().zip(&variant.layers) {
+        let stored = made.stored.as_ref().and_then(|s| HeaderLayer::of(&layer.layer, s).ok());
+        let tensor = stored.map(|s| s.codes.tensor).or_else(|| subject.folded.constants.get(&layer.layer.weight).cloned());
+        codes.extend(tensor.map(|tensor| (layer.layer.name.clone(), tensor)));
+    }
+    let missing = codes.iter().find(|(_, tensor)| !read.iter().any(|bytes| **bytes == *tensor.bytes()));
+    Ok(vec![match missing {
+        Some((name, _)) => Check::new(NAME, false, format!("\"{name}\" differs")),
+        None => Check::new(NAME, true, format!("{} layers, bit for bit; {} arrays", codes.len(), read.len())),
+    }])
+}
+
 pub(super) fn all(
     format: Format,
     variant: &Variant,
@@ -56,11 +98,11 @@ pub(super) fn all(
     ctx: &Ctx,
 ) -> Result<Vec<Check>, ExportError> {
     let (tensors, outputs) = match format {
-        Format::Onnx if variant.unchanged => {
+        Format::Onnx | Format::Lapidary if variant.unchanged => {
             let tensors = Check::new("tensors equal", true, "the file is the original");
             (tensors, same_outputs(variant, &reopened.model, ctx)?)
         }
-        Format::Onnx => {
+        Format::Onnx | Format::Lapidary => {
             let ours = variant.model.constants.iter().map(|(wire, tensor)| (&**wire, tensor));
             (same_tensors(ours, &reopened.model), same_outputs(variant, &reopened.model, ctx)?)
         }

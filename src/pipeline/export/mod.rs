@@ -1,6 +1,7 @@
 //! Stage 7. Variant → file. What was written is opened again and held against the variant before
 //! the file gets its name: a file that is there is a file that was checked.
 
+mod archive;
 mod check;
 mod onnx;
 mod place;
@@ -12,10 +13,11 @@ pub use check::Check;
 
 use crate::engine::context::Cancelled;
 use crate::engine::exec::ExecError;
-use crate::engine::tensor::TensorError;
+use crate::engine::tensor::{MappedFile, TensorError};
 use crate::engine::{Ctx, hash};
 use crate::pipeline::compress::{CompressError, Variant};
-use crate::pipeline::configure::{Activations, ConfigureError, Plan, Scheme};
+use crate::pipeline::configure::{Activations, ConfigureError, Plan, Scheme, header_text};
+use crate::pipeline::load::lapidary;
 use crate::pipeline::load::safetensors::write::SafetensorsError;
 use crate::pipeline::load::{self, LoadError, LoadedModel, Subject};
 use place::Pending;
@@ -78,8 +80,8 @@ pub struct Draft {
     pub bytes: u64,
     pub sha256: String,
     pub checks: Vec<Check>,
-    /// What our own reader made of the file.
-    pub reopened: LoadedModel,
+    /// What our own reader made of the file; of a C header nothing can be made.
+    pub reopened: Option<LoadedModel>,
 }
 
 /// A file that is there.
@@ -113,7 +115,7 @@ pub fn run(
     place::check(out, &subject.loaded)?;
     ctx.start(format!("Exporting {}", plan.recipe), 3);
     let mut pending = Pending::new(out, format.suffix())?;
-    let (mut beside, mut wrote) = (Vec::new(), None);
+    let (mut beside, mut wrote, mut gain) = (Vec::new(), None, None);
     match (format, source) {
         (Format::Safetensors | Format::CompressedTensors, _) => {
             let made = safetensors::write(format, source, plan, subject, pending.file.as_file_mut(), ctx)?;
@@ -121,12 +123,19 @@ pub fn run(
             beside.extend(made.config.as_ref().map(|config| safetensors::config(out, config, subject)).transpose()?);
             wrote = Some(made.written);
         }
+        (Format::Lapidary, Source::Made(variant)) => {
+            let file = bytes(Format::Onnx, variant, plan, subject)?;
+            gain = Some(archive::write(&file, &mut pending, ctx)?);
+        }
         (_, Source::Made(variant)) => pending.put(&bytes(format, variant, plan, subject)?)?,
         (_, Source::Streamed) => return Err(ExportError::NotStreamed { file: format.name() }),
     }
     ctx.advance(1);
     ctx.check()?;
-    let reopened = load::model(pending.file.path(), &ctx.fresh())?;
+    let reopened = match format {
+        Format::CHeader => None,
+        _ => Some(load::model(pending.file.path(), &ctx.fresh())?),
+    };
     ctx.advance(1);
     let size = pending.file.as_file().metadata().map_err(|e| pending.fail(e))?.len();
     let mut checks = check::opened_and_sized(size, plan);
@@ -135,9 +144,13 @@ pub fn run(
             let read = safetensors::same_bytes(pending.file.as_file_mut(), &written).map_err(|e| pending.fail(e))?;
             check::of_weights(read)
         }
-        (None, Source::Made(variant)) => check::all(format, variant, (subject, &reopened), ctx)?,
+        (None, Source::Made(variant)) => match &reopened {
+            Some(reopened) => check::all(format, variant, (subject, reopened), ctx)?,
+            None => check::of_header(&pending, variant, plan, subject)?,
+        },
         (None, Source::Streamed) => Vec::new(),
     });
+    checks.extend(gain.map(|gain| check::of_codes(&gain)));
     let sha256 = hash::of_file(pending.file.path()).map_err(|e| pending.fail(e))?;
     ctx.advance(1);
     Ok(Draft { pending, beside, bytes: size, sha256, checks, reopened })
@@ -162,8 +175,31 @@ fn bytes(format: Format, variant: &Variant, plan: &Plan, subject: &Subject) -> R
             gguf::write(&metadata, &tensors, &mut bytes)?;
             Ok(bytes)
         }
-        Format::Safetensors | Format::CompressedTensors => Err(ExportError::NotStreamed { file: format.name() }),
+        Format::CHeader => {
+            let stored: Vec<_> = variant.layers.iter().map(|l| l.stored.clone()).collect();
+            Ok(header_text(&plan.recipe, subject, &plan.layers, &stored)?.into_bytes())
+        }
+        Format::Safetensors | Format::CompressedTensors | Format::Lapidary => {
+            Err(ExportError::NotStreamed { file: format.name() })
+        }
     }
+}
+
+/// Writes the file that an archive stands for, as it was before it was coded.
+///
+/// # Errors
+/// When `archive` is none or damaged, `out` is the archive, or the disk is full; nothing is left behind then.
+pub fn unpack(archive: &Path, out: &Path, ctx: &Ctx) -> Result<Exported, ExportError> {
+    let loaded = load::model(archive, &ctx.fresh())?;
+    place::check(out, &loaded)?;
+    let map = MappedFile::open(archive).map_err(LoadError::io(archive))?;
+    let file = lapidary::Archive::open(archive, map.as_slice())?.file(ctx)?;
+    let mut pending = Pending::new(out, Format::Onnx.suffix())?;
+    pending.put(&file)?;
+    let checks = vec![Check::new("same file", true, "SHA-256 as it was before it was coded")];
+    let (path, bytes, sha256) = (out.to_path_buf(), file.len() as u64, hash::of_bytes(&file));
+    pending.publish()?;
+    Ok(Exported { path, bytes, sha256, checks })
 }
 
 impl Draft {

@@ -79,6 +79,13 @@ pub(super) enum Verb {
     Compare(Compare),
     /// Write the compressed model, open it again and check it
     Export(Export),
+    /// Give back the file that an archive (.lapidary) stands for, or its weights
+    Unpack {
+        archive: PathBuf,
+        /// File to write: .safetensors for the weights alone, else the ONNX file
+        #[arg(long)]
+        out: PathBuf,
+    },
     /// Open an exported file and measure it against a project's model
     Verify(Verify),
     /// Evaluate and compare everything that the project asks for; the sample where none is named
@@ -404,6 +411,10 @@ pub(super) enum ExportFormat {
     Safetensors,
     /// safetensors with packed integers, as vLLM reads them
     CompressedTensors,
+    /// The ONNX file, entropy-coded; `lapidary unpack` gives it back
+    Lapidary,
+    /// Arrays for microcontrollers
+    CHeader,
 }
 
 impl From<ExportFormat> for FileFormat {
@@ -413,6 +424,8 @@ impl From<ExportFormat> for FileFormat {
             ExportFormat::Gguf => Self::Gguf,
             ExportFormat::Safetensors => Self::Safetensors,
             ExportFormat::CompressedTensors => Self::CompressedTensors,
+            ExportFormat::Lapidary => Self::Lapidary,
+            ExportFormat::CHeader => Self::CHeader,
         }
     }
 }
@@ -421,7 +434,7 @@ impl From<ExportFormat> for FileFormat {
 pub(super) struct Export {
     #[command(flatten)]
     pub(super) of: OfRecipe,
-    /// Kind of file; without it the name decides: .gguf, .safetensors (packed), else ONNX
+    /// Kind of file; without it the name decides: .gguf, .safetensors (packed), .lapidary, .h, else ONNX
     #[arg(long)]
     pub(super) format: Option<ExportFormat>,
     /// File to write

@@ -33,6 +33,7 @@ pub(super) fn run(verb: Verb, common: &Common, ctx: &Ctx) -> Answer {
         Verb::Cost { of, check } => explore::cost(&of, check, ctx),
         Verb::Compare(compare) => compare_recipes(&compare, ctx),
         Verb::Export(export) => export_recipe(&export, ctx),
+        Verb::Unpack { archive, out } => Ok(show::exported(&work::unpack(&archive, &out, ctx)?)),
         Verb::Verify(verify) => verify_file(&verify, ctx),
         Verb::Run { project, again } => run_project(project, again, ctx),
         Verb::Bench(Bench::Forward { file, batch, seconds, arithmetic }) => {
