@@ -118,7 +118,7 @@ fn packed_weights_stand_for_the_values_of_the_plain_file() {
 /// The recipe, with one layer left as it is.
 fn over(recipe: &Recipe, layer: &str) -> Recipe {
     let text = recipe.to_ron().unwrap();
-    let rest = format!(", overrides: [(layers: \"{}\", weights: Float(F32))])", layer.strip_suffix(".weight").unwrap());
+    let rest = format!(", overrides: [(layers: \"{}\", weights: Some(Float(F32)))])", layer.strip_suffix(".weight").unwrap());
     let cut = text.rfind("overrides").map_or(text.rfind(')').unwrap(), |at| text[..at].rfind(',').unwrap());
     Recipe::from_ron(&(text[..cut].trim_end_matches([',', '\n', ' ']).to_owned() + &rest), "test").unwrap()
 }
@@ -144,4 +144,73 @@ fn what_a_file_cannot_hold_is_said_before_there_is_one() {
     assert!(matches!(run(folder.path().join("other.safetensors")), Err(ExportError::Beside { .. })));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing was left behind");
     assert_eq!(fs::read_to_string(folder.path().join("config.json")).unwrap(), "{\"model_type\": \"toy\"}");
+}
+
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/sample/sample.onnx");
+
+#[test]
+fn an_archive_gives_back_the_file_that_would_have_been_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let ctx = Ctx::new(2).unwrap();
+    let subject = subject(Path::new(SAMPLE), &ctx);
+    let at = |name: &str| folder.path().join(name);
+    for name in ["fp32", "w4", "codebook4", "fp16", "w4-g32", "prune50"] {
+        let recipe = presets::preset(name).unwrap();
+        let write = |file: FileFormat, threads: usize| {
+            let ctx = Ctx::new(threads).unwrap();
+            let plan = configure::plan_for(&recipe, &subject, Some(file)).unwrap();
+            let variant = compress::run(&plan, &subject, &|_, _| Ok(None), &ctx).unwrap();
+            let out = at(&format!("{name}{}", file.suffix()));
+            let draft = export::run(file, Source::Made(&variant), &plan, &subject, &out, &ctx).unwrap();
+            draft.publish().unwrap_or_else(|e| panic!("{name}: {e}"))
+        };
+        let onnx = write(FileFormat::Onnx, 2);
+        let archive = write(FileFormat::Lapidary, 2);
+        assert_eq!(archive.sha256, write(FileFormat::Lapidary, 1).sha256, "threads make no difference");
+        assert!(archive.bytes < onnx.bytes, "{name}: {} of {}", archive.bytes, onnx.bytes);
+        let back = export::unpack(&archive.path, &at("back.onnx"), &ctx).unwrap();
+        assert_eq!((back.bytes, &back.sha256), (onnx.bytes, &onnx.sha256), "{name}");
+        let (opened, original) = (load::model(&archive.path, &ctx).unwrap(), load::model(&onnx.path, &ctx).unwrap());
+        assert!(opened.format == load::Format::Lapidary && opened.has_graph());
+        assert!(opened.model.constants.iter().all(|(wire, tensor)| original.model.constants[wire].bytes() == tensor.bytes()));
+    }
+    assert!(export::unpack(&at("w4.lapidary"), &at("w4.lapidary"), &ctx).is_err(), "over itself");
+    assert!(export::unpack(Path::new(SAMPLE), &at("x.onnx"), &ctx).is_err(), "no archive");
+}
+
+#[test]
+fn a_header_is_c99_and_holds_the_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let ctx = Ctx::new(2).unwrap();
+    let subject = subject(Path::new(SAMPLE), &ctx);
+    for name in ["w8", "w4", "w4-g32", "fp16", "codebook4", "fp32", "w16"] {
+        let plan = configure::plan_for(&presets::preset(name).unwrap(), &subject, Some(FileFormat::CHeader)).unwrap();
+        let variant = compress::run(&plan, &subject, &|_, _| Ok(None), &ctx).unwrap();
+        let out = folder.path().join("model.h");
+        let draft = export::run(FileFormat::CHeader, Source::Made(&variant), &plan, &subject, &out, &ctx).unwrap();
+        assert_eq!(draft.bytes, plan.bytes, "{name}");
+        draft.publish().unwrap_or_else(|e| panic!("{name}: {e}"));
+        let program = format!(
+            "#include \"model.h\"\n#include <stdio.h>\nint main(void) {{\n  uint32_t i, n = 0;\n  \
+             for (i = 0; i < LAPIDARY_COUNT; i++) {{ n += lapidary_tensors[i].rank; }}\n  \
+             printf(\"%u %u\\n\", (unsigned)LAPIDARY_COUNT, (unsigned)n);\n  return LAPIDARY_COUNT < {};\n}}\n",
+            plan.layers.len()
+        );
+        fs::write(folder.path().join("main.c"), program).unwrap();
+        let compile = std::process::Command::new("cc")
+            .args(["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror", "main.c", "-o", "main"])
+            .current_dir(folder.path())
+            .output();
+        let Ok(compiled) = compile else {
+            #[expect(clippy::print_stderr, reason = "a skipped test says so")]
+            {
+                eprintln!("skipped: there is no cc here");
+            }
+            return;
+        };
+        assert!(compiled.status.success(), "{name}: {}", String::from_utf8_lossy(&compiled.stderr));
+        assert!(std::process::Command::new(folder.path().join("main")).status().unwrap().success());
+    }
+    let int8 = presets::preset("int8").unwrap();
+    assert!(configure::plan_for(&int8, &subject, Some(FileFormat::CHeader)).unwrap_err().to_string().contains("inputs"));
 }

@@ -3,6 +3,7 @@
 use crate::engine::context::Cancelled;
 use crate::engine::exec::Arithmetic;
 use crate::engine::graph::Wire;
+use crate::engine::graph::passes::infer_shapes;
 use crate::engine::hash::of_bytes;
 use crate::engine::{Ctx, Warning};
 use crate::pipeline::calibrate::{self, CalibrateError, Statistics};
@@ -442,7 +443,9 @@ impl Opened {
         if weights && !self.subject.loaded.has_graph() {
             let plan = self.plan_for(recipe, Some(file))?;
             say_refusals(&plan, ctx);
-            return Ok(export::run(file, Source::Streamed, &plan, &self.subject, out, ctx)?.publish()?);
+            let exported = export::run(file, Source::Streamed, &plan, &self.subject, out, ctx)?.publish()?;
+            self.record(recipe, &exported, ctx);
+            return Ok(exported);
         }
         let made = self.compress_for(recipe, Some(file), ctx)?;
         let mut draft = export::run(file, Source::Made(&made.1), &made.0, &self.subject, out, ctx)?;
@@ -450,7 +453,24 @@ impl Opened {
             Some(reopened) if file.holds_graph() => self.measured_accuracy(recipe, &made, reopened, ctx)?,
             _ => unmeasured(&format!("{} holds weights without a graph", file.name())),
         });
-        Ok(draft.publish()?)
+        let exported = draft.publish()?;
+        self.record(recipe, &exported, ctx);
+        Ok(exported)
+    }
+
+    /// Keeps what was checked of a file with the project: `exports/<file>-<hash>.json`.
+    fn record(&self, recipe: &Recipe, exported: &Exported, ctx: &Ctx) {
+        let name = exported.path.file_name().unwrap_or_default().to_string_lossy();
+        let path = self.root.join("exports").join(format!("{name}-{}.json", exported.sha256.get(..16).unwrap_or_default()));
+        let record = serde_json::json!({
+            "file": exported.path.display().to_string(), "recipe": recipe.name, "bytes": exported.bytes,
+            "bytes_original": self.subject.loaded.bytes, "sha256": exported.sha256, "checks": exported.checks,
+        });
+        let kept = std::fs::create_dir_all(self.root.join("exports"))
+            .and_then(|()| write_atomically(&path, format!("{record:#}\n").as_bytes(), false));
+        if let Err(error) = kept {
+            ctx.warn("exports", format!("what was checked of the file could not be kept: {error}"));
+        }
     }
 
     fn measured_accuracy(
@@ -493,10 +513,12 @@ impl Opened {
         if own.len() != file.len() {
             return Err(WorkError::OtherModel { path: loaded.path.clone(), file: file.len(), own: own.len() });
         }
+        // The kernels that run depend on what is known of shapes.
+        let variant = infer_shapes(&loaded.model);
         let subjects = Subjects {
             original: &self.subject.original,
             reference: &self.subject.original,
-            variant: &loaded.model,
+            variant: &variant,
             layers: &[],
             weight_sqnr_db: BTreeMap::new(),
         };

@@ -3,9 +3,10 @@
 use super::activations::Activations;
 use super::file::{FileFormat, held, held_bytes};
 use super::recipe::{Importance, Treatment};
-use super::scheme::{Scheme, Sparsity};
+use super::scheme::{FloatFormat, Scheme, Sparsity};
+use crate::engine::formats::blocks::BlockFormat;
 use crate::engine::formats::{Granularity, Storage};
-use crate::engine::graph::{KnownRange, Layer, Model, Node, StoredWeight, Wire, known_range};
+use crate::engine::graph::{KnownRange, Layer, LayerKind, Model, Node, StoredWeight, Wire, known_range};
 use crate::engine::tensor::{DType, Tensor, TensorError};
 use crate::pipeline::load::Subject;
 use std::sync::Arc;
@@ -77,8 +78,28 @@ pub fn fitting(layer: &Layer, wanted: Scheme) -> (Scheme, Option<String>) {
     }
     match format.bytes(rows, row) {
         Ok(_) => (wanted, None),
-        Err(reason) => (Scheme::F32, Some(format!("{reason}: left in fp32"))),
+        Err(reason) => match second_best(layer, wanted, row) {
+            Some(other) => (other, Some(format!("{reason}: {other} instead, as ggml's tools do"))),
+            None => (Scheme::F32, Some(format!("{reason}: left in fp32"))),
+        },
     }
+}
+
+/// What ggml's own tool takes for rows that do not divide into a block: blocks of 32, else fp16 (of the matrices of
+/// language models, which are all that it knows). Source: llama.cpp `src/llama-quant.cpp`, `llama_tensor_get_type`.
+fn second_best(layer: &Layer, wanted: Scheme, row: usize) -> Option<Scheme> {
+    let Scheme::Block(block) = wanted else { return None };
+    let smaller = match block {
+        BlockFormat::Q2K | BlockFormat::Q3K | BlockFormat::Iq4Xs => Some(BlockFormat::Iq4Nl),
+        BlockFormat::Q4K => Some(BlockFormat::Q5_0),
+        BlockFormat::Q5K => Some(BlockFormat::Q5_1),
+        BlockFormat::Q6K => Some(BlockFormat::Q8_0),
+        BlockFormat::Tq1_0 | BlockFormat::Tq2_0 => Some(BlockFormat::Q4_0),
+        _ => None,
+    };
+    let fits = smaller.filter(|block| row.is_multiple_of(block.block_len())).map(Scheme::Block);
+    let matrix = matches!(layer.kind, LayerKind::Linear | LayerKind::Embedding);
+    fits.or_else(|| matrix.then_some(Scheme::Float(FloatFormat::F16)))
 }
 
 /// Bytes of a layer's weight as an ONNX file stores it under a scheme (of blocks, their own bytes).
@@ -318,7 +339,19 @@ impl LayerPlan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::graph::LayerKind;
+
+    #[test]
+    fn rows_that_do_not_divide_fall_back_as_with_ggml() {
+        let fitted = |kind, cols, block| fitting(&Layer::lone(kind, &[4, cols]), Scheme::Block(block));
+        let (scheme, why) = fitted(LayerKind::Linear, 96, BlockFormat::Q4K);
+        assert_eq!(scheme, Scheme::Block(BlockFormat::Q5_0));
+        assert!(why.unwrap().contains("instead"));
+        assert_eq!(fitted(LayerKind::MatMul, 64, BlockFormat::Q6K).0, Scheme::Block(BlockFormat::Q8_0));
+        assert_eq!(fitted(LayerKind::Linear, 172, BlockFormat::Q8_0).0, Scheme::Float(FloatFormat::F16));
+        assert_eq!(fitted(LayerKind::Linear, 100, BlockFormat::Q5K).0, Scheme::Float(FloatFormat::F16));
+        assert_eq!(fitted(LayerKind::Conv, 27, BlockFormat::Q4_0).0, Scheme::F32);
+        assert_eq!(fitted(LayerKind::Linear, 256, BlockFormat::Q4K), (Scheme::Block(BlockFormat::Q4K), None));
+    }
 
     #[test]
     fn counts_scales_and_zero_points() {

@@ -5,6 +5,7 @@ mod archive;
 mod check;
 mod onnx;
 mod place;
+pub mod runtimes;
 mod safetensors;
 
 pub use crate::pipeline::configure::FileFormat as Format;
@@ -183,6 +184,27 @@ fn bytes(format: Format, variant: &Variant, plan: &Plan, subject: &Subject) -> R
             Err(ExportError::NotStreamed { file: format.name() })
         }
     }
+}
+
+/// Larger files are not packed to see what comes of it.
+const ZIP_LIMIT: u64 = 64 << 20;
+
+/// What `zip -9` makes of the original's files, without its own headers: the honest size to be held against. `None`
+/// where that would take long.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn zipped_bytes(loaded: &LoadedModel) -> Result<Option<u64>, ExportError> {
+    if loaded.bytes > ZIP_LIMIT {
+        return Ok(None);
+    }
+    let mut sum = 0;
+    for path in std::iter::once(&loaded.path).chain(&loaded.externals) {
+        let io = |source| ExportError::Io { path: path.clone(), source };
+        let mut packed = flate2::read::DeflateEncoder::new(std::fs::File::open(path).map_err(io)?, flate2::Compression::best());
+        sum += std::io::copy(&mut packed, &mut std::io::sink()).map_err(io)?;
+    }
+    Ok(Some(sum))
 }
 
 /// Writes the file that an archive stands for, as it was before it was coded.

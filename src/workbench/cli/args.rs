@@ -56,7 +56,16 @@ pub(super) enum Verb {
         graph: Option<PathBuf>,
     },
     /// Show what a recipe will do, without running anything
-    Plan(OfRecipe),
+    Plan {
+        #[command(flatten)]
+        of: OfRecipe,
+        /// Kind of file to count the bytes of
+        #[arg(long)]
+        format: Option<ExportFormat>,
+        /// What this runtime will do with each layer: onnxruntime, tensorrt, openvino, llama.cpp, vllm, c-header
+        #[arg(long = "for", value_name = "RUNTIME")]
+        runtime: Option<String>,
+    },
     /// Collect the statistics that a recipe needs, or reuse them
     Calibrate(OfRecipe),
     /// Build the compressed model and show the error of each layer
