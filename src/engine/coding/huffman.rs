@@ -175,7 +175,7 @@ pub fn encode(codes: &[u8], values: usize, zero: Option<u8>) -> Vec<u8> {
     let (value_codes, gap_codes) = (canonical(&value_lengths), canonical(&gap_lengths));
     let mut bits = BitWriter::default();
     let code = |codes: &[u32], lengths: &[u8], at: usize| Some((*codes.get(at)?, *lengths.get(at)?));
-    for (gap, value) in pairs.iter() {
+    for (gap, value) in &pairs {
         let gap = if zero.is_some() { code(&gap_codes, &gap_lengths, *gap) } else { None };
         let value = value.and_then(|value| code(&value_codes, &value_lengths, usize::from(value)));
         for (code, length) in gap.into_iter().chain(value) {

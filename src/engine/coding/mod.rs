@@ -92,10 +92,9 @@ fn of_table(symbols: &Symbols, shape: &[usize]) -> Option<Coded> {
     let mut range = vec![head];
     range.extend(writer.finish());
     let tried = Some((huffman.len(), range.len()));
-    Some(match huffman.len() < range.len() {
-        true => Coded { mode: Mode::Huffman, stream: huffman, tried },
-        false => Coded { mode: Mode::Range, stream: range, tried },
-    })
+    let huffman_wins = huffman.len() < range.len();
+    let (mode, stream) = if huffman_wins { (Mode::Huffman, huffman) } else { (Mode::Range, range) };
+    Some(Coded { mode, stream, tried })
 }
 
 fn of_floats(bytes: &[u8], count: usize, element: Element) -> Option<Coded> {

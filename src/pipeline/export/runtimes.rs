@@ -71,6 +71,9 @@ struct Rule {
     runs: Runs,
     why: String,
     source: String,
+    /// Said even where the part is native.
+    #[serde(default)]
+    caution: bool,
 }
 
 /// The kind of file that a runtime reads.
@@ -114,7 +117,7 @@ pub struct Verdict {
     pub layer: String,
     /// The worst of its parts.
     pub runs: Runs,
-    /// For each part that is not native, why, and who says so.
+    /// For each part that is not native, or not without caution: why, and who says so.
     pub remarks: Vec<(String, String)>,
 }
 
@@ -161,12 +164,12 @@ impl Runtime {
         let mut verdict = Verdict { layer: layer.layer.name.clone(), runs: Runs::Native, remarks: Vec::new() };
         for part in parts(layer) {
             // Of what nothing is known nothing good is promised.
-            let (runs, why, source) = match self.rule(part) {
-                Some(rule) => (rule.runs, rule.why.clone(), rule.source.clone()),
-                None => (Runs::Refused, format!("nothing is known of {part:?}"), String::new()),
+            let (runs, why, source, said) = match self.rule(part) {
+                Some(rule) => (rule.runs, rule.why.clone(), rule.source.clone(), rule.caution || rule.runs != Runs::Native),
+                None => (Runs::Refused, format!("nothing is known of {part:?}"), String::new(), true),
             };
             verdict.runs = verdict.runs.max(runs);
-            if runs != Runs::Native {
+            if said {
                 verdict.remarks.push((why, source));
             }
         }
@@ -182,12 +185,10 @@ fn parts(layer: &LayerPlan) -> Vec<Part> {
     }
     parts.extend(match layer.treatment.activations {
         Activations::None => None,
-        Activations::Static => Some(Part::Static),
-        Activations::Dynamic => Some(Part::Dynamic),
         Activations::StaticWith { bits: 8, symmetric: true, .. } => Some(Part::StaticSymmetric),
-        Activations::StaticWith { bits: 8, symmetric: false, .. } => Some(Part::Static),
+        Activations::Static | Activations::StaticWith { bits: 8, symmetric: false, .. } => Some(Part::Static),
         Activations::DynamicWith { bits: 8, per: Sharing::Token, .. } => Some(Part::DynamicToken),
-        Activations::DynamicWith { bits: 8, per: Sharing::Tensor, .. } => Some(Part::Dynamic),
+        Activations::Dynamic | Activations::DynamicWith { bits: 8, per: Sharing::Tensor, .. } => Some(Part::Dynamic),
         Activations::StaticWith { .. } | Activations::DynamicWith { .. } => Some(Part::OtherData),
     });
     parts
@@ -269,6 +270,7 @@ mod tests {
         };
         let runs = |runtime: &str, preset: &str| named(runtime).unwrap().verdict(&bare(preset)).runs;
         assert_eq!(runs("onnxruntime", "int8"), Runs::Native);
+        assert!(named("onnxruntime").unwrap().verdict(&bare("int8")).remarks[0].0.contains("VNNI"), "a caution is said");
         assert_eq!(runs("onnxruntime", "codebook4"), Runs::Falls);
         assert_eq!(runs("onnxruntime", "q4_k"), Runs::Refused);
         assert_eq!(runs("tensorrt", "int8"), Runs::Refused, "zero points beside data");

@@ -175,14 +175,15 @@ fn slabs(plan: &LayerPlan, tensor: &Tensor) -> Vec<Range<usize>> {
 
 fn rows_are_apart(plan: &LayerPlan) -> bool {
     let treatment = &plan.treatment;
-    let format = match treatment.weights.format() {
-        None => true,
-        Some(formats::Format::Integer(Integer { granularity: Granularity::Channel | Granularity::Group(_), .. })) => true,
-        Some(formats::Format::Float(Float::F16 | Float::BF16 | Float::Fp8 { scale: Fp8Scale::Channel, .. })) => true,
-        Some(formats::Format::Micro(micro)) => micro != Micro::NvFp4,
-        Some(formats::Format::Block(_)) => true,
-        Some(_) => false,
-    };
+    let format = treatment.weights.format().is_none_or(|format| match format {
+        formats::Format::Integer(Integer { granularity, .. }) => {
+            matches!(granularity, Granularity::Channel | Granularity::Group(_))
+        }
+        formats::Format::Float(float) => !matches!(float, Float::Fp8 { scale: Fp8Scale::Tensor, .. }),
+        formats::Format::Micro(micro) => micro != Micro::NvFp4,
+        formats::Format::Block(_) => true,
+        _ => false,
+    });
     // What stochastic rounding draws depends on the place in the whole.
     let rounding = !matches!(treatment.rounding, Rounding::Stochastic { .. });
     let sparsity = !matches!(treatment.sparsity, Sparsity::Fraction(_));

@@ -186,9 +186,9 @@ impl PackedWeight {
     /// Rows of codes, whatever way the layer's weight lies.
     fn codes(&self, codes: &Tensor, layer: &Layer) -> Vec<u8> {
         let turned = codes.shape() == layer.shape && layer.out_axis != 0;
-        let rows = || match turned {
-            true => Channels::new(&layer.shape, layer.out_axis).gather(&unpacked(codes)),
-            false => unpacked(codes),
+        let rows = || {
+            let codes = unpacked(codes);
+            if turned { Channels::new(&layer.shape, layer.out_axis).gather(&codes) } else { codes }
         };
         let Packing::Words { bits } = self.packing else {
             return if turned || codes.dtype().bits() != 8 { rows() } else { codes.bytes().into_owned() };
