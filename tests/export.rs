@@ -5,6 +5,7 @@
 
 use lapidary::engine::Ctx;
 use lapidary::engine::random::Random;
+use lapidary::engine::tensor::DType;
 use lapidary::pipeline::compress;
 use lapidary::pipeline::configure::{self, FileFormat, Recipe, presets};
 use lapidary::pipeline::export::{self, ExportError, Source};
@@ -206,8 +207,40 @@ fn a_header_is_c99_and_holds_the_weights() {
             return;
         };
         assert!(compiled.status.success(), "{name}: {}", String::from_utf8_lossy(&compiled.stderr));
-        assert!(std::process::Command::new(folder.path().join("main")).status().unwrap().success());
+        let ran = std::process::Command::new(folder.path().join("main")).output().unwrap();
+        assert!(ran.status.success() && ran.stdout.starts_with(b"24 "), "{name}: {}", String::from_utf8_lossy(&ran.stdout));
     }
     let int8 = presets::preset("int8").unwrap();
     assert!(configure::plan_for(&int8, &subject, Some(FileFormat::CHeader)).unwrap_err().to_string().contains("inputs"));
+}
+
+#[test]
+fn weights_without_a_sign_stand_for_the_same_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let ctx = Ctx::new(2).unwrap();
+    let subject = subject(Path::new(SAMPLE), &ctx);
+    let write = |file: FileFormat, recipe: &str, ctx: &Ctx| {
+        let plan = configure::plan_for(&presets::preset(recipe).unwrap(), &subject, Some(file)).unwrap();
+        let variant = compress::run(&plan, &subject, &|_, _| Ok(None), ctx).unwrap();
+        let out = folder.path().join(format!("{file:?}.onnx"));
+        let written = export::run(file, Source::Made(&variant), &plan, &subject, &out, ctx).unwrap().publish().unwrap();
+        assert_eq!(written.bytes, plan.bytes, "{file:?} {recipe}");
+        written
+    };
+    let signed = write(FileFormat::Onnx, "int8-dynamic", &ctx);
+    let alone = write(FileFormat::Onnx, "int8-dynamic", &Ctx::new(1).unwrap());
+    assert_eq!(signed.sha256, alone.sha256, "threads make no difference");
+    let unsigned = write(FileFormat::OnnxUnsigned, "int8-dynamic", &ctx);
+    let [signed, unsigned] = [signed, unsigned].map(|file| load::model(&file.path, &ctx).unwrap().model);
+    let mut compared = 0;
+    for (wire, codes) in signed.constants.iter().filter(|(_, t)| t.dtype() == DType::I8) {
+        let lifted: Vec<i64> = codes.to_i64().unwrap().iter().map(|code| code + 128).collect();
+        let other = &unsigned.constants[wire];
+        assert_eq!((other.dtype(), other.to_i64().unwrap()), (DType::U8, lifted), "{wire}");
+        compared += 1;
+    }
+    assert!(compared > 5, "{compared}");
+    // Where data stay floats there is nothing to saturate.
+    let plain = write(FileFormat::Onnx, "w8", &ctx);
+    assert_eq!(plain.sha256, write(FileFormat::OnnxUnsigned, "w8", &ctx).sha256);
 }

@@ -87,6 +87,8 @@ fn compress_layer(
     for technique in registry().into_iter().filter(|t| t.concerns(plan)) {
         technique.apply(plan, &mut work, statistics, ctx)?;
     }
+    let failed = |source| CompressError::Tensor { layer: plan.layer.name.clone(), source };
+    work.stored = work.stored.map(|s| file.adapted(s, plan.treatment.activations)).transpose().map_err(failed)?;
     let mut sums = ErrorSums::default();
     sums.add_slices(&work.original, &work.weights);
     ctx.advance(1);

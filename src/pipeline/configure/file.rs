@@ -4,7 +4,7 @@ use super::ConfigureError;
 use super::activations::{Activations, Sharing};
 use super::layer::LayerPlan;
 use crate::engine::graph::{Layer, LayerKind, StoredWeight, Wire};
-use crate::engine::tensor::{DType, Tensor};
+use crate::engine::tensor::{DType, Tensor, TensorError};
 use crate::pipeline::load::Subject;
 use crate::pipeline::load::header::{self, Array, HeaderLayer};
 use crate::pipeline::load::safetensors::packed::{Inputs, PackedWeight};
@@ -18,6 +18,9 @@ use std::path::Path;
 pub enum FileFormat {
     /// ONNX with nodes that turn what is stored into weights.
     Onnx,
+    /// The same with 8-bit weights without a sign where data are rounded too, for integer kernels on processors whose
+    /// products of bytes with and without a sign saturate.
+    OnnxUnsigned,
     /// GGUF: the weights alone. Holds blocks, which ONNX does not.
     Gguf,
     /// safetensors: the weights alone, as floats.
@@ -31,13 +34,14 @@ pub enum FileFormat {
 }
 
 impl FileFormat {
-    pub const ALL: [Self; 6] =
-        [Self::Onnx, Self::Gguf, Self::Safetensors, Self::CompressedTensors, Self::Lapidary, Self::CHeader];
+    pub const ALL: [Self; 7] =
+        [Self::Onnx, Self::OnnxUnsigned, Self::Gguf, Self::Safetensors, Self::CompressedTensors, Self::Lapidary, Self::CHeader];
 
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Onnx => "ONNX",
+            Self::OnnxUnsigned => "ONNX, unsigned weights",
             Self::Gguf => "GGUF",
             Self::Safetensors => "safetensors",
             Self::CompressedTensors => "compressed-tensors",
@@ -50,7 +54,7 @@ impl FileFormat {
     #[must_use]
     pub fn suffix(self) -> &'static str {
         match self {
-            Self::Onnx => ".onnx",
+            Self::Onnx | Self::OnnxUnsigned => ".onnx",
             Self::Gguf => ".gguf",
             Self::Safetensors | Self::CompressedTensors => ".safetensors",
             Self::Lapidary => ".lapidary",
@@ -75,7 +79,7 @@ impl FileFormat {
     /// Whether the file holds the network too, so that it can be run.
     #[must_use]
     pub fn holds_graph(self) -> bool {
-        matches!(self, Self::Onnx | Self::Lapidary)
+        matches!(self, Self::Onnx | Self::OnnxUnsigned | Self::Lapidary)
     }
 
     /// Whether the size is known before the file is there; else the plan's bytes are the most that it takes.
@@ -84,12 +88,23 @@ impl FileFormat {
         self != Self::Lapidary
     }
 
+    /// What is stored of a layer, as the file has it.
+    ///
+    /// # Errors
+    /// When sizes overflow.
+    pub fn adapted(self, stored: StoredWeight, activations: Activations) -> Result<StoredWeight, TensorError> {
+        match self {
+            Self::OnnxUnsigned if activations != Activations::None => stored.unsigned(),
+            _ => Ok(stored),
+        }
+    }
+
     /// Whether a layer is written as the values that what is stored stands for.
     #[must_use]
     pub fn needs_values(self, layer: &Layer, stored: &StoredWeight) -> bool {
         let floats = matches!(stored, StoredWeight::Float32(_) | StoredWeight::Half(_));
         match self {
-            Self::Onnx | Self::Lapidary | Self::CHeader => false,
+            Self::Onnx | Self::OnnxUnsigned | Self::Lapidary | Self::CHeader => false,
             Self::Gguf => stored.whole().is_none(),
             Self::Safetensors => !floats,
             Self::CompressedTensors => !floats && layer.kind == LayerKind::Embedding,

@@ -254,9 +254,12 @@ impl LayerPlan {
     ///
     /// # Errors
     /// When sizes overflow.
-    pub fn form(&self) -> Result<Option<StoredWeight>, TensorError> {
+    pub fn form(&self, file: FileFormat) -> Result<Option<StoredWeight>, TensorError> {
         match self.treatment.weights.format() {
-            Some(format) => StoredWeight::of(format, &self.layer, None).map(Some),
+            Some(format) => {
+                let stored = StoredWeight::of(format, &self.layer, None)?;
+                file.adapted(stored, self.treatment.activations).map(Some)
+            }
             None if self.treatment.sparsity == Sparsity::Dense => Ok(None),
             None => Ok(Some(StoredWeight::Float32(Tensor::zeros(DType::F32, self.layer.shape.clone())?))),
         }
@@ -280,7 +283,7 @@ impl LayerPlan {
     /// When sizes overflow.
     pub(super) fn measure(&mut self, file: FileFormat) -> Result<Option<StoredWeight>, TensorError> {
         let layer = &self.layer;
-        let Some(stored) = self.form()? else { return Ok(None) };
+        let Some(stored) = self.form(file)? else { return Ok(None) };
         let Some(format) = self.treatment.weights.format() else {
             self.bytes = stored.size_bytes();
             return Ok(Some(stored));
@@ -289,11 +292,11 @@ impl LayerPlan {
         let storage = format.bytes(rows, layer.parameters() / rows.max(1)).unwrap_or_default();
         self.bytes = match (file, stored.whole()) {
             (FileFormat::Gguf, None) => 4 * layer.parameters() as u64,
-            (FileFormat::Onnx | FileFormat::Gguf | FileFormat::Lapidary | FileFormat::CHeader, _) => stored.size_bytes(),
             // What the file cannot hold is refused with the whole plan.
             (FileFormat::Safetensors | FileFormat::CompressedTensors, _) => {
                 held(self, Some(&stored), file).map_or_else(|_| stored.size_bytes(), |held| held_bytes(&held, self, &stored))
             }
+            _ => stored.size_bytes(),
         };
         self.storage = Some(storage);
         let note = self.note.take();
@@ -323,12 +326,12 @@ impl LayerPlan {
             (weights, FileFormat::CompressedTensors) if self.bytes > own => {
                 Some(format!("{own} bytes as {weights}; packed in codes of 4 or 8 bits, {}", self.bytes))
             }
-            (Scheme::Integer { bits, .. } | Scheme::Affine { bits, .. }, FileFormat::Onnx | FileFormat::Lapidary)
-                if held > usize::from(bits) =>
+            (Scheme::Integer { bits, .. } | Scheme::Affine { bits, .. }, file)
+                if file.holds_graph() && held > usize::from(bits) =>
             {
                 Some(format!("ONNX has no {bits}-bit type: each value takes {held} bits in the file"))
             }
-            (weights, FileFormat::Onnx) if self.bytes > own => {
+            (weights, file) if file.holds_graph() && self.bytes > own => {
                 Some(format!("{own} bytes as {weights}; in ONNX, with codes of {held} bits, {}", self.bytes))
             }
             _ => None,

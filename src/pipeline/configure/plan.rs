@@ -175,12 +175,14 @@ fn predicted_bytes(
         Some(lower(&subject.folded, lowered).map_err(graph)?)
     };
     match (file, model) {
-        (FileFormat::Onnx | FileFormat::Lapidary, None) => subject.unchanged_bytes().map_err(format),
+        (FileFormat::Onnx | FileFormat::OnnxUnsigned | FileFormat::Lapidary, None) => subject.unchanged_bytes().map_err(format),
         // The blocks' own bytes count: the file that was asked for cannot be written, as the export says.
-        (FileFormat::Onnx | FileFormat::Lapidary, Some(_)) if file_of(layers) == FileFormat::Gguf => {
+        (FileFormat::Onnx | FileFormat::OnnxUnsigned | FileFormat::Lapidary, Some(_)) if file_of(layers) == FileFormat::Gguf => {
             Ok(layers.iter().map(|l| l.bytes).sum())
         }
-        (FileFormat::Onnx | FileFormat::Lapidary, Some(model)) => subject.file_bytes(&model).map_err(format),
+        (FileFormat::Onnx | FileFormat::OnnxUnsigned | FileFormat::Lapidary, Some(model)) => {
+            subject.file_bytes(&model).map_err(format)
+        }
         (FileFormat::Safetensors | FileFormat::CompressedTensors, _) => {
             let stored: Vec<_> = lowered.iter().map(|l| l.stored.clone()).collect();
             Ok(weights_file(&recipe.name, subject, layers, &stored, file)?.sheet.bytes())

@@ -99,11 +99,11 @@ pub(super) fn all(
     ctx: &Ctx,
 ) -> Result<Vec<Check>, ExportError> {
     let (tensors, outputs) = match format {
-        Format::Onnx | Format::Lapidary if variant.unchanged => {
+        Format::Onnx | Format::OnnxUnsigned | Format::Lapidary if variant.unchanged => {
             let tensors = Check::new("tensors equal", true, "the file is the original");
             (tensors, same_outputs(variant, &reopened.model, ctx)?)
         }
-        Format::Onnx | Format::Lapidary => {
+        Format::Onnx | Format::OnnxUnsigned | Format::Lapidary => {
             let ours = variant.model.constants.iter().map(|(wire, tensor)| (&**wire, tensor));
             (same_tensors(ours, &reopened.model), same_outputs(variant, &reopened.model, ctx)?)
         }

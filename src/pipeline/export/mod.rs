@@ -160,7 +160,7 @@ pub fn run(
 /// The bytes of the file.
 fn bytes(format: Format, variant: &Variant, plan: &Plan, subject: &Subject) -> Result<Vec<u8>, ExportError> {
     match format {
-        Format::Onnx => {
+        Format::Onnx | Format::OnnxUnsigned => {
             let blocks = plan.layers.iter().find(|l| matches!(l.treatment.weights, Scheme::Block(_)));
             match blocks {
                 Some(l) => Err(ExportError::Blocks { layer: l.layer.name.clone(), scheme: l.treatment.weights.to_string() }),

@@ -40,7 +40,8 @@ pub(super) fn write(
     file: &mut File,
     ctx: &Ctx,
 ) -> Result<Wrote, ExportError> {
-    let forms: Vec<Option<StoredWeight>> = plan.layers.iter().map(LayerPlan::form).collect::<Result<_, TensorError>>()?;
+    let forms: Vec<Option<StoredWeight>> =
+        plan.layers.iter().map(|layer| layer.form(format)).collect::<Result<_, TensorError>>()?;
     let WeightsFile { sheet, held, config } = weights_file(&plan.recipe, subject, &plan.layers, &forms, format)?;
     let places: BTreeMap<_, _> = plan.layers.iter().enumerate().map(|(i, l)| (&l.layer.weight, i)).collect();
     let mut to = Writer { filler: Filler::new(&sheet, file).map_err(SafetensorsError::from)? };

@@ -415,6 +415,8 @@ pub(super) struct Compare {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum ExportFormat {
     Onnx,
+    /// With 8-bit weights without a sign, for ONNX Runtime on processors without VNNI
+    OnnxUnsigned,
     Gguf,
     /// The weights as floats
     Safetensors,
@@ -430,6 +432,7 @@ impl From<ExportFormat> for FileFormat {
     fn from(format: ExportFormat) -> Self {
         match format {
             ExportFormat::Onnx => Self::Onnx,
+            ExportFormat::OnnxUnsigned => Self::OnnxUnsigned,
             ExportFormat::Gguf => Self::Gguf,
             ExportFormat::Safetensors => Self::Safetensors,
             ExportFormat::CompressedTensors => Self::CompressedTensors,
