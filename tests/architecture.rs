@@ -9,6 +9,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("engine::context", &["engine"]),
     ("engine::units", &[]),
     ("engine::hash", &[]),
+    ("engine::coding", &["engine::coding", "engine::random"]),
     ("engine::random", &[]),
     ("engine::kernels", &["engine::kernels", "engine::random"]),
     // A stored tensor may be made of blocks.
@@ -67,6 +68,7 @@ const WALLS: &[(&str, &[&str])] = &[
 const KEEPERS: &[(&str, &[&str])] = &[
     ("candle_core", &["engine::tensor", "engine::exec", "workbench::sample"]),
     ("memmap2", &["engine::tensor"]),
+    ("constriction", &["engine::coding"]),
     ("prost", &["pipeline::load::onnx"]),
     ("eframe", &["workbench::ui"]),
     ("egui_plot", &["workbench::ui"]),

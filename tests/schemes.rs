@@ -200,7 +200,8 @@ fn whole_way(subject: &Subject, recipe: &Recipe, known: Option<&Known>, ctx: &Ct
     }
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join(format!("out{}", plan.file.suffix()));
-    let draft = export::run(plan.file, &variant, &plan, subject, &out, ctx).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let draft = export::run(plan.file, export::Source::Made(&variant), &plan, subject, &out, ctx)
+        .unwrap_or_else(|e| panic!("{name}: {e}"));
     assert_eq!(draft.bytes, plan.bytes, "{name}");
     draft.publish().unwrap_or_else(|e| panic!("{name}: {e}"));
     assert_eq!(std::fs::metadata(&out).unwrap().len(), plan.bytes, "{name}");

@@ -16,6 +16,7 @@ use lapidary::engine::graph::{Dim, Model, Wire};
 use lapidary::engine::random::Random;
 use lapidary::engine::tensor::Value;
 use lapidary::pipeline::configure::{self, ChannelCut, ChannelScore, Override, Plan, Recipe, Sparsity, Treatment, presets};
+use lapidary::pipeline::export::Source;
 use lapidary::pipeline::load::{self, Dataset, Subject};
 use lapidary::pipeline::{compress, export};
 use std::path::Path;
@@ -233,7 +234,7 @@ fn written(plan: &Plan, subject: &Subject, ctx: &Ctx) -> (Model, Model) {
     let variant = compress::run(plan, &left, &|_, _| Ok(None), ctx).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.onnx");
-    let draft = export::run(plan.file, &variant, plan, &left, &out, ctx).unwrap();
+    let draft = export::run(plan.file, Source::Made(&variant), plan, &left, &out, ctx).unwrap();
     assert_eq!(draft.bytes, plan.bytes, "the plan is exact");
     draft.publish().unwrap();
     let reopened = subject_of(&out, ctx);

@@ -35,6 +35,12 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// SHA-256 of one byte string.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
 /// SHA-256 of one byte string, as hex.
 #[must_use]
 pub fn of_bytes(bytes: &[u8]) -> String {

@@ -1,5 +1,6 @@
 //! What computes. Knows nothing of projects or screens.
 
+pub mod coding;
 pub mod context;
 pub mod exec;
 pub mod formats;

@@ -1,7 +1,12 @@
 //! What a project can be asked to do. The command line and the window call the same functions.
 
+mod written;
+
+pub use written::unpack;
+
 use crate::engine::context::Cancelled;
 use crate::engine::exec::Arithmetic;
+use crate::engine::graph::passes::infer_shapes;
 use crate::engine::graph::{Layer, Wire};
 use crate::engine::hash::of_bytes;
 use crate::engine::{Ctx, Warning};
@@ -9,7 +14,7 @@ use crate::pipeline::calibrate::{self, CalibrateError, Statistics};
 use crate::pipeline::compress::{self, CompressError, Variant};
 use crate::pipeline::configure::{self, Allocation, ConfigureError, Equalization, Grouping, Importance, Plan, Recipe};
 use crate::pipeline::evaluate::{self, EvaluateError, Report, Settings, Subjects};
-use crate::pipeline::export::{self, Check, ExportError, Exported, Format};
+use crate::pipeline::export::{ExportError, Format};
 use crate::pipeline::load::{self, Dataset, LoadError, LoadedModel, Preprocess, Subject, imatrix};
 use crate::pipeline::search::SearchError;
 use crate::workbench::project::{Document, Project, ProjectError, place, write_atomically};
@@ -21,8 +26,6 @@ use std::sync::Arc;
 const LAYER_SAMPLES: usize = 64;
 /// Fewer samples than this are all evaluated, and calibrate as well.
 const FEW_SAMPLES: usize = 10;
-/// Points by which a file's accuracy may differ from the variant's it was written from.
-const ACCURACY_TOLERANCE: f64 = 0.0;
 
 const SAME_DATA: &str = "calibration and evaluation data are the same: the accuracy of calibrated recipes is flattered";
 
@@ -358,11 +361,7 @@ impl Opened {
     fn compress_for(&self, recipe: &Recipe, file: Option<Format>, ctx: &Ctx) -> Result<(Plan, Variant), WorkError> {
         let plan = self.plan_for(recipe, file)?;
         self.subject.loaded.check_values(ctx)?;
-        for layer in &plan.layers {
-            if let Some(reason) = &layer.refusal {
-                ctx.warn(layer.layer.name.clone(), reason.clone());
-            }
-        }
+        say_refusals(&plan, ctx);
         let samples = |ctx: &Ctx| self.samples(ctx);
         let subject = compress::prepare(&plan, &self.subject, &samples, ctx)?;
         let source =
@@ -437,55 +436,6 @@ impl Opened {
         Ok(evaluate::run(&subjects, data, &settings, ctx)?)
     }
 
-    /// Writes the variant as its name says (`.gguf`, else ONNX), opens the file again, evaluates it, and only then
-    /// gives it its name.
-    ///
-    /// # Errors
-    /// When the file cannot be written or fails one of its checks.
-    pub fn export(&self, recipe: &Recipe, out: &Path, ctx: &Ctx) -> Result<Exported, WorkError> {
-        let gguf = out.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
-        self.export_as(if gguf { Format::Gguf } else { Format::Onnx }, recipe, out, ctx)
-    }
-
-    /// [`Opened::export`] in a kind of file, whatever the name says.
-    ///
-    /// # Errors
-    /// When the file cannot be written or fails one of its checks.
-    pub fn export_as(&self, file: Format, recipe: &Recipe, out: &Path, ctx: &Ctx) -> Result<Exported, WorkError> {
-        let made = self.compress_for(recipe, Some(file), ctx)?;
-        let mut draft = export::run(file, &made.1, &made.0, &self.subject, out, ctx)?;
-        draft.checks.push(match file {
-            Format::Onnx => self.measured_accuracy(recipe, &made, &draft.reopened, ctx)?,
-            Format::Gguf => unmeasured("GGUF holds weights without a graph"),
-        });
-        Ok(draft.publish()?)
-    }
-
-    fn measured_accuracy(
-        &self,
-        recipe: &Recipe,
-        made: &(Plan, Variant),
-        reopened: &LoadedModel,
-        ctx: &Ctx,
-    ) -> Result<Check, WorkError> {
-        match self.accuracy(recipe, made, reopened, ctx) {
-            Err(WorkError::NoData) => Ok(unmeasured("the project has no evaluation data")),
-            Err(WorkError::NoGraph { .. }) => Ok(unmeasured("weights without a graph cannot be run")),
-            Err(WorkError::Evaluate(EvaluateError::Exec { source, .. })) if source.is_unsupported() => {
-                Ok(unmeasured(&source.to_string()))
-            }
-            measured => measured,
-        }
-    }
-
-    /// Whether a file that was read back is as accurate as the variant that it was written from.
-    fn accuracy(&self, recipe: &Recipe, made: &(Plan, Variant), reopened: &LoadedModel, ctx: &Ctx) -> Result<Check, WorkError> {
-        let data = self.dataset(Split::Evaluate, None, ctx)?;
-        let ours = self.evaluate_variant(Arithmetic::Simulated, recipe, made, &data, Split::Evaluate, ctx)?;
-        let file = self.evaluate_file(reopened, &data, Split::Evaluate, ctx)?;
-        Ok(same_accuracy(&ours, &file))
-    }
-
     /// Holds an exported file against the project's model.
     ///
     /// # Errors
@@ -501,10 +451,12 @@ impl Opened {
         if own.len() != file.len() {
             return Err(WorkError::OtherModel { path: loaded.path.clone(), file: file.len(), own: own.len() });
         }
+        // The kernels that run depend on what is known of shapes.
+        let variant = infer_shapes(&loaded.model);
         let subjects = Subjects {
             original: &self.subject.original,
             reference: &self.subject.original,
-            variant: &loaded.model,
+            variant: &variant,
             layers: &[],
             weight_sqnr_db: BTreeMap::new(),
         };
@@ -524,24 +476,11 @@ impl Opened {
     }
 }
 
-fn unmeasured(why: &str) -> Check {
-    Check::new("accuracy", true, format!("not measured: {why}"))
-}
-
-fn same_accuracy(ours: &Report, file: &Report) -> Check {
-    const NAME: &str = "accuracy of the file";
-    match (ours.metrics, file.metrics) {
-        (Some(a), Some(b)) => {
-            let passed = (a.top1.value - b.top1.value).abs() <= ACCURACY_TOLERANCE;
-            Check::new(
-                NAME,
-                passed,
-                format!("top-1 {:.2} % on {} samples, {:.2} % before writing", b.top1.value, file.samples, a.top1.value),
-            )
-        }
-        _ => {
-            let (a, b) = (ours.fidelity.kl_mean, file.fidelity.kl_mean);
-            Check::new(NAME, (a - b).abs() <= 1e-9, format!("KL to the original {b:.6}, {a:.6} before writing"))
+/// Warns of what a recipe asks for and will not be done.
+fn say_refusals(plan: &Plan, ctx: &Ctx) {
+    for layer in &plan.layers {
+        if let Some(reason) = &layer.refusal {
+            ctx.warn(layer.layer.name.clone(), reason.clone());
         }
     }
 }

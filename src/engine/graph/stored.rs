@@ -1,6 +1,6 @@
 //! A layer's weight as a file stores it.
 
-use crate::engine::tensor::{DType, Tensor};
+use crate::engine::tensor::{DType, Tensor, TensorError};
 
 /// How codes and scales lie in a quantized weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +116,28 @@ impl StoredWeight {
         match self {
             Self::Float32(t) | Self::Half(t) | Self::Blocks(t) => Some(t),
             Self::Scaled { .. } | Self::Book(_) => None,
+        }
+    }
+
+    /// The same values, with signed codes of 8 bits per tensor or channel counted from −128: bytes without a sign and
+    /// zero points of 128.
+    ///
+    /// # Errors
+    /// When sizes overflow.
+    pub fn unsigned(self) -> Result<Self, TensorError> {
+        match self {
+            Self::Scaled {
+                codes,
+                scales: Scales::Plain(scales),
+                zero_points: None,
+                layout: layout @ (ScaleLayout::Tensor | ScaleLayout::Axis(_)),
+            } if codes.dtype() == DType::I8 => {
+                let lifted: Vec<u8> = codes.bytes().iter().map(|code| code ^ 0x80).collect();
+                let zeros = Tensor::from_bytes(DType::U8, scales.shape().to_vec(), vec![128_u8; scales.len()])?;
+                let codes = Tensor::from_bytes(DType::U8, codes.shape().to_vec(), lifted)?;
+                Ok(Self::Scaled { codes, scales: Scales::Plain(scales), zero_points: Some(zeros), layout })
+            }
+            other => Ok(other),
         }
     }
 

@@ -72,6 +72,20 @@ impl MappedFile {
     pub fn as_slice(&self) -> &[u8] {
         &self.0
     }
+
+    /// Gives back the memory that a part of the file takes; who reads it again has it read from the file.
+    #[expect(unsafe_code, reason = "advice on the one memory map of the program")]
+    fn forget(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        {
+            // SAFETY: the map is read-only and backed by its file: dropped pages come back with the same bytes.
+            let advice = unsafe { self.0.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len()) };
+            // Memory that is not given back is no fault.
+            let _ = advice;
+        }
+        #[cfg(not(unix))]
+        let _ = range;
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -250,6 +264,43 @@ impl Tensor {
         Ok(Self { shape, ..self.clone() })
     }
 
+    /// Some of the places along the first axis; those of a file stay in it.
+    ///
+    /// # Errors
+    /// When there are fewer places, or one of them does not fill whole bytes.
+    pub fn rows(&self, rows: Range<usize>) -> Result<Self, TensorError> {
+        let mut shape = self.shape.clone();
+        let Some(first) = shape.first_mut().filter(|first| rows.start <= rows.end && rows.end <= **first) else {
+            return Err(TensorError::TooLarge { shape: self.shape.clone() });
+        };
+        let row = self.size_bytes() / (*first).max(1);
+        *first = rows.len();
+        let (start, end) = (rows.start * row, rows.end * row);
+        let expected = packed_len(self.dtype, &shape)?;
+        let storage = match &self.storage {
+            Storage::Owned(bytes) => Storage::Owned(bytes.get(start..end).unwrap_or_default().into()),
+            Storage::Mapped(file, range) => Storage::Mapped(file.clone(), range.start + start..range.start + end),
+            Storage::Zeros(_) => Storage::Zeros(expected),
+        };
+        if end - start != expected {
+            return Err(TensorError::Size { dtype: self.dtype, shape, expected, found: end - start });
+        }
+        Ok(Self { dtype: self.dtype, shape, storage })
+    }
+
+    /// Where the bytes lie in the file that they are mapped from.
+    #[must_use]
+    pub fn place_in_file(&self) -> Option<Range<usize>> {
+        if let Storage::Mapped(_, range) = &self.storage { Some(range.clone()) } else { None }
+    }
+
+    /// Gives back the memory of values that lie in a file, when they are not needed soon.
+    pub fn forget(&self) {
+        if let Storage::Mapped(file, range) = &self.storage {
+            file.forget(range.clone());
+        }
+    }
+
     /// Every element as f32 (integers, half floats and blocks converted).
     ///
     /// # Errors
@@ -350,6 +401,17 @@ mod tests {
         assert!(Tensor::from_bytes(dtype, vec![32, 2], vec![0; 44]).is_err(), "rows of 2 are no blocks");
         assert!(Tensor::from_bytes(dtype, vec![2, 32], vec![0; 43]).is_err());
         assert!(Tensor::zeros(dtype, vec![usize::MAX, 32]).is_err());
+    }
+
+    #[test]
+    fn rows_are_a_part_of_the_whole() {
+        let tensor = Tensor::from_f32(vec![3, 2], &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]).unwrap();
+        let part = tensor.rows(1..3).unwrap();
+        assert_eq!((part.shape(), part.to_f32().unwrap()), (&[2, 2][..], vec![2.0, 3.0, 4.0, 5.0]));
+        assert!(tensor.rows(2..4).is_err());
+        let narrow = Tensor::from_integers(DType::I4, vec![2, 1], &[1, 2]).unwrap();
+        assert!(narrow.rows(0..1).is_err(), "half a byte");
+        part.forget();
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod activation_range;
 mod adaround;
 mod allocation;
+mod alone;
 mod bias_correction;
 mod channels;
 mod corrected;
@@ -22,6 +23,7 @@ mod system;
 mod technique;
 mod variant;
 
+pub use alone::{Alone, alone};
 pub use channels::{DataSource, channel_scores, choose_channels, cut_channels, prepare};
 pub use judge::Step;
 pub use preview::{Preview, preview};

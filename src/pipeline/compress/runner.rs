@@ -138,7 +138,9 @@ pub(super) fn compress_layer(
 }
 
 impl Made {
-    pub(super) fn of(plan: &LayerPlan, file: FileFormat, work: LayerWork) -> Result<Self, CompressError> {
+    pub(super) fn of(plan: &LayerPlan, file: FileFormat, mut work: LayerWork) -> Result<Self, CompressError> {
+        let failed = |source| CompressError::Tensor { layer: plan.layer.name.clone(), source };
+        work.stored = work.stored.map(|s| file.adapted(s, plan.treatment.activations)).transpose().map_err(failed)?;
         let mut sums = ErrorSums::default();
         sums.add_slices(&work.original, &work.weights);
         let layer = CompressedLayer {
@@ -147,10 +149,9 @@ impl Made {
             zero_fraction: zero_fraction(&work.weights),
             bytes: work.stored.as_ref().map_or(plan.bytes, StoredWeight::size_bytes),
             dense: match &work.stored {
-                Some(stored) if file == FileFormat::Gguf && stored.whole().is_none() => Some(
-                    Tensor::from_f32(plan.layer.shape.clone(), &work.weights)
-                        .map_err(|source| CompressError::Tensor { layer: plan.layer.name.clone(), source })?,
-                ),
+                Some(stored) if file.needs_values(&plan.layer, stored) => {
+                    Some(Tensor::from_f32(plan.layer.shape.clone(), &work.weights).map_err(failed)?)
+                }
                 _ => None,
             },
             stored: work.stored.clone(),

@@ -2,9 +2,10 @@
 
 use super::activations::Activations;
 use super::correction::{Correction, Loss, Recovery, Solver};
-use super::plan::FileFormat;
+use super::file::{FileFormat, held, held_bytes};
 use super::recipe::{Importance, Treatment};
-use super::scheme::{Saliency, Scheme, Sparsity};
+use super::scheme::{FloatFormat, Saliency, Scheme, Sparsity};
+use crate::engine::formats::blocks::BlockFormat;
 use crate::engine::formats::{Granularity, Storage};
 use crate::engine::graph::{BiasPlace, KnownRange, Layer, LayerKind, Model, Node, StoredWeight, Wire, known_range};
 use crate::engine::tensor::{DType, Tensor, TensorError};
@@ -80,8 +81,28 @@ pub fn fitting(layer: &Layer, wanted: Scheme) -> (Scheme, Option<String>) {
     }
     match format.bytes(rows, row) {
         Ok(_) => (wanted, None),
-        Err(reason) => (Scheme::F32, Some(format!("{reason}: left in fp32"))),
+        Err(reason) => match second_best(layer, wanted, row) {
+            Some(other) => (other, Some(format!("{reason}: {other} instead, as ggml's tools do"))),
+            None => (Scheme::F32, Some(format!("{reason}: left in fp32"))),
+        },
     }
+}
+
+/// What ggml's own tool takes for rows that do not divide into a block: blocks of 32, else fp16 (of the matrices of
+/// language models, which are all that it knows). Source: llama.cpp `src/llama-quant.cpp`, `llama_tensor_get_type`.
+fn second_best(layer: &Layer, wanted: Scheme, row: usize) -> Option<Scheme> {
+    let Scheme::Block(block) = wanted else { return None };
+    let smaller = match block {
+        BlockFormat::Q2K | BlockFormat::Q3K | BlockFormat::Iq4Xs => Some(BlockFormat::Iq4Nl),
+        BlockFormat::Q4K => Some(BlockFormat::Q5_0),
+        BlockFormat::Q5K => Some(BlockFormat::Q5_1),
+        BlockFormat::Q6K => Some(BlockFormat::Q8_0),
+        BlockFormat::Tq1_0 | BlockFormat::Tq2_0 => Some(BlockFormat::Q4_0),
+        _ => None,
+    };
+    let fits = smaller.filter(|block| row.is_multiple_of(block.block_len())).map(Scheme::Block);
+    let matrix = matches!(layer.kind, LayerKind::Linear | LayerKind::Embedding);
+    fits.or_else(|| matrix.then_some(Scheme::Float(FloatFormat::F16)))
 }
 
 /// Bytes of a layer's weight as an ONNX file stores it under a scheme (of blocks, their own bytes).
@@ -353,6 +374,21 @@ impl LayerPlan {
         }
     }
 
+    /// What will be stored, without values; `None` where the weight stays as it is.
+    ///
+    /// # Errors
+    /// When sizes overflow.
+    pub fn form(&self, file: FileFormat) -> Result<Option<StoredWeight>, TensorError> {
+        match self.treatment.weights.format() {
+            Some(format) => {
+                let stored = StoredWeight::of(format, &self.layer, None)?;
+                file.adapted(stored, self.treatment.activations).map(Some)
+            }
+            None if self.treatment.sparsity == Sparsity::Dense => Ok(None),
+            None => Ok(Some(StoredWeight::Float32(Tensor::zeros(DType::F32, self.layer.shape.clone())?))),
+        }
+    }
+
     /// Does without the calibrated importance that there is no data for.
     pub(super) fn refuse_importance(&mut self) {
         if self.importance != ImportanceSource::Calibrated {
@@ -394,19 +430,19 @@ impl LayerPlan {
     /// When sizes overflow.
     pub(super) fn measure(&mut self, file: FileFormat) -> Result<Option<StoredWeight>, TensorError> {
         let layer = &self.layer;
+        let Some(stored) = self.form(file)? else { return Ok(None) };
         let Some(format) = self.treatment.weights.format() else {
-            if self.treatment.sparsity == Sparsity::Dense {
-                return Ok(None);
-            }
-            let tensor = Tensor::zeros(DType::F32, layer.shape.clone())?;
-            self.bytes = tensor.size_bytes() as u64;
-            return Ok(Some(StoredWeight::Float32(tensor)));
+            self.bytes = stored.size_bytes();
+            return Ok(Some(stored));
         };
         let rows = layer.out_channels();
         let storage = format.bytes(rows, layer.parameters() / rows.max(1)).unwrap_or_default();
-        let stored = StoredWeight::of(format, layer, None)?;
         self.bytes = match (file, stored.whole()) {
             (FileFormat::Gguf, None) => 4 * layer.parameters() as u64,
+            // What the file cannot hold is refused with the whole plan.
+            (FileFormat::Safetensors | FileFormat::CompressedTensors, _) => {
+                held(self, Some(&stored), file).map_or_else(|_| stored.size_bytes(), |held| held_bytes(&held, self, &stored))
+            }
             _ => stored.size_bytes(),
         };
         self.storage = Some(storage);
@@ -427,13 +463,22 @@ impl LayerPlan {
     fn storage_note(&self, file: FileFormat, stored: &StoredWeight, own: u64) -> Option<String> {
         let held = stored.dtype().bits();
         match (self.treatment.weights, file) {
-            (weights, FileFormat::Gguf) if stored.whole().is_none() => {
-                Some(format!("GGUF has no {weights}: the rounded values are written as float32 ({own} bytes as {weights})"))
+            (weights, _) if file.needs_values(&self.layer, stored) => {
+                let (file, kind) = (file.name(), self.layer.kind.name().to_lowercase());
+                let whose = if file == FileFormat::CompressedTensors.name() { format!(" for a {kind}") } else { String::new() };
+                Some(format!(
+                    "{file} has no {weights}{whose}: the rounded values are written as float32 ({own} bytes as {weights})"
+                ))
             }
-            (Scheme::Integer { bits, .. } | Scheme::Affine { bits, .. }, FileFormat::Onnx) if held > usize::from(bits) => {
+            (weights, FileFormat::CompressedTensors) if self.bytes > own => {
+                Some(format!("{own} bytes as {weights}; packed in codes of 4 or 8 bits, {}", self.bytes))
+            }
+            (Scheme::Integer { bits, .. } | Scheme::Affine { bits, .. }, file)
+                if file.holds_graph() && held > usize::from(bits) =>
+            {
                 Some(format!("ONNX has no {bits}-bit type: each value takes {held} bits in the file"))
             }
-            (weights, FileFormat::Onnx) if self.bytes > own => {
+            (weights, file) if file.holds_graph() && self.bytes > own => {
                 Some(format!("{own} bytes as {weights}; in ONNX, with codes of {held} bits, {}", self.bytes))
             }
             _ => None,
@@ -444,7 +489,19 @@ impl LayerPlan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::graph::LayerKind;
+
+    #[test]
+    fn rows_that_do_not_divide_fall_back_as_with_ggml() {
+        let fitted = |kind, cols, block| fitting(&Layer::lone(kind, &[4, cols]), Scheme::Block(block));
+        let (scheme, why) = fitted(LayerKind::Linear, 96, BlockFormat::Q4K);
+        assert_eq!(scheme, Scheme::Block(BlockFormat::Q5_0));
+        assert!(why.unwrap().contains("instead"));
+        assert_eq!(fitted(LayerKind::MatMul, 64, BlockFormat::Q6K).0, Scheme::Block(BlockFormat::Q8_0));
+        assert_eq!(fitted(LayerKind::Linear, 172, BlockFormat::Q8_0).0, Scheme::Float(FloatFormat::F16));
+        assert_eq!(fitted(LayerKind::Linear, 100, BlockFormat::Q5K).0, Scheme::Float(FloatFormat::F16));
+        assert_eq!(fitted(LayerKind::Conv, 27, BlockFormat::Q4_0).0, Scheme::F32);
+        assert_eq!(fitted(LayerKind::Linear, 256, BlockFormat::Q4K), (Scheme::Block(BlockFormat::Q4K), None));
+    }
 
     #[test]
     fn counts_scales_and_zero_points() {

@@ -6,6 +6,7 @@ mod activations;
 mod channels;
 mod correction;
 mod families;
+mod file;
 mod groups;
 mod layer;
 mod plan;
@@ -17,15 +18,18 @@ pub use activations::{Activations, Sharing, StaticGrid};
 pub use channels::{ChannelCut, ChannelScore, Cuts, GroupCut};
 pub use correction::{Correction, Loss, Order, Recovery, Solver, Target};
 pub use families::{Family, Offer, Offers, WIDTHS};
+pub use file::{FileFormat, Held, WeightsFile, header_text, module, weights_file, weights_of};
 pub use groups::{Group, GroupKind, groups};
 pub use layer::{ImportanceSource, LayerPlan, fitting, stored_bytes};
-pub use plan::{FileFormat, Plan, plan, plan_for, prepared, resolve};
+pub use plan::{Plan, plan, plan_for, prepared, resolve};
 pub use recipe::{Allocation, Equalization, Grouping, Importance, Override, RECIPE_FORMAT, RECIPE_VERSION, Recipe, Treatment};
 pub use scheme::{FloatFormat, Fp8, Fp8Scale, Granularity, Rounding, Saliency, Scheme, Sparsity};
 
 use crate::engine::graph::GraphError;
 use crate::pipeline::load::LoadError;
 use crate::pipeline::load::gguf::write::GgufError;
+use crate::pipeline::load::header::HeaderError;
+use crate::pipeline::load::safetensors::write::SafetensorsError;
 
 /// What can be wrong with a recipe, alone or against a model.
 #[derive(Debug, thiserror::Error)]
@@ -52,4 +56,10 @@ pub enum ConfigureError {
     Format { recipe: String, source: LoadError },
     #[error("recipe \"{recipe}\": {source}")]
     Gguf { recipe: String, source: GgufError },
+    #[error("recipe \"{recipe}\": {source}")]
+    Safetensors { recipe: String, source: SafetensorsError },
+    #[error("recipe \"{recipe}\": {source}")]
+    Header { recipe: String, source: HeaderError },
+    #[error("recipe \"{recipe}\": layer \"{layer}\" cannot be written as {file}: {reason}")]
+    Unholdable { recipe: String, layer: String, file: &'static str, reason: String },
 }

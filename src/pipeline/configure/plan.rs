@@ -1,42 +1,16 @@
 //! Recipe × model → plan.
 
 use super::ConfigureError;
+use super::activations::Activations;
 use super::channels::{ChannelCut, Cuts};
 use super::correction::Correction;
+use super::file::{FileFormat, header_text, weights_file};
 use super::groups::{Decided, Group, groups, share_ranges, together};
 use super::layer::{LayerPlan, and, file_of, layer_plan};
 use super::recipe::{Allocation, Equalization, Recipe, Treatment};
 use crate::engine::graph::{GraphError, Layer, LoweredLayer, StoredWeight, Wire, lower};
 use crate::engine::tensor::{DType, Tensor};
 use crate::pipeline::load::{Subject, gguf};
-
-/// A kind of file that compressed models are written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileFormat {
-    /// ONNX with nodes that turn what is stored into weights.
-    Onnx,
-    /// GGUF: the weights alone. Holds blocks, which ONNX does not.
-    Gguf,
-}
-
-impl FileFormat {
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Onnx => "ONNX",
-            Self::Gguf => "GGUF",
-        }
-    }
-
-    /// What names of such files end with.
-    #[must_use]
-    pub fn suffix(self) -> &'static str {
-        match self {
-            Self::Onnx => ".onnx",
-            Self::Gguf => ".gguf",
-        }
-    }
-}
 
 /// What a recipe will do to a model, known before anything runs.
 #[derive(Debug, Clone)]
@@ -275,10 +249,30 @@ fn predicted_bytes(
         Some(lower(&subject.folded, lowered).map_err(graph)?)
     };
     match (file, model) {
-        (FileFormat::Onnx, None) => subject.unchanged_bytes().map_err(format),
+        (FileFormat::Onnx | FileFormat::OnnxUnsigned | FileFormat::Lapidary, None) => subject.unchanged_bytes().map_err(format),
         // The blocks' own bytes count: the file that was asked for cannot be written, as the export says.
-        (FileFormat::Onnx, Some(_)) if file_of(layers) == FileFormat::Gguf => Ok(layers.iter().map(|l| l.bytes).sum()),
-        (FileFormat::Onnx, Some(model)) => subject.file_bytes(&model).map_err(format),
+        (FileFormat::Onnx | FileFormat::OnnxUnsigned | FileFormat::Lapidary, Some(_)) if file_of(layers) == FileFormat::Gguf => {
+            Ok(layers.iter().map(|l| l.bytes).sum())
+        }
+        (FileFormat::Onnx | FileFormat::OnnxUnsigned | FileFormat::Lapidary, Some(model)) => {
+            subject.file_bytes(&model).map_err(format)
+        }
+        (FileFormat::Safetensors | FileFormat::CompressedTensors, _) => {
+            let stored: Vec<_> = lowered.iter().map(|l| l.stored.clone()).collect();
+            Ok(weights_file(&recipe.name, subject, layers, &stored, file)?.sheet.bytes())
+        }
+        (FileFormat::CHeader, _) => {
+            if let Some(layer) = layers.iter().find(|l| l.treatment.activations != Activations::None) {
+                return Err(ConfigureError::Unholdable {
+                    recipe: recipe.name.clone(),
+                    layer: layer.layer.name.clone(),
+                    file: file.name(),
+                    reason: "its inputs are rounded, and the header holds weights alone; set its activations to None".to_owned(),
+                });
+            }
+            let stored: Vec<_> = lowered.iter().map(|l| l.stored.clone()).collect();
+            Ok(header_text(&recipe.name, subject, layers, &stored)?.len() as u64)
+        }
         (FileFormat::Gguf, _) => {
             let replaced = layers.iter().zip(lowered).filter_map(|(plan, lowered)| whole(plan, lowered)).collect();
             let (metadata, tensors) = gguf::write::contents(&subject.folded, &subject.loaded.metadata, &replaced);

@@ -1,8 +1,12 @@
 //! Stage 7. Variant → file. What was written is opened again and held against the variant before
 //! the file gets its name: a file that is there is a file that was checked.
 
+mod archive;
 mod check;
 mod onnx;
+mod place;
+pub mod runtimes;
+mod safetensors;
 
 pub use crate::pipeline::configure::FileFormat as Format;
 pub use crate::pipeline::load::gguf::write as gguf;
@@ -10,11 +14,14 @@ pub use check::Check;
 
 use crate::engine::context::Cancelled;
 use crate::engine::exec::ExecError;
+use crate::engine::tensor::{MappedFile, TensorError};
 use crate::engine::{Ctx, hash};
-use crate::pipeline::compress::Variant;
-use crate::pipeline::configure::{Activations, Plan, Scheme};
+use crate::pipeline::compress::{CompressError, Variant};
+use crate::pipeline::configure::{Activations, ConfigureError, Plan, Scheme, header_text};
+use crate::pipeline::load::lapidary;
+use crate::pipeline::load::safetensors::write::SafetensorsError;
 use crate::pipeline::load::{self, LoadError, LoadedModel, Subject};
-use std::io::Write as _;
+use place::Pending;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, thiserror::Error)]
@@ -37,10 +44,28 @@ pub enum ExportError {
     Folder { path: PathBuf },
     #[error(transparent)]
     Load(#[from] LoadError),
+    #[error(transparent)]
+    Configure(Box<ConfigureError>),
+    #[error(transparent)]
+    Compress(Box<CompressError>),
+    #[error(transparent)]
+    Safetensors(#[from] SafetensorsError),
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    #[error("{file} files are not written while layers are made")]
+    NotStreamed { file: &'static str },
+    #[error("{path} is the configuration of another model, and the file needs one beside it; export to a folder of its own", path = path.display())]
+    Beside { path: PathBuf },
     #[error("the exported file cannot be run: {0}")]
     Exec(#[from] ExecError),
     #[error("the file was not written, because it failed its own check: {name}: {value}")]
     CheckFailed { name: String, value: String },
+}
+
+impl From<ConfigureError> for ExportError {
+    fn from(error: ConfigureError) -> Self {
+        Self::Configure(Box::new(error))
+    }
 }
 
 fn full_disk(error: &std::io::Error) -> &'static str {
@@ -50,13 +75,14 @@ fn full_disk(error: &std::io::Error) -> &'static str {
 /// A file written and checked that does not have its name yet; dropped, it is gone.
 #[derive(Debug)]
 pub struct Draft {
-    file: tempfile::NamedTempFile,
-    out: PathBuf,
+    pending: Pending,
+    /// Files that belong to it.
+    beside: Vec<Pending>,
     pub bytes: u64,
     pub sha256: String,
     pub checks: Vec<Check>,
-    /// What our own reader made of the file.
-    pub reopened: LoadedModel,
+    /// What our own reader made of the file; of a C header nothing can be made.
+    pub reopened: Option<LoadedModel>,
 }
 
 /// A file that is there.
@@ -68,49 +94,73 @@ pub struct Exported {
     pub checks: Vec<Check>,
 }
 
+/// Where what is written comes from.
+#[derive(Debug, Clone, Copy)]
+pub enum Source<'a> {
+    Made(&'a Variant),
+    /// Layers are compressed while they are written, one after the other: for files of weights that no data calibrate.
+    Streamed,
+}
+
 /// # Errors
-/// When `out` is the source, the disk is full, or a check fails; nothing is left behind then.
+/// When `out` is the source, the disk is full, the format cannot hold the plan, or a check fails; nothing is left
+/// behind then.
 pub fn run(
     format: Format,
-    variant: &Variant,
+    source: Source<'_>,
     plan: &Plan,
     subject: &Subject,
     out: &Path,
     ctx: &Ctx,
 ) -> Result<Draft, ExportError> {
-    if out.is_dir() {
-        return Err(ExportError::Folder { path: out.to_path_buf() });
-    }
-    if let Ok(place) = out.canonicalize() {
-        let loaded = &subject.loaded;
-        let mut sources = std::iter::once(&loaded.path).chain(&loaded.externals);
-        if sources.any(|s| s.canonicalize().is_ok_and(|s| s == place)) {
-            return Err(ExportError::OverSource { path: out.to_path_buf() });
+    place::check(out, &subject.loaded)?;
+    ctx.start(format!("Exporting {}", plan.recipe), 3);
+    let mut pending = Pending::new(out, format.suffix())?;
+    let (mut beside, mut wrote, mut gain) = (Vec::new(), None, None);
+    match (format, source) {
+        (Format::Safetensors | Format::CompressedTensors, _) => {
+            let made = safetensors::write(format, source, plan, subject, pending.file.as_file_mut(), ctx)?;
+            pending.file.as_file().sync_all().map_err(|e| pending.fail(e))?;
+            beside.extend(made.config.as_ref().map(|config| safetensors::config(out, config, subject)).transpose()?);
+            wrote = Some(made.written);
         }
+        (Format::Lapidary, Source::Made(variant)) => {
+            let file = bytes(Format::Onnx, variant, plan, subject)?;
+            gain = Some(archive::write(&file, &mut pending, ctx)?);
+        }
+        (_, Source::Made(variant)) => pending.put(&bytes(format, variant, plan, subject)?)?,
+        (_, Source::Streamed) => return Err(ExportError::NotStreamed { file: format.name() }),
     }
-    ctx.start(format!("Exporting {}", variant.recipe), 3);
-    let bytes = bytes(format, variant, plan, subject)?;
-    let io = |source| ExportError::Io { path: out.to_path_buf(), source };
-    let folder = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(io)?;
-    let mut file = tempfile::Builder::new().prefix(".lapidary-").suffix(format.suffix()).tempfile_in(folder).map_err(io)?;
-    file.write_all(&bytes).map_err(io)?;
-    file.as_file().sync_all().map_err(io)?;
     ctx.advance(1);
     ctx.check()?;
-    let reopened = load::model(file.path(), &ctx.fresh())?;
+    let reopened = match format {
+        Format::CHeader => None,
+        _ => Some(load::model(pending.file.path(), &ctx.fresh())?),
+    };
     ctx.advance(1);
-    let checks = check::all(format, variant, plan, (subject, &reopened), bytes.len() as u64, ctx)?;
-    let draft =
-        Draft { file, out: out.to_path_buf(), bytes: bytes.len() as u64, sha256: hash::of_bytes(&bytes), checks, reopened };
+    let size = pending.file.as_file().metadata().map_err(|e| pending.fail(e))?.len();
+    let mut checks = check::opened_and_sized(size, plan);
+    checks.extend(match (wrote, source) {
+        (Some(written), _) => {
+            let read = safetensors::same_bytes(pending.file.as_file_mut(), &written).map_err(|e| pending.fail(e))?;
+            check::of_weights(read)
+        }
+        (None, Source::Made(variant)) => match &reopened {
+            Some(reopened) => check::all(format, variant, (subject, reopened), ctx)?,
+            None => check::of_header(&pending, variant, plan, subject)?,
+        },
+        (None, Source::Streamed) => Vec::new(),
+    });
+    checks.extend(gain.map(|gain| check::of_codes(&gain)));
+    let sha256 = hash::of_file(pending.file.path()).map_err(|e| pending.fail(e))?;
     ctx.advance(1);
-    Ok(draft)
+    Ok(Draft { pending, beside, bytes: size, sha256, checks, reopened })
 }
 
 /// The bytes of the file.
 fn bytes(format: Format, variant: &Variant, plan: &Plan, subject: &Subject) -> Result<Vec<u8>, ExportError> {
     match format {
-        Format::Onnx => {
+        Format::Onnx | Format::OnnxUnsigned => {
             let blocks = plan.layers.iter().find(|l| matches!(l.treatment.weights, Scheme::Block(_)));
             match blocks {
                 Some(l) => Err(ExportError::Blocks { layer: l.layer.name.clone(), scheme: l.treatment.weights.to_string() }),
@@ -126,7 +176,52 @@ fn bytes(format: Format, variant: &Variant, plan: &Plan, subject: &Subject) -> R
             gguf::write(&metadata, &tensors, &mut bytes)?;
             Ok(bytes)
         }
+        Format::CHeader => {
+            let stored: Vec<_> = variant.layers.iter().map(|l| l.stored.clone()).collect();
+            Ok(header_text(&plan.recipe, subject, &plan.layers, &stored)?.into_bytes())
+        }
+        Format::Safetensors | Format::CompressedTensors | Format::Lapidary => {
+            Err(ExportError::NotStreamed { file: format.name() })
+        }
     }
+}
+
+/// Larger files are not packed to see what comes of it.
+const ZIP_LIMIT: u64 = 64 << 20;
+
+/// What `zip -9` makes of the original's files, without its own headers: the honest size to be held against. `None`
+/// where that would take long.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn zipped_bytes(loaded: &LoadedModel) -> Result<Option<u64>, ExportError> {
+    if loaded.bytes > ZIP_LIMIT {
+        return Ok(None);
+    }
+    let mut sum = 0;
+    for path in std::iter::once(&loaded.path).chain(&loaded.externals) {
+        let io = |source| ExportError::Io { path: path.clone(), source };
+        let mut packed = flate2::read::DeflateEncoder::new(std::fs::File::open(path).map_err(io)?, flate2::Compression::best());
+        sum += std::io::copy(&mut packed, &mut std::io::sink()).map_err(io)?;
+    }
+    Ok(Some(sum))
+}
+
+/// Writes the file that an archive stands for, as it was before it was coded.
+///
+/// # Errors
+/// When `archive` is none or damaged, `out` is the archive, or the disk is full; nothing is left behind then.
+pub fn unpack(archive: &Path, out: &Path, ctx: &Ctx) -> Result<Exported, ExportError> {
+    let loaded = load::model(archive, &ctx.fresh())?;
+    place::check(out, &loaded)?;
+    let map = MappedFile::open(archive).map_err(LoadError::io(archive))?;
+    let file = lapidary::Archive::open(archive, map.as_slice())?.file(ctx)?;
+    let mut pending = Pending::new(out, Format::Onnx.suffix())?;
+    pending.put(&file)?;
+    let checks = vec![Check::new("same file", true, "SHA-256 as it was before it was coded")];
+    let (path, bytes, sha256) = (out.to_path_buf(), file.len() as u64, hash::of_bytes(&file));
+    pending.publish()?;
+    Ok(Exported { path, bytes, sha256, checks })
 }
 
 impl Draft {
@@ -138,20 +233,11 @@ impl Draft {
         if let Some(failed) = self.checks.iter().find(|c| !c.passed) {
             return Err(ExportError::CheckFailed { name: failed.name.clone(), value: failed.value.clone() });
         }
-        let io = |source| ExportError::Io { path: self.out.clone(), source };
-        make_readable(self.file.as_file()).map_err(io)?;
-        self.file.persist(&self.out).map_err(|e| ExportError::Io { path: self.out.clone(), source: e.error })?;
-        Ok(Exported { path: self.out, bytes: self.bytes, sha256: self.sha256, checks: self.checks })
+        for beside in self.beside {
+            beside.publish()?;
+        }
+        let path = self.pending.target.clone();
+        self.pending.publish()?;
+        Ok(Exported { path, bytes: self.bytes, sha256: self.sha256, checks: self.checks })
     }
-}
-
-#[cfg(unix)]
-fn make_readable(file: &std::fs::File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn make_readable(_file: &std::fs::File) -> std::io::Result<()> {
-    Ok(())
 }

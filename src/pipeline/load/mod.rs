@@ -6,11 +6,13 @@ mod error;
 pub mod families;
 mod gaps;
 pub mod gguf;
+pub mod header;
 mod identity;
 pub mod imatrix;
+pub mod lapidary;
 mod numpy;
 pub mod onnx;
-mod safetensors;
+pub mod safetensors;
 mod shards;
 mod subject;
 #[cfg(test)]
@@ -37,7 +39,7 @@ use std::sync::Arc;
 /// The operator set of a model of weights alone: the first that knows all their element types.
 const OPSET_OF_WEIGHTS: i64 = 13;
 
-/// The format of a model's file. All but ONNX hold weights without a graph.
+/// The format of a model's file. All but ONNX and our archive hold weights without a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     Onnx,
@@ -49,6 +51,8 @@ pub enum Format {
     Numpy,
     /// Weights without a graph, many of them in blocks.
     Gguf,
+    /// Our own archive of an ONNX file.
+    Lapidary,
 }
 
 impl Format {
@@ -60,6 +64,7 @@ impl Format {
             Self::Torch => "PyTorch",
             Self::Numpy => "NumPy",
             Self::Gguf => "GGUF",
+            Self::Lapidary => "Lapidary archive",
         }
     }
 }
@@ -193,6 +198,17 @@ fn read(path: &Path, map: &MappedFile, ctx: &Ctx) -> Result<Opened, LoadError> {
                 metadata: gguf::Metadata::new(),
             }
         }
+        Sniffed::Lapidary => {
+            let file = lapidary::Archive::open(path, map.as_slice())?.file(ctx)?;
+            let decoded = onnx::decode_bytes(file, path, ctx)?;
+            Opened {
+                format: Format::Lapidary,
+                model: decoded.model,
+                source: decoded.source,
+                externals: decoded.externals,
+                metadata: gguf::Metadata::new(),
+            }
+        }
         Sniffed::Gguf => {
             let file = gguf::read(path, map, ctx)?;
             Opened { metadata: file.metadata, ..weights(Format::Gguf, file.model.constants, Vec::new()) }
@@ -233,6 +249,7 @@ fn of_weights(path: &Path, constants: BTreeMap<Wire, Tensor>) -> Model {
 /// What the first bytes and the name of a file tell.
 enum Sniffed {
     Onnx,
+    Lapidary,
     Gguf,
     Safetensors,
     /// An index of shards.
@@ -254,6 +271,9 @@ fn sniff(path: &Path, bytes: &[u8]) -> Result<Sniffed, LoadError> {
     let length_and_json = bytes.get(8) == Some(&b'{') && bytes.get(5..8) == Some(&[0, 0, 0]);
     if length_and_json && !bytes.starts_with(gguf::MAGIC) {
         return Ok(Sniffed::Safetensors);
+    }
+    if bytes.starts_with(lapidary::MAGIC) {
+        return Ok(Sniffed::Lapidary);
     }
     if bytes.starts_with(b"PK\x03\x04") {
         return Ok(Sniffed::Archive);

@@ -63,6 +63,12 @@ impl Subject {
         Ok(Self { folded: model, change_key: format!("{} equalized", self.change_key).into(), ..self.clone() })
     }
 
+    /// The same with the network as a recipe prepared it in place of what recipes change.
+    #[must_use]
+    pub fn on(&self, folded: &Arc<Model>) -> Self {
+        Self { folded: Arc::clone(folded), equalized: Arc::default(), ..self.clone() }
+    }
+
     /// The same with `folded`, whose channels `key` tells of, in place of what recipes change.
     #[must_use]
     pub fn cut(&self, folded: Model, key: &str) -> Self {

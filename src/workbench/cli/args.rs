@@ -1,6 +1,7 @@
 //! What can be said on the command line.
 
 use crate::engine::exec::Arithmetic;
+use crate::pipeline::configure::FileFormat;
 use crate::pipeline::load::{Channels, Layout, Preprocess};
 use crate::workbench::work::Split;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -55,7 +56,16 @@ pub(super) enum Verb {
         graph: Option<PathBuf>,
     },
     /// Show what a recipe will do, without running anything
-    Plan(OfRecipe),
+    Plan {
+        #[command(flatten)]
+        of: OfRecipe,
+        /// Kind of file to count the bytes of
+        #[arg(long)]
+        format: Option<ExportFormat>,
+        /// What this runtime will do with each layer: onnxruntime, tensorrt, openvino, llama.cpp, vllm, c-header
+        #[arg(long = "for", value_name = "RUNTIME")]
+        runtime: Option<String>,
+    },
     /// Collect the statistics that a recipe needs, or reuse them
     Calibrate(OfRecipe),
     /// Build the compressed model and show the error of each layer
@@ -78,6 +88,13 @@ pub(super) enum Verb {
     Compare(Compare),
     /// Write the compressed model, open it again and check it
     Export(Export),
+    /// Give back the file that an archive (.lapidary) stands for, or its weights
+    Unpack {
+        archive: PathBuf,
+        /// File to write: .safetensors for the weights alone, else the ONNX file
+        #[arg(long)]
+        out: PathBuf,
+    },
     /// Open an exported file and measure it against a project's model
     Verify(Verify),
     /// Evaluate and compare everything that the project asks for; the sample where none is named
@@ -398,14 +415,38 @@ pub(super) struct Compare {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum ExportFormat {
     Onnx,
+    /// With 8-bit weights without a sign, for ONNX Runtime on processors without VNNI
+    OnnxUnsigned,
     Gguf,
+    /// The weights as floats
+    Safetensors,
+    /// safetensors with packed integers, as vLLM reads them
+    CompressedTensors,
+    /// The ONNX file, entropy-coded; `lapidary unpack` gives it back
+    Lapidary,
+    /// Arrays for microcontrollers
+    CHeader,
+}
+
+impl From<ExportFormat> for FileFormat {
+    fn from(format: ExportFormat) -> Self {
+        match format {
+            ExportFormat::Onnx => Self::Onnx,
+            ExportFormat::OnnxUnsigned => Self::OnnxUnsigned,
+            ExportFormat::Gguf => Self::Gguf,
+            ExportFormat::Safetensors => Self::Safetensors,
+            ExportFormat::CompressedTensors => Self::CompressedTensors,
+            ExportFormat::Lapidary => Self::Lapidary,
+            ExportFormat::CHeader => Self::CHeader,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Export {
     #[command(flatten)]
     pub(super) of: OfRecipe,
-    /// Kind of file; without it the name decides: .gguf, else ONNX
+    /// Kind of file; without it the name decides: .gguf, .safetensors (packed), .lapidary, .h, else ONNX
     #[arg(long)]
     pub(super) format: Option<ExportFormat>,
     /// File to write

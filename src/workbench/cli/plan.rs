@@ -4,6 +4,7 @@ use super::output::Document;
 use super::show::columns;
 use crate::engine::units;
 use crate::pipeline::configure::{GroupCut, LayerPlan, Plan};
+use crate::pipeline::export::runtimes::{Runs, Runtime, Verdict};
 use serde_json::{Value, json};
 
 pub(super) fn plan(plan: &Plan) -> Document {
@@ -57,6 +58,29 @@ fn channels(group: &GroupCut, plan: &Plan) -> Value {
         json["note"] = json!(note);
     }
     json
+}
+
+/// The plan, and what a runtime will do with each layer; `unwritable` where its file cannot be written.
+pub(super) fn for_runtime(of: &Plan, runtime: &Runtime, unwritable: Option<String>) -> Document {
+    let Document { mut json, mut text } = plan(of);
+    let verdicts = runtime.verdicts(of);
+    let remarks = |v: &Verdict| v.remarks.iter().map(|(why, source)| json!({ "why": why, "source": source })).collect::<Vec<_>>();
+    let layers: Vec<Value> =
+        verdicts.iter().map(|v| json!({ "name": v.layer, "runs": v.runs.to_string(), "remarks": remarks(v) })).collect();
+    let count = |runs: Runs| verdicts.iter().filter(|v| v.runs == runs).count();
+    let [native, falls, refused] = [Runs::Native, Runs::Falls, Runs::Refused].map(count);
+    json["runtime"] = json!({
+        "name": runtime.name, "title": runtime.title, "file": runtime.file().name(), "native": native, "as_floats": falls,
+        "refused": refused, "unwritable": unwritable, "layers": layers,
+    });
+    text += &format!("\n{}: {native} layers native, {falls} as floats, {refused} refused\n", runtime.title);
+    text += &unwritable.map_or_else(String::new, |why| format!("its file cannot be written: {why}\n"));
+    let mut rows = Vec::new();
+    for (verdict, (why, source)) in verdicts.iter().flat_map(|v| v.remarks.iter().map(move |r| (v, r))) {
+        rows.push(vec![verdict.layer.clone(), verdict.runs.to_string(), why.clone(), format!("[{source}]")]);
+    }
+    text += &columns(&rows);
+    Document { json, text }
 }
 
 fn layer(l: &LayerPlan) -> Value {

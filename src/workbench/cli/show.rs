@@ -109,7 +109,7 @@ pub(super) fn model(subject: &Subject, warnings: &[Warning]) -> Document {
         units::count(model.parameters()),
         units::bytes(loaded.bytes)
     );
-    if loaded.format != Format::Onnx {
+    if !loaded.externals.is_empty() && loaded.format != Format::Onnx {
         let files: Vec<String> = loaded.externals.iter().map(|p| p.display().to_string()).collect();
         let _ = writeln!(text, "with the graph of {}", files.join(", "));
     }
@@ -438,6 +438,21 @@ pub(super) fn exported(exported: &Exported) -> Document {
         let _ = writeln!(text, "{} {}: {}", if check.passed { "passed" } else { "FAILED" }, check.name, check.value);
     }
     Document { json, text }
+}
+
+impl Document {
+    /// The size of a file next to that of the original, and to what `zip -9` makes of that.
+    pub(super) fn beside(mut self, exported: &Exported, original: u64, zipped: Option<u64>) -> Self {
+        self.json["bytes_original"] = json!(original);
+        self.json["bytes_original_zipped"] = json!(zipped);
+        let share = |of: u64| 100.0 * exported.bytes as f64 / of.max(1) as f64;
+        let _ = write!(self.text, "{:.1} % of the original's {original} bytes", share(original));
+        let _ = match zipped {
+            Some(zipped) => writeln!(self.text, ", {:.1} % of the {zipped} that zip -9 makes of it", share(zipped)),
+            None => writeln!(self.text),
+        };
+        self
+    }
 }
 
 pub(super) fn speed(speed: &ForwardSpeed) -> Document {

@@ -1,13 +1,14 @@
 //! One function per verb: calls the work, shapes the answer.
 
-use super::args::{Bench, Common, Compare, Evaluate, Export, ExportFormat, Init, OfRecipe, Samples, Verb, Verify};
+use super::args::{Bench, Common, Compare, Evaluate, Export, Init, OfRecipe, Samples, Verb, Verify};
 use super::output::Document;
 use super::{CliError, bench, explore, show};
 use crate::engine::Ctx;
 use crate::engine::exec::Arithmetic;
+use crate::pipeline::configure::ConfigureError;
 use crate::pipeline::configure::Recipe;
 use crate::pipeline::evaluate::Report;
-use crate::pipeline::export::Format;
+use crate::pipeline::export::{self, Format, runtimes};
 use crate::pipeline::load;
 use crate::workbench::conformance;
 use crate::workbench::project::{Project, check_name, write_atomically};
@@ -24,7 +25,7 @@ pub(super) fn run(verb: Verb, common: &Common, ctx: &Ctx) -> Answer {
         Verb::Ui { .. } => Err(CliError::Usage("the window is opened before the work starts".to_owned())),
         Verb::Init(init) => initialize(init, ctx),
         Verb::Inspect { file, graph } => inspect(&file, graph.as_deref(), ctx),
-        Verb::Plan(of) => plan(&of, ctx),
+        Verb::Plan { of, format, runtime } => plan(&of, format.map(Format::from), runtime.as_deref(), ctx),
         Verb::Calibrate(of) => calibrate(&of, ctx),
         Verb::Compress(of) => compress(&of, ctx),
         Verb::Evaluate(evaluate) => evaluate_recipe(&evaluate, ctx),
@@ -33,6 +34,7 @@ pub(super) fn run(verb: Verb, common: &Common, ctx: &Ctx) -> Answer {
         Verb::Cost { of, check } => explore::cost(&of, check, ctx),
         Verb::Compare(compare) => compare_recipes(&compare, ctx),
         Verb::Export(export) => export_recipe(&export, ctx),
+        Verb::Unpack { archive, out } => Ok(show::exported(&work::unpack(&archive, &out, ctx)?)),
         Verb::Verify(verify) => verify_file(&verify, ctx),
         Verb::Run { project, again } => run_project(project, again, ctx),
         Verb::Bench(Bench::Forward { file, batch, seconds, arithmetic }) => {
@@ -102,9 +104,21 @@ fn inspect(file: &Path, graph: Option<&Path>, ctx: &Ctx) -> Answer {
     Ok(show::model(&subject, &ctx.take_warnings()))
 }
 
-fn plan(of: &OfRecipe, ctx: &Ctx) -> Answer {
+fn plan(of: &OfRecipe, format: Option<Format>, runtime: Option<&str>, ctx: &Ctx) -> Answer {
     let (_, opened) = work::open(&of.project, ctx)?;
-    Ok(super::plan::plan(&opened.plan(&*recipe(&opened, &of.recipe)?)?))
+    let recipe = recipe(&opened, &of.recipe)?;
+    let Some(name) = runtime else { return Ok(super::plan::plan(&opened.plan_for(&recipe, format)?)) };
+    let runtime = runtimes::named(name).map_err(|e| CliError::Usage(e.to_string()))?;
+    // What the runtime's file cannot hold is told as well as counted in the file that can.
+    let file = format.unwrap_or_else(|| runtime.file());
+    let (plan, unwritable) = match opened.plan_for(&recipe, Some(file)) {
+        Ok(plan) => (plan, None),
+        Err(work::WorkError::Configure(error @ ConfigureError::Unholdable { .. })) => {
+            (opened.plan(&recipe)?, Some(error.to_string()))
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(super::plan::for_runtime(&plan, &runtime, unwritable))
 }
 
 fn calibrate(of: &OfRecipe, ctx: &Ctx) -> Answer {
@@ -186,15 +200,14 @@ fn reports(
     Ok(found)
 }
 
-fn export_recipe(export: &Export, ctx: &Ctx) -> Answer {
-    let (_, opened) = work::open(&export.of.project, ctx)?;
-    let recipe = recipe(&opened, &export.of.recipe)?;
-    let exported = match export.format {
-        None => opened.export(&recipe, &export.out, ctx)?,
-        Some(ExportFormat::Onnx) => opened.export_as(Format::Onnx, &recipe, &export.out, ctx)?,
-        Some(ExportFormat::Gguf) => opened.export_as(Format::Gguf, &recipe, &export.out, ctx)?,
-    };
-    Ok(show::exported(&exported))
+fn export_recipe(asked: &Export, ctx: &Ctx) -> Answer {
+    let (_, opened) = work::open(&asked.of.project, ctx)?;
+    let recipe = recipe(&opened, &asked.of.recipe)?;
+    let file = asked.format.map_or_else(|| Format::of_name(&asked.out), Format::from);
+    let exported = opened.export_as(file, &recipe, &asked.out, ctx)?;
+    let loaded = &opened.subject.loaded;
+    let zipped = export::zipped_bytes(loaded).map_err(work::WorkError::from)?;
+    Ok(show::exported(&exported).beside(&exported, loaded.bytes, zipped))
 }
 
 fn verify_file(verify: &Verify, ctx: &Ctx) -> Answer {

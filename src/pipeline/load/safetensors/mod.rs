@@ -1,5 +1,8 @@
 //! safetensors: weights without a graph, in one file or in shards that an index names.
 
+pub mod packed;
+pub mod write;
+
 use super::error::LoadError;
 use crate::engine::context::Ctx;
 use crate::engine::graph::Wire;
@@ -31,26 +34,39 @@ pub(super) fn read(path: &Path, map: &MappedFile, ctx: &Ctx) -> Result<BTreeMap<
     Ok(found)
 }
 
+/// Element types of both sides.
+const TYPES: [(Dtype, DType); 18] = [
+    (Dtype::BOOL, DType::Bool),
+    (Dtype::U8, DType::U8),
+    (Dtype::I8, DType::I8),
+    (Dtype::I16, DType::I16),
+    (Dtype::U16, DType::U16),
+    (Dtype::I32, DType::I32),
+    (Dtype::U32, DType::U32),
+    (Dtype::I64, DType::I64),
+    (Dtype::U64, DType::U64),
+    (Dtype::F16, DType::F16),
+    (Dtype::BF16, DType::BF16),
+    (Dtype::F32, DType::F32),
+    (Dtype::F64, DType::F64),
+    (Dtype::F8_E4M3, DType::F8E4M3FN),
+    (Dtype::F8_E4M3FNUZ, DType::F8E4M3FNUZ),
+    (Dtype::F8_E5M2, DType::F8E5M2),
+    (Dtype::F8_E5M2FNUZ, DType::F8E5M2FNUZ),
+    (Dtype::F8_E8M0, DType::F8E8M0),
+];
+
 fn dtype(dtype: Dtype) -> Option<DType> {
-    Some(match dtype {
-        Dtype::BOOL => DType::Bool,
-        Dtype::U8 => DType::U8,
-        Dtype::I8 => DType::I8,
-        Dtype::I16 => DType::I16,
-        Dtype::U16 => DType::U16,
-        Dtype::I32 => DType::I32,
-        Dtype::U32 => DType::U32,
-        Dtype::I64 => DType::I64,
-        Dtype::U64 => DType::U64,
-        Dtype::F16 => DType::F16,
-        Dtype::BF16 => DType::BF16,
-        Dtype::F32 => DType::F32,
-        Dtype::F64 => DType::F64,
-        Dtype::F8_E4M3 => DType::from_onnx(17),
-        Dtype::F8_E4M3FNUZ => DType::from_onnx(18),
-        Dtype::F8_E5M2 => DType::from_onnx(19),
-        Dtype::F8_E5M2FNUZ => DType::from_onnx(20),
-        Dtype::F8_E8M0 => DType::from_onnx(24),
-        _ => return None,
-    })
+    TYPES.iter().find(|row| row.0 == dtype).map(|row| row.1)
+}
+
+/// What a file says beside its tensors; nothing where it cannot be read.
+#[must_use]
+pub fn metadata(path: &Path) -> BTreeMap<String, String> {
+    let read = || {
+        let map = MappedFile::open(path).ok()?;
+        let (_, metadata) = SafeTensors::read_metadata(map.as_slice()).ok()?;
+        Some(metadata.metadata().as_ref()?.iter().map(|(k, v)| (k.clone(), v.clone())).collect())
+    };
+    read().unwrap_or_default()
 }

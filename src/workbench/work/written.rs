@@ -1,0 +1,127 @@
+//! Files that are written: checked, measured, and what was found kept with the project.
+
+use super::{Opened, Split, WorkError, load_subject, say_refusals};
+use crate::engine::Ctx;
+use crate::engine::exec::Arithmetic;
+use crate::pipeline::compress::Variant;
+use crate::pipeline::configure::{self, Plan, Recipe};
+use crate::pipeline::evaluate::{EvaluateError, Report};
+use crate::pipeline::export::{self, Check, Exported, Format, Source};
+use crate::pipeline::load::LoadedModel;
+use crate::workbench::project::write_atomically;
+use std::path::Path;
+
+/// Points by which a file's accuracy may differ from the variant's it was written from.
+const ACCURACY_TOLERANCE: f64 = 0.0;
+
+/// Gives back the file that an archive stands for; where `out` is named as safetensors, its weights as floats.
+///
+/// # Errors
+/// When the archive is damaged, or the file cannot be written.
+pub fn unpack(archive: &Path, out: &Path, ctx: &Ctx) -> Result<Exported, WorkError> {
+    if Format::of_name(out) != Format::CompressedTensors {
+        return Ok(export::unpack(archive, out, ctx)?);
+    }
+    let subject = load_subject(archive, None, ctx)?;
+    let plan = configure::plan_for(&configure::presets::preset("fp32")?, &subject, Some(Format::Safetensors))?;
+    Ok(export::run(Format::Safetensors, Source::Streamed, &plan, &subject, out, ctx)?.publish()?)
+}
+
+impl Opened {
+    /// Writes the variant as its name says (`.gguf`, `.safetensors`, else ONNX), opens the file again, evaluates it,
+    /// and only then gives it its name.
+    ///
+    /// # Errors
+    /// When the file cannot be written or fails one of its checks.
+    pub fn export(&self, recipe: &Recipe, out: &Path, ctx: &Ctx) -> Result<Exported, WorkError> {
+        self.export_as(Format::of_name(out), recipe, out, ctx)
+    }
+
+    /// [`Opened::export`] in a kind of file, whatever the name says.
+    ///
+    /// # Errors
+    /// When the file cannot be written or fails one of its checks.
+    pub fn export_as(&self, file: Format, recipe: &Recipe, out: &Path, ctx: &Ctx) -> Result<Exported, WorkError> {
+        let weights = matches!(file, Format::Safetensors | Format::CompressedTensors);
+        if weights && !self.subject.loaded.has_graph() {
+            let plan = self.plan_for(recipe, Some(file))?;
+            say_refusals(&plan, ctx);
+            let exported = export::run(file, Source::Streamed, &plan, &self.subject, out, ctx)?.publish()?;
+            self.record(recipe, &exported, ctx);
+            return Ok(exported);
+        }
+        let made = self.compress_for(recipe, Some(file), ctx)?;
+        // What no layer of the plan holds comes from the network as it was prepared: biases of what lost channels.
+        let prepared = self.subject.on(&made.1.base);
+        let mut draft = export::run(file, Source::Made(&made.1), &made.0, &prepared, out, ctx)?;
+        draft.checks.push(match &draft.reopened {
+            Some(reopened) if file.holds_graph() => self.measured_accuracy(recipe, &made, reopened, ctx)?,
+            _ => unmeasured(&format!("{} holds weights without a graph", file.name())),
+        });
+        let exported = draft.publish()?;
+        self.record(recipe, &exported, ctx);
+        Ok(exported)
+    }
+
+    /// Keeps what was checked of a file with the project: `exports/<file>-<hash>.json`.
+    fn record(&self, recipe: &Recipe, exported: &Exported, ctx: &Ctx) {
+        let name = exported.path.file_name().unwrap_or_default().to_string_lossy();
+        let path = self.root.join("exports").join(format!("{name}-{}.json", exported.sha256.get(..16).unwrap_or_default()));
+        let record = serde_json::json!({
+            "file": exported.path.display().to_string(), "recipe": recipe.name, "bytes": exported.bytes,
+            "bytes_original": self.subject.loaded.bytes, "sha256": exported.sha256, "checks": exported.checks,
+        });
+        let kept = std::fs::create_dir_all(self.root.join("exports"))
+            .and_then(|()| write_atomically(&path, format!("{record:#}\n").as_bytes(), false));
+        if let Err(error) = kept {
+            ctx.warn("exports", format!("what was checked of the file could not be kept: {error}"));
+        }
+    }
+
+    fn measured_accuracy(
+        &self,
+        recipe: &Recipe,
+        made: &(Plan, Variant),
+        reopened: &LoadedModel,
+        ctx: &Ctx,
+    ) -> Result<Check, WorkError> {
+        match self.accuracy(recipe, made, reopened, ctx) {
+            Err(WorkError::NoData) => Ok(unmeasured("the project has no evaluation data")),
+            Err(WorkError::NoGraph { .. }) => Ok(unmeasured("weights without a graph cannot be run")),
+            Err(WorkError::Evaluate(EvaluateError::Exec { source, .. })) if source.is_unsupported() => {
+                Ok(unmeasured(&source.to_string()))
+            }
+            measured => measured,
+        }
+    }
+
+    /// Whether a file that was read back is as accurate as the variant that it was written from.
+    fn accuracy(&self, recipe: &Recipe, made: &(Plan, Variant), reopened: &LoadedModel, ctx: &Ctx) -> Result<Check, WorkError> {
+        let data = self.dataset(Split::Evaluate, None, ctx)?;
+        let ours = self.evaluate_variant(Arithmetic::Simulated, recipe, made, &data, Split::Evaluate, ctx)?;
+        let file = self.evaluate_file(reopened, &data, Split::Evaluate, ctx)?;
+        Ok(same_accuracy(&ours, &file))
+    }
+}
+
+fn unmeasured(why: &str) -> Check {
+    Check::new("accuracy", true, format!("not measured: {why}"))
+}
+
+fn same_accuracy(ours: &Report, file: &Report) -> Check {
+    const NAME: &str = "accuracy of the file";
+    match (ours.metrics, file.metrics) {
+        (Some(a), Some(b)) => {
+            let passed = (a.top1.value - b.top1.value).abs() <= ACCURACY_TOLERANCE;
+            Check::new(
+                NAME,
+                passed,
+                format!("top-1 {:.2} % on {} samples, {:.2} % before writing", b.top1.value, file.samples, a.top1.value),
+            )
+        }
+        _ => {
+            let (a, b) = (ours.fidelity.kl_mean, file.fidelity.kl_mean);
+            Check::new(NAME, (a - b).abs() <= 1e-9, format!("KL to the original {b:.6}, {a:.6} before writing"))
+        }
+    }
+}

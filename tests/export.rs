@@ -1,0 +1,246 @@
+//! Files of weights: what is packed stands for the values that the plain file has, whichever way it was written;
+//! what a file cannot hold is refused before one is there.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use lapidary::engine::Ctx;
+use lapidary::engine::random::Random;
+use lapidary::engine::tensor::DType;
+use lapidary::pipeline::compress;
+use lapidary::pipeline::configure::{self, FileFormat, Recipe, presets};
+use lapidary::pipeline::export::{self, ExportError, Source};
+use lapidary::pipeline::load::{self, LoadedModel, Subject};
+use safetensors::tensor::{Dtype, TensorView};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const LINEAR: &str = "model.layers.0.self_attn.q_proj.weight";
+const NARROW: &str = "model.layers.0.self_attn.o_proj.weight";
+
+/// Weights of a language model as they lie in a folder: two matrices, an embedding, a norm and integers.
+fn model(folder: &Path) -> PathBuf {
+    let mut random = Random::new(7);
+    let mut normal = |count: usize| (0..count).flat_map(|_| random.normal().to_le_bytes()).collect::<Vec<u8>>();
+    // So many rows that they are made in several pieces.
+    let tensors = [
+        (LINEAR, Dtype::F32, vec![2100, 1022], normal(2100 * 1022)),
+        (NARROW, Dtype::F32, vec![33, 80], normal(33 * 80)),
+        ("model.embed_tokens.weight", Dtype::F32, vec![40, 64], normal(40 * 64)),
+        ("model.norm.weight", Dtype::F32, vec![64], normal(64)),
+        ("model.ids", Dtype::I64, vec![3], vec![1; 24]),
+    ];
+    let views = tensors.iter().map(|(name, dtype, shape, data)| (*name, TensorView::new(*dtype, shape.clone(), data).unwrap()));
+    let about = [("by".to_owned(), "me".to_owned())].into();
+    let path = folder.join("modèl 1.safetensors");
+    fs::write(&path, safetensors::serialize(views, Some(about)).unwrap()).unwrap();
+    fs::write(folder.join("config.json"), "{\"model_type\": \"toy\"}").unwrap();
+    path
+}
+
+fn subject(path: &Path, ctx: &Ctx) -> Subject {
+    Subject::new(load::model(path, ctx).unwrap()).unwrap()
+}
+
+fn integers(bits: u8, symmetric: bool, granularity: &str) -> Recipe {
+    let text = format!(
+        "(format: \"lapidary-recipe\", version: 1, name: \"i{bits}\", \
+         default: (weights: Integer(bits: {bits}, symmetric: {symmetric}, granularity: {granularity})))"
+    );
+    Recipe::from_ron(&text, "test").unwrap()
+}
+
+/// Writes the model both ways there are; gives the file.
+fn both_ways(file: FileFormat, recipe: &Recipe, subject: &Subject, folder: &Path, ctx: &Ctx) -> LoadedModel {
+    let plan = configure::plan_for(recipe, subject, Some(file)).unwrap();
+    let variant = compress::run(&plan, subject, &|_, _| Ok(None), ctx).unwrap();
+    let out = |name: &str| folder.join(name).join("öut.safetensors");
+    let made = export::run(file, Source::Made(&variant), &plan, subject, &out("a"), ctx).unwrap().publish().unwrap();
+    let streamed = export::run(file, Source::Streamed, &plan, subject, &out("b"), ctx).unwrap().publish().unwrap();
+    assert_eq!((made.bytes, &made.sha256), (plan.bytes, &streamed.sha256), "{}", recipe.name);
+    let alone = export::run(file, Source::Streamed, &plan, subject, &out("c"), &Ctx::new(1).unwrap()).unwrap();
+    assert_eq!(alone.sha256, streamed.sha256, "threads make no difference");
+    assert_eq!(fs::read_dir(folder.join("b")).unwrap().count(), 1 + usize::from(folder.join("b/config.json").exists()));
+    load::model(&streamed.path, ctx).unwrap()
+}
+
+/// The values of a matrix that was packed in words, read as compressed-tensors documents it.
+fn unpacked(model: &LoadedModel, weight: &str, bits: usize, group: usize) -> Vec<f32> {
+    let module = weight.strip_suffix(".weight").unwrap();
+    let tensor = |end: &str| &model.model.constants[format!("{module}.{end}").as_str()];
+    let shape = tensor("weight_shape").to_i64().unwrap();
+    let (rows, cols) = (shape[0] as usize, shape[1] as usize);
+    let code = |word: i64, place: usize| (word as u32 >> (place % (32 / bits) * bits) & ((1 << bits) - 1)) as i32;
+    let (words, scales) = (tensor("weight_packed"), tensor("weight_scale"));
+    let (across, per_word) = (words.shape()[1], 32 / bits);
+    let (words, scales) = (words.to_i64().unwrap(), scales.to_f32().unwrap());
+    let zeros = model.model.constants.get(format!("{module}.weight_zero_point").as_str()).map(|z| z.to_i64().unwrap());
+    let groups = cols / group;
+    let half = 1 << (bits - 1);
+    let value = |i: usize| {
+        let (row, col) = (i / cols, i % cols);
+        let zero = zeros.as_ref().map_or(half, |z| code(z[row / per_word * groups + col / group], row));
+        (code(words[row * across + col / per_word], col) - zero) as f32 * scales[row * groups + col / group]
+    };
+    (0..rows * cols).map(value).collect()
+}
+
+#[test]
+fn packed_weights_stand_for_the_values_of_the_plain_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let ctx = Ctx::new(2).unwrap();
+    let subject = subject(&model(folder.path()), &ctx);
+    for (bits, symmetric, granularity, held) in [
+        (8, true, "Channel", 8),
+        (4, true, "Channel", 4),
+        (3, false, "Channel", 4),
+        (4, false, "Group(16)", 4),
+        (2, true, "Tensor", 4),
+    ] {
+        let recipe = integers(bits, symmetric, granularity);
+        let narrow_alone = granularity.starts_with("Group");
+        let recipe = if narrow_alone { over(&recipe, LINEAR) } else { recipe };
+        let place = |name: &str| folder.path().join(format!("{bits} {granularity} {name}"));
+        let packed = both_ways(FileFormat::CompressedTensors, &recipe, &subject, &place("packed"), &ctx);
+        let plain = both_ways(FileFormat::Safetensors, &recipe, &subject, &place("plain"), &ctx);
+        for (weight, cols) in [(LINEAR, 1022), (NARROW, 80)].into_iter().skip(usize::from(narrow_alone)) {
+            let group = if narrow_alone { 16 } else { cols };
+            let values = plain.model.constants[weight].to_f32().unwrap();
+            assert!(unpacked(&packed, weight, held, group) == values, "{weight} {bits} {granularity}");
+        }
+        assert_eq!(packed.model.constants["model.ids"].bytes(), subject.folded.constants["model.ids"].bytes());
+        let about = load::safetensors::metadata(&packed.path);
+        assert_eq!((about["by"].as_str(), about["format"].as_str()), ("me", "pt"));
+        let config = fs::read_to_string(place("packed").join("b/config.json")).unwrap();
+        assert!(config.contains("\"model_type\": \"toy\"") && config.contains("\"pack-quantized\""), "{config}");
+        assert!(!place("plain").join("b/config.json").exists());
+    }
+}
+
+/// The recipe, with one layer left as it is.
+fn over(recipe: &Recipe, layer: &str) -> Recipe {
+    let text = recipe.to_ron().unwrap();
+    let rest = format!(", overrides: [(layers: \"{}\", weights: Some(Float(F32)))])", layer.strip_suffix(".weight").unwrap());
+    let cut = text.rfind("overrides").map_or(text.rfind(')').unwrap(), |at| text[..at].rfind(',').unwrap());
+    Recipe::from_ron(&(text[..cut].trim_end_matches([',', '\n', ' ']).to_owned() + &rest), "test").unwrap()
+}
+
+#[test]
+fn what_a_file_cannot_hold_is_said_before_there_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let ctx = Ctx::new(2).unwrap();
+    let path = model(folder.path());
+    let subject = subject(&path, &ctx);
+    for (recipe, words) in
+        [(presets::preset("codebook4").unwrap(), "plain scales"), (integers(4, true, "Group(32)"), "groups of 32")]
+    {
+        let refused = configure::plan_for(&recipe, &subject, Some(FileFormat::CompressedTensors)).unwrap_err().to_string();
+        assert!(refused.contains(words) && refused.contains("o_proj") || refused.contains("q_proj"), "{refused}");
+    }
+    let recipe = integers(8, true, "Channel");
+    let plan = configure::plan_for(&recipe, &subject, Some(FileFormat::CompressedTensors)).unwrap();
+    let run = |out: PathBuf| export::run(FileFormat::CompressedTensors, Source::Streamed, &plan, &subject, &out, &ctx);
+    assert!(matches!(run(path.clone()), Err(ExportError::OverSource { .. })));
+    assert!(matches!(run(folder.path().to_path_buf()), Err(ExportError::Folder { .. })));
+    // The folder's config.json is that of the original.
+    assert!(matches!(run(folder.path().join("other.safetensors")), Err(ExportError::Beside { .. })));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing was left behind");
+    assert_eq!(fs::read_to_string(folder.path().join("config.json")).unwrap(), "{\"model_type\": \"toy\"}");
+}
+
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/sample/sample.onnx");
+
+#[test]
+fn an_archive_gives_back_the_file_that_would_have_been_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let ctx = Ctx::new(2).unwrap();
+    let subject = subject(Path::new(SAMPLE), &ctx);
+    let at = |name: &str| folder.path().join(name);
+    for name in ["fp32", "w4", "codebook4", "fp16", "w4-g32", "prune50"] {
+        let recipe = presets::preset(name).unwrap();
+        let write = |file: FileFormat, threads: usize| {
+            let ctx = Ctx::new(threads).unwrap();
+            let plan = configure::plan_for(&recipe, &subject, Some(file)).unwrap();
+            let variant = compress::run(&plan, &subject, &|_, _| Ok(None), &ctx).unwrap();
+            let out = at(&format!("{name}{}", file.suffix()));
+            let draft = export::run(file, Source::Made(&variant), &plan, &subject, &out, &ctx).unwrap();
+            draft.publish().unwrap_or_else(|e| panic!("{name}: {e}"))
+        };
+        let onnx = write(FileFormat::Onnx, 2);
+        let archive = write(FileFormat::Lapidary, 2);
+        assert_eq!(archive.sha256, write(FileFormat::Lapidary, 1).sha256, "threads make no difference");
+        assert!(archive.bytes < onnx.bytes, "{name}: {} of {}", archive.bytes, onnx.bytes);
+        let back = export::unpack(&archive.path, &at("back.onnx"), &ctx).unwrap();
+        assert_eq!((back.bytes, &back.sha256), (onnx.bytes, &onnx.sha256), "{name}");
+        let (opened, original) = (load::model(&archive.path, &ctx).unwrap(), load::model(&onnx.path, &ctx).unwrap());
+        assert!(opened.format == load::Format::Lapidary && opened.has_graph());
+        assert!(opened.model.constants.iter().all(|(wire, tensor)| original.model.constants[wire].bytes() == tensor.bytes()));
+    }
+    assert!(export::unpack(&at("w4.lapidary"), &at("w4.lapidary"), &ctx).is_err(), "over itself");
+    assert!(export::unpack(Path::new(SAMPLE), &at("x.onnx"), &ctx).is_err(), "no archive");
+}
+
+#[test]
+fn a_header_is_c99_and_holds_the_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let ctx = Ctx::new(2).unwrap();
+    let subject = subject(Path::new(SAMPLE), &ctx);
+    for name in ["w8", "w4", "w4-g32", "fp16", "codebook4", "fp32", "w16"] {
+        let plan = configure::plan_for(&presets::preset(name).unwrap(), &subject, Some(FileFormat::CHeader)).unwrap();
+        let variant = compress::run(&plan, &subject, &|_, _| Ok(None), &ctx).unwrap();
+        let out = folder.path().join("model.h");
+        let draft = export::run(FileFormat::CHeader, Source::Made(&variant), &plan, &subject, &out, &ctx).unwrap();
+        assert_eq!(draft.bytes, plan.bytes, "{name}");
+        draft.publish().unwrap_or_else(|e| panic!("{name}: {e}"));
+        let program = format!(
+            "#include \"model.h\"\n#include <stdio.h>\nint main(void) {{\n  uint32_t i, n = 0;\n  \
+             for (i = 0; i < LAPIDARY_COUNT; i++) {{ n += lapidary_tensors[i].rank; }}\n  \
+             printf(\"%u %u\\n\", (unsigned)LAPIDARY_COUNT, (unsigned)n);\n  return LAPIDARY_COUNT < {};\n}}\n",
+            plan.layers.len()
+        );
+        fs::write(folder.path().join("main.c"), program).unwrap();
+        let compile = std::process::Command::new("cc")
+            .args(["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror", "main.c", "-o", "main"])
+            .current_dir(folder.path())
+            .output();
+        let Ok(compiled) = compile else {
+            eprintln!("skipped: there is no cc here");
+            return;
+        };
+        assert!(compiled.status.success(), "{name}: {}", String::from_utf8_lossy(&compiled.stderr));
+        let ran = std::process::Command::new(folder.path().join("main")).output().unwrap();
+        assert!(ran.status.success() && ran.stdout.starts_with(b"24 "), "{name}: {}", String::from_utf8_lossy(&ran.stdout));
+    }
+    let int8 = presets::preset("int8").unwrap();
+    assert!(configure::plan_for(&int8, &subject, Some(FileFormat::CHeader)).unwrap_err().to_string().contains("inputs"));
+}
+
+#[test]
+fn weights_without_a_sign_stand_for_the_same_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let ctx = Ctx::new(2).unwrap();
+    let subject = subject(Path::new(SAMPLE), &ctx);
+    let write = |file: FileFormat, recipe: &str, ctx: &Ctx| {
+        let plan = configure::plan_for(&presets::preset(recipe).unwrap(), &subject, Some(file)).unwrap();
+        let variant = compress::run(&plan, &subject, &|_, _| Ok(None), ctx).unwrap();
+        let out = folder.path().join(format!("{file:?}.onnx"));
+        let written = export::run(file, Source::Made(&variant), &plan, &subject, &out, ctx).unwrap().publish().unwrap();
+        assert_eq!(written.bytes, plan.bytes, "{file:?} {recipe}");
+        written
+    };
+    let signed = write(FileFormat::Onnx, "int8-dynamic", &ctx);
+    let alone = write(FileFormat::Onnx, "int8-dynamic", &Ctx::new(1).unwrap());
+    assert_eq!(signed.sha256, alone.sha256, "threads make no difference");
+    let unsigned = write(FileFormat::OnnxUnsigned, "int8-dynamic", &ctx);
+    let [signed, unsigned] = [signed, unsigned].map(|file| load::model(&file.path, &ctx).unwrap().model);
+    let mut compared = 0;
+    for (wire, codes) in signed.constants.iter().filter(|(_, t)| t.dtype() == DType::I8) {
+        let lifted: Vec<i64> = codes.to_i64().unwrap().iter().map(|code| code + 128).collect();
+        let other = &unsigned.constants[wire];
+        assert_eq!((other.dtype(), other.to_i64().unwrap()), (DType::U8, lifted), "{wire}");
+        compared += 1;
+    }
+    assert!(compared > 5, "{compared}");
+    // Where data stay floats there is nothing to saturate.
+    let plain = write(FileFormat::Onnx, "w8", &ctx);
+    assert_eq!(plain.sha256, write(FileFormat::OnnxUnsigned, "w8", &ctx).sha256);
+}
