@@ -19,7 +19,9 @@ use lapidary::engine::graph::{
 use lapidary::engine::random::Random;
 use lapidary::engine::tensor::{DType, Tensor, Value};
 use lapidary::pipeline::calibrate::{self, Statistics};
-use lapidary::pipeline::configure::{self, Activations, Importance, Override, Recipe, Rounding, Scheme, Treatment, presets};
+use lapidary::pipeline::configure::{
+    self, Activations, Correction, Importance, Override, Recipe, Rounding, Scheme, Treatment, presets,
+};
 use lapidary::pipeline::load::{self, Preprocess, Subject};
 use lapidary::pipeline::{compress, export};
 use std::collections::{BTreeMap, BTreeSet};
@@ -207,15 +209,16 @@ fn statistics(subject: &Subject, data: &Path, preprocess: &Preprocess, ctx: &Ctx
 fn every_preset(subject: &Subject, statistics: Option<&Statistics>, every: usize, ctx: &Ctx) {
     // Some things take data to know; the file is looked at without.
     let with_data = |recipe: &Recipe| {
-        let Treatment { activations, importance, .. } = recipe.default;
-        activations != Activations::None || importance != Importance::Alike
+        let Treatment { activations, importance, correction, .. } = recipe.default;
+        activations != Activations::None || importance != Importance::Alike || correction != Correction::NONE
     };
     let recipes = presets::names().into_iter().map(|name| presets::preset(name).unwrap());
     for recipe in recipes.filter(|r| statistics.is_some() || !with_data(r)).step_by(every) {
         let plan = whole_way(subject, &recipe, statistics, ctx);
         for layer in &plan.layers {
+            let (wanted, done) = (layer.wanted, layer.treatment);
             let asked =
-                layer.wanted.weights != layer.treatment.weights || layer.wanted.activations != layer.treatment.activations;
+                wanted.weights != done.weights || wanted.activations != done.activations || wanted.correction != done.correction;
             assert_eq!(asked, layer.refusal.is_some(), "{} {}: {:?}", recipe.name, layer.layer.name, layer.refusal);
         }
     }
