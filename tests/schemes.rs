@@ -20,7 +20,8 @@ use lapidary::engine::random::Random;
 use lapidary::engine::tensor::{DType, Tensor, Value};
 use lapidary::pipeline::calibrate::{self, Statistics};
 use lapidary::pipeline::configure::{
-    self, Activations, ChannelCut, ChannelScore, Importance, Override, Recipe, Rounding, Saliency, Scheme, Treatment, presets,
+    self, Activations, ChannelCut, ChannelScore, Correction, Importance, Override, Recipe, Rounding, Saliency, Scheme, Treatment,
+    presets,
 };
 use lapidary::pipeline::load::{self, Dataset, Preprocess, Subject};
 use lapidary::pipeline::{compress, export};
@@ -221,9 +222,10 @@ fn known(subject: &Subject, data: &Path, preprocess: &Preprocess, ctx: &Ctx) -> 
 fn every_preset(subject: &Subject, known: Option<&Known>, every: usize, ctx: &Ctx) {
     // Some things take data to know; the file is looked at without.
     let with_data = |recipe: &Recipe| {
-        let Treatment { activations, importance, saliency, channels, .. } = recipe.default;
+        let Treatment { activations, importance, saliency, channels, correction, .. } = recipe.default;
         let chosen = matches!(channels, ChannelCut::Share { by, .. } if by.needs_data());
-        activations != Activations::None || importance != Importance::Alike || saliency != Saliency::Magnitude || chosen
+        let of_inputs = activations != Activations::None || importance != Importance::Alike || correction != Correction::NONE;
+        of_inputs || saliency != Saliency::Magnitude || chosen
     };
     let recipes = presets::names().into_iter().map(|name| presets::preset(name).unwrap());
     // Stability runs the network eight times per channel: of a language model with its thousand that takes minutes.
@@ -232,7 +234,7 @@ fn every_preset(subject: &Subject, known: Option<&Known>, every: usize, ctx: &Ct
     for recipe in recipes.filter(|r| (known.is_some() || !with_data(r)) && !slow(r)).step_by(every) {
         let plan = whole_way(subject, &recipe, known, ctx);
         for layer in &plan.layers {
-            let part = |t: &Treatment| (t.weights, t.activations, t.sparsity, t.saliency);
+            let part = |t: &Treatment| (t.weights, t.activations, t.sparsity, t.saliency, t.correction);
             let without_graph = !subject.loaded.has_graph() && layer.wanted.channels != ChannelCut::None;
             let asked = part(&layer.wanted) != part(&layer.treatment) || without_graph;
             assert_eq!(asked, layer.refusal.is_some(), "{} {}: {:?}", recipe.name, layer.layer.name, layer.refusal);

@@ -164,7 +164,7 @@ impl Made {
             stored: work.stored,
             input: plan.layer.input.clone(),
             rounded: work.rounded,
-            bias: None,
+            bias: plan.bias.clone().map(|place| (place, vec![0.0; plan.layer.out_channels()])),
         };
         Ok(Self { lowered, layer, weights: work.weights })
     }

@@ -259,6 +259,9 @@ fn readable(layer: &Layer, model: &Model) -> Result<(), &'static str> {
         return Err("its input is a constant of the model");
     }
     let groups = node.int("group").unwrap_or(1);
+    if layer.parameters() == 0 {
+        return Err("it has no weights");
+    }
     match node.op.as_str() {
         "Gemm" if node.int("transA").unwrap_or(0) != 0 => Err("its data have their channels first"),
         "Gemm" if node.float("alpha").is_some_and(|a| a != 1.0) => Err("its product is scaled"),
@@ -400,13 +403,14 @@ impl LayerPlan {
         self.refusal = Some(and(self.refusal.take(), &reason));
     }
 
-    /// The same layer, each weight to its nearest level and nothing set right.
+    /// The same layer, each weight to its nearest level and nothing set right. A bias that was to be mended is written
+    /// all the same: the bytes are those of the plan.
     #[must_use]
     pub fn uncorrected(&self) -> Self {
         let mut plan = self.clone();
         plan.treatment.correction = Correction::NONE;
         // What errors are weighed by comes with the data that correct.
-        if plan.bias.take().is_some() || self.treatment.correction != Correction::NONE {
+        if self.treatment.correction != Correction::NONE {
             plan.importance = ImportanceSource::None;
         }
         plan
