@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 pub enum LoadError {
     #[error("{}: {source}; check that the file is there and may be read", path.display())]
     Io { path: PathBuf, source: std::io::Error },
-    #[error("{}: not a model that Lapidary opens: {reason}; it opens ONNX, safetensors, GGUF, PyTorch and NumPy (.npz) files", path.display())]
+    #[error("{}: not a model that Lapidary opens: {reason}; it opens ONNX, safetensors, GGUF, PyTorch and NumPy (.npz) files, and its own archives", path.display())]
     Unrecognized { path: PathBuf, reason: String },
     #[error("{}: the file is truncated or corrupt: {reason}; fetch or export it again", path.display())]
     Corrupt { path: PathBuf, reason: String },

@@ -36,7 +36,7 @@ pub(super) fn is_index(path: &Path) -> bool {
 pub(super) fn in_folder(path: &Path) -> Result<PathBuf, LoadError> {
     let files = files_of(path)?;
     let is_model = |file: &&PathBuf| {
-        let known = ["safetensors", "onnx", "pt", "pth", "th", "npz", "gguf"];
+        let known = ["safetensors", "onnx", "pt", "pth", "th", "npz", "gguf", "lapidary"];
         file.extension().is_some_and(|e| known.iter().any(|k| e.eq_ignore_ascii_case(k)))
     };
     let indices: Vec<&PathBuf> = files.iter().filter(|f| is_index(f)).collect();
