@@ -22,8 +22,8 @@ const SOLVERS: [Solver; 6] = [
     Solver::Gptq { order: Order::Descending, target: Target::Own, sweeps: 0 },
     Solver::Gptq { order: Order::Natural, target: Target::Own, sweeps: 3 },
     Solver::Gptq { order: Order::Descending, target: Target::Original, sweeps: 10 },
-    Solver::AdaRound { loss: Loss::Moments, iterations: 60 },
-    Solver::AdaRound { loss: Loss::Activation, iterations: 60 },
+    Solver::AdaRound { loss: Loss::Moments, iterations: 20 },
+    Solver::AdaRound { loss: Loss::Activation, iterations: 20 },
 ];
 
 fn integers(bits: u8, symmetry: Symmetry, granularity: Granularity) -> Scheme {
@@ -87,7 +87,7 @@ fn every_technique_keeps_its_promises() {
     let opened = sample_in(folder.path(), &contexts[0]);
     // What calibrates is few: the suite runs every technique twice.
     let mut document = (*opened.document).clone();
-    document.hold_out = 40;
+    document.hold_out = 150;
     let opened = opened.with_document(document.into());
     for treatment in treatments() {
         let name = treatment.weights_text();
