@@ -344,7 +344,8 @@ impl Opened {
         let statistics = |wires: &BTreeSet<Wire>, ctx: &Ctx| -> Result<Option<Statistics>, CalibrateError> {
             Ok(self.statistics(wires, ctx)?.map(|(statistics, _)| statistics))
         };
-        let calibrates = |t: &Treatment| t.activations.static_grid().is_some() || t.importance == Importance::Activations;
+        let calibrates =
+            |t: &Treatment| t.activations.static_grid().is_some() || t.importance == Importance::Activations || t.weighs_inputs();
         let needs_data = settings.iter().any(|s| calibrates(&s.treatment));
         let calibration_key = if needs_data { self.dataset(Split::Calibrate, None, ctx)?.key() } else { String::new() };
         work(&Survey {

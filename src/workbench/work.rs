@@ -55,6 +55,8 @@ pub enum WorkError {
     NoGraph { path: PathBuf },
     #[error("{path} gives {file} outputs and the project's model {own}; it was not exported from this project", path = path.display())]
     OtherModel { path: PathBuf, file: usize, own: usize },
+    #[error("the weights of {path} are stored as codes, which its graph turns into floats; unpack it to a file named .onnx", path = path.display())]
+    Codes { path: PathBuf },
     #[error("{path}: {source}", path = path.display())]
     Io { path: PathBuf, source: std::io::Error },
 }

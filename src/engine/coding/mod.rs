@@ -75,7 +75,19 @@ pub fn encode(bytes: &[u8], count: usize, element: Element, shape: &[usize]) -> 
         Some(symbols) => of_table(&symbols, shape),
         None => of_floats(bytes, count, element),
     };
+    let coded = coded.map(|coded| filled(coded, bytes.len()));
     coded.filter(|coded| coded.stream.len() < bytes.len()).unwrap_or_else(raw)
+}
+
+/// What stands for very much is filled up with zeros, which no decoder reads, until [`decode`] believes it.
+fn filled(mut coded: Coded, length: usize) -> Coded {
+    let least = (length as u64).div_ceil(MOST_PER_BYTE) as usize;
+    if coded.stream.len() < least {
+        // Behind the size of the table the range coder's words are whole.
+        let head = usize::from(coded.mode == Mode::Range);
+        coded.stream.resize(head + least.next_multiple_of(4), 0);
+    }
+    coded
 }
 
 fn of_table(symbols: &Symbols, shape: &[usize]) -> Option<Coded> {
@@ -131,7 +143,8 @@ pub fn decode(
     shape: &[usize],
 ) -> Result<Vec<u8>, Damaged> {
     let believable = (stream.len() as u64).saturating_mul(MOST_PER_BYTE).saturating_add(ALWAYS_BELIEVED);
-    if length as u64 > believable || count / 4 > length {
+    let packed = count.checked_mul(usize::from(element.width)).map(|bits| bits.div_ceil(8));
+    if length as u64 > believable || packed != Some(length) {
         return Err(Damaged);
     }
     let known = matches!((mode, element.width), (Mode::Raw, _) | (Mode::Huffman | Mode::Range, 2 | 4 | 8 | 16 | 32))

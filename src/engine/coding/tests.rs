@@ -81,3 +81,21 @@ fn damaged_streams_are_refused_or_give_other_numbers_but_nothing_worse() {
         assert_eq!(decode(mode, &[], (1 << 30, 1 << 32), F32, &shape), Err(Damaged), "a claim out of nothing");
     }
 }
+
+#[test]
+fn what_never_changes_is_believed() {
+    for value in [0.0_f32, 1.0] {
+        let constant = bytes(&vec![value; 2_000_000]);
+        let coded = round_trip(&constant, 2_000_000, F32, &[2_000_000]);
+        assert!(coded.stream.len() < 200, "{} bytes", coded.stream.len());
+    }
+}
+
+#[test]
+fn a_count_that_its_bytes_do_not_hold_is_refused_before_it_is_read() {
+    let stream = vec![0; 32 << 10];
+    let told = decode(Mode::Floats, &stream, (1 << 34, 1 << 32), F32, &[1 << 34]);
+    assert!(told.is_err());
+    let nothing = decode(Mode::Range, &stream, (0, 0), F32, &[0, 1 << 40, 1 << 40]);
+    assert!(nothing.is_err() || nothing == Ok(Vec::new()));
+}

@@ -14,9 +14,9 @@ pub struct Geometry {
 impl Geometry {
     #[must_use]
     pub fn of(shape: &[usize]) -> Self {
-        let row: usize = shape.iter().skip(1).product();
-        let inner: usize = shape.iter().skip(2).product();
-        Self { row: row.max(1), inner: inner.max(1) }
+        // Shapes come from files: their products are not to be trusted.
+        let size = |from: usize| shape.iter().skip(from).fold(1_usize, |n, d| n.saturating_mul(*d)).max(1);
+        Self { row: size(1), inner: size(2) }
     }
 }
 

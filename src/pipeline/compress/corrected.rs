@@ -99,7 +99,18 @@ impl<'a> Bench<'a> {
         let is_descending = matches!(correction.solver, Solver::Gptq { order: Order::Descending, .. });
         let system = |m: &Moments| System::new(hessian(m, correction), width, is_descending);
         let is_wide = width > WIDEST;
-        let systems = if is_wide { Vec::new() } else { data.moments.iter().map(system).collect::<Option<Vec<System>>>()? };
+        let systems = if is_wide {
+            Vec::new()
+        } else {
+            let found: Vec<Option<System>> = data.moments.iter().map(system).collect();
+            if found.iter().all(Option::is_none) {
+                return None;
+            }
+            // Of a group that was never seen to change all columns count alike; the others are corrected.
+            let unit = |i: usize| f64::from(u8::from(i / width == i % width));
+            let alike = || System::new((0..width * width).map(unit).collect(), width, is_descending);
+            found.into_iter().map(|system| system.or_else(alike)).collect::<Option<Vec<System>>>()?
+        };
         let (name, count) = (&plan.layer.name, data.moments.first()?.count);
         if is_wide && correction.solver != Solver::Nearest {
             let message = format!("its rows have {width} weights, more than {WIDEST}: each to its nearest level");
@@ -199,7 +210,9 @@ impl<'a> Bench<'a> {
             narrow(&made)
         });
         self.take("least squares", made);
-        if !self.is_wide() && matches!(self.correction().solver, Solver::Gptq { .. }) {
+        // Patterns, blocks and thresholds say which weights go: there is nothing to choose better.
+        let is_free = matches!(self.plan.treatment.sparsity, Sparsity::Fraction(_));
+        if is_free && !self.is_wide() && matches!(self.correction().solver, Solver::Gptq { .. }) {
             self.exchange();
         }
     }
@@ -313,8 +326,8 @@ impl<'a> Bench<'a> {
             Solver::AdaRound { .. } => true,
             Solver::Nearest => false,
         };
-        // Least squares has moved the weights there already.
-        let is_solved = self.steps.iter().any(|s| matches!(s.name, "least squares" | "exchange") && s.kept);
+        // These have moved the weights there already.
+        let is_solved = self.steps.iter().any(|s| matches!(s.name, "SparseGPT" | "least squares" | "exchange") && s.kept);
         if moves && !is_solved { self.moved(group, dense) } else { wide(dense) }
     }
 

@@ -37,6 +37,22 @@ pub struct Variant {
 }
 
 impl Variant {
+    /// `base` with the biases that a correction mended: what files without this graph take the rest from.
+    #[must_use]
+    pub fn mended_base(&self) -> Arc<Model> {
+        if self.unchanged {
+            return Arc::clone(&self.base);
+        }
+        let mut base = (*self.base).clone();
+        for (wire, tensor) in &mut base.constants {
+            let now = self.model.constants.get(wire);
+            if let Some(now) = now.filter(|n| (n.dtype(), n.shape()) == (tensor.dtype(), tensor.shape())) {
+                *tensor = now.clone();
+            }
+        }
+        Arc::new(base)
+    }
+
     /// The layers' weights as files without a graph hold them: one tensor for each that was changed.
     #[must_use]
     pub fn whole_weights(&self, subject: &Subject) -> BTreeMap<Wire, Tensor> {

@@ -421,8 +421,8 @@ impl LayerPlan {
         if self.treatment.correction == Correction::NONE {
             return;
         }
+        // A bias that was to be added is written all the same, of zeros: its bytes are counted.
         self.treatment.correction = Correction::NONE;
-        self.bias = None;
         let reason = "there are no calibration data to correct with: each weight to its nearest level";
         self.refusal = Some(and(self.refusal.take(), reason));
     }

@@ -199,6 +199,7 @@ pub struct Override {
     pub importance: Option<Importance>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correction: Option<Correction>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<ChannelCut>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saliency: Option<Saliency>,

@@ -63,7 +63,7 @@ pub(super) fn of_weights(read: Result<usize, String>) -> Vec<Check> {
 /// What an archive's codes are worth.
 pub(super) fn of_codes(gain: &Gain) -> Check {
     let Gain { tables, by_huffman, huffman, range, better, shell, table } = *gain;
-    let saved = 100.0 * (1.0 - better as f64 / huffman.max(1) as f64);
+    let saved = if huffman == 0 { 0.0 } else { 100.0 * (1.0 - better as f64 / huffman as f64) };
     let value = format!(
         "{tables} tensors of few values: {huffman} bytes as Huffman codes, {range} by the range coder, {better} with the better \
          of both ({by_huffman} as Huffman codes), {saved:.1} % less than Huffman's; {shell} bytes for the rest, {table} for the table"
@@ -108,7 +108,7 @@ pub(super) fn all(
             (same_tensors(ours, &reopened.model), same_outputs(variant, &reopened.model, ctx)?)
         }
         _ => {
-            let (_, tensors) = gguf::contents(&variant.base, &subject.loaded.metadata, &variant.whole_weights(subject));
+            let (_, tensors) = gguf::contents(&subject.folded, &subject.loaded.metadata, &variant.whole_weights(subject));
             let ours = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
             let why = "not run: GGUF holds weights without a graph";
             (same_tensors(ours, &reopened.model), Check::new("outputs equal", true, why))
@@ -149,6 +149,10 @@ fn same_outputs(variant: &Variant, reopened: &Model, ctx: &Ctx) -> Result<Check,
         Err(e) if e.is_unsupported() => return Ok(Check::new(NAME, true, format!("not run: {e}"))),
         Err(e) => return Err(e.into()),
     };
+    let sizes = |outputs: &[(Wire, Value)]| outputs.iter().map(|(_, v)| v.shape().to_vec()).collect::<Vec<_>>();
+    if sizes(&ours) != sizes(&theirs) {
+        return Ok(Check::new(NAME, false, "the file's outputs are of other sizes"));
+    }
     let mut worst = 0.0_f32;
     for ((_, a), (_, b)) in ours.iter().zip(&theirs) {
         let (a, b) = (a.to_f32().map_err(ExecError::from)?, b.to_f32().map_err(ExecError::from)?);

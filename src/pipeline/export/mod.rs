@@ -171,7 +171,7 @@ fn bytes(format: Format, variant: &Variant, plan: &Plan, subject: &Subject) -> R
             if let Some(l) = plan.layers.iter().find(|l| l.treatment.activations != Activations::None) {
                 return Err(ExportError::Inputs { layer: l.layer.name.clone() });
             }
-            let (metadata, tensors) = gguf::contents(&variant.base, &subject.loaded.metadata, &variant.whole_weights(subject));
+            let (metadata, tensors) = gguf::contents(&subject.folded, &subject.loaded.metadata, &variant.whole_weights(subject));
             let mut bytes = Vec::new();
             gguf::write(&metadata, &tensors, &mut bytes)?;
             Ok(bytes)

@@ -187,7 +187,7 @@ fn rows_are_apart(plan: &LayerPlan) -> bool {
     });
     // What stochastic rounding draws depends on the place in the whole.
     let rounding = !matches!(treatment.rounding, Rounding::Stochastic { .. });
-    let sparsity = !matches!(treatment.sparsity, Sparsity::Fraction(_));
+    let sparsity = matches!(treatment.sparsity, Sparsity::Dense | Sparsity::Threshold(_) | Sparsity::Pattern { .. });
     let importance = matches!(plan.importance, ImportanceSource::None | ImportanceSource::File(_));
     format && rounding && sparsity && importance
 }
@@ -249,7 +249,13 @@ pub(super) fn config(out: &std::path::Path, config: &serde_json::Value, subject:
         (Ok(a), Ok(b)) => a == b,
         _ => false,
     };
-    if target.exists() && (own || !read(&target).is_some_and(|known| ours(&known))) {
+    // A configuration that is there speaks of whatever other weights lie there.
+    let others = std::fs::read_dir(place::folder(out)).into_iter().flatten().flatten().any(|entry| {
+        let name = entry.file_name();
+        let is_weights = std::path::Path::new(&name).extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"));
+        is_weights && !name.to_string_lossy().starts_with('.') && Some(name.as_os_str()) != out.file_name()
+    });
+    if target.exists() && (own || others || !read(&target).is_some_and(|known| ours(&known))) {
         return Err(ExportError::Beside { path: target });
     }
     let mut all = if subject.loaded.has_graph() { None } else { read(&original) }.unwrap_or_default();

@@ -44,13 +44,19 @@ impl Purpose {
     fn filters(self) -> &'static [(&'static str, &'static [&'static str])] {
         match self {
             Self::Model => &[
-                ("Networks and weights", &["onnx", "safetensors", "json", "gguf", "pt", "pth", "th", "bin", "npz"]),
+                ("Networks and weights", &["onnx", "safetensors", "json", "gguf", "pt", "pth", "th", "bin", "npz", "lapidary"]),
                 ("ONNX", &["onnx"]),
                 ("All files", &["*"]),
             ],
             Self::Graph => &[("ONNX", &["onnx"])],
             Self::PageFile => &[("HTML", &["html"])],
-            Self::ExportFile => &[("ONNX", &["onnx"]), ("GGUF", &["gguf"])],
+            Self::ExportFile => &[
+                ("ONNX", &["onnx"]),
+                ("GGUF", &["gguf"]),
+                ("safetensors, packed", &["safetensors"]),
+                ("Lapidary archive", &["lapidary"]),
+                ("C header", &["h"]),
+            ],
             _ => &[],
         }
     }

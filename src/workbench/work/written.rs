@@ -3,8 +3,9 @@
 use super::{Opened, Split, WorkError, load_subject, say_refusals};
 use crate::engine::Ctx;
 use crate::engine::exec::Arithmetic;
+use crate::engine::graph::Wire;
 use crate::pipeline::compress::Variant;
-use crate::pipeline::configure::{self, Plan, Recipe};
+use crate::pipeline::configure::{self, Allocation, Plan, Recipe};
 use crate::pipeline::evaluate::{EvaluateError, Report};
 use crate::pipeline::export::{self, Check, Exported, Format, Source};
 use crate::pipeline::load::LoadedModel;
@@ -23,6 +24,11 @@ pub fn unpack(archive: &Path, out: &Path, ctx: &Ctx) -> Result<Exported, WorkErr
         return Ok(export::unpack(archive, out, ctx)?);
     }
     let subject = load_subject(archive, None, ctx)?;
+    let is_constant = |wire: &Wire| subject.folded.constants.contains_key(wire);
+    let mut nodes = subject.folded.nodes.iter();
+    if nodes.any(|n| n.inputs.iter().flatten().next().is_some() && n.inputs.iter().flatten().all(is_constant)) {
+        return Err(WorkError::Codes { path: archive.to_owned() });
+    }
     let plan = configure::plan_for(&configure::presets::preset("fp32")?, &subject, Some(Format::Safetensors))?;
     Ok(export::run(Format::Safetensors, Source::Streamed, &plan, &subject, out, ctx)?.publish()?)
 }
@@ -43,7 +49,9 @@ impl Opened {
     /// When the file cannot be written or fails one of its checks.
     pub fn export_as(&self, file: Format, recipe: &Recipe, out: &Path, ctx: &Ctx) -> Result<Exported, WorkError> {
         let weights = matches!(file, Format::Safetensors | Format::CompressedTensors);
-        if weights && !self.subject.loaded.has_graph() {
+        // Shares that layers are given together take all layers at once.
+        let is_apart = recipe.allocation == Allocation::default();
+        if weights && is_apart && !self.subject.loaded.has_graph() {
             let plan = self.plan_for(recipe, Some(file))?;
             say_refusals(&plan, ctx);
             let exported = export::run(file, Source::Streamed, &plan, &self.subject, out, ctx)?.publish()?;
@@ -51,8 +59,8 @@ impl Opened {
             return Ok(exported);
         }
         let made = self.compress_for(recipe, Some(file), ctx)?;
-        // What no layer of the plan holds comes from the network as it was prepared: biases of what lost channels.
-        let prepared = self.subject.on(&made.1.base);
+        // What no layer of the plan holds comes from the network as it was prepared and mended: biases above all.
+        let prepared = self.subject.on(&made.1.mended_base());
         let mut draft = export::run(file, Source::Made(&made.1), &made.0, &prepared, out, ctx)?;
         draft.checks.push(match &draft.reopened {
             Some(reopened) if file.holds_graph() => self.measured_accuracy(recipe, &made, reopened, ctx)?,

@@ -93,6 +93,9 @@ impl Index {
     /// # Errors
     /// A sentence on what is wrong.
     pub fn read(file: &[u8]) -> Result<(Self, usize), String> {
+        if !file.starts_with(MAGIC) {
+            return Err("it is no Lapidary archive".to_owned());
+        }
         let cut = || "it ends within its table".to_owned();
         let mut head = Cursor(file.get(MAGIC.len()..HEAD_BYTES).ok_or_else(cut)?);
         let version = head.u32()?;

@@ -174,7 +174,12 @@ impl PackedWeight {
             Part::Scales if self.strategy == Strategy::Channel && scales.len() == 1 => scales.bytes().repeat(rows),
             Part::Scales => scales.bytes().into_owned(),
             Part::ZeroPoints => match (self.packing, zero_points) {
-                (Packing::Words { bits }, Some(zeros)) => zero_words(&unpacked(zeros), rows, bits),
+                (Packing::Words { bits }, Some(zeros)) => {
+                    let zeros = unpacked(zeros);
+                    // One for all is written for each row, as scales are.
+                    let zeros = if zeros.len() == 1 { zeros.repeat(rows) } else { zeros };
+                    zero_words(&zeros, rows, bits)
+                }
                 _ => Vec::new(),
             },
             Part::Shape => [self.rows, self.cols].iter().flat_map(|n| (*n as i64).to_le_bytes()).collect(),
@@ -185,7 +190,8 @@ impl PackedWeight {
 
     /// Rows of codes, whatever way the layer's weight lies.
     fn codes(&self, codes: &Tensor, layer: &Layer) -> Vec<u8> {
-        let turned = codes.shape() == layer.shape && layer.out_axis != 0;
+        // Codes with scales by group lie as rows already, whatever way the weight lies.
+        let turned = layer.out_axis != 0 && !matches!(self.strategy, Strategy::Group(_));
         let rows = || {
             let codes = unpacked(codes);
             if turned { Channels::new(&layer.shape, layer.out_axis).gather(&codes) } else { codes }
@@ -327,6 +333,15 @@ mod tests {
         let rows = packed.bytes(Part::Codes, &weight, &layer).unwrap();
         assert_eq!(rows, [0x76, 0, 0, 0, 0x98, 0, 0, 0, 0x89, 0, 0, 0]);
         assert_eq!(packed.bytes(Part::Scales, &weight, &layer).unwrap(), 0.5_f32.to_le_bytes().repeat(3));
+    }
+
+    #[test]
+    fn rows_of_groups_are_not_turned_though_the_matrix_is_square() {
+        let mut layer = Layer::lone(LayerKind::MatMul, &[2, 2]);
+        layer.out_axis = 1;
+        let weight = stored(DType::I4, &[1, 2, 3, 4], &[2, 2], None, ScaleLayout::Blocked { size: 2 });
+        let packed = PackedWeight::of(&weight, &layer, Inputs::Float).unwrap();
+        assert_eq!(packed.bytes(Part::Codes, &weight, &layer).unwrap(), [0xA9, 0, 0, 0, 0xCB, 0, 0, 0]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Writing the active recipe's model as a file, and what was checked of it.
 
 use crate::engine::units;
-use crate::pipeline::configure::Sparsity;
+use crate::pipeline::configure::{FileFormat, Sparsity};
 use crate::workbench::ui::act::Act;
 use crate::workbench::ui::bench::Bench;
 use crate::workbench::ui::tasks;
@@ -9,6 +9,7 @@ use crate::workbench::ui::view::{View, decibels, percent};
 use crate::workbench::ui::widgets::{Icon, empty, fact, icon, icon_button, section, small};
 use eframe::egui::{Label, RichText, ScrollArea, TextEdit, Ui};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 pub fn export_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let Some((bench, point)) = view.bench.and_then(|b| Some((b, b.active()?))) else {
@@ -19,10 +20,12 @@ pub fn export_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
         section(ui, t, "What");
         fact(ui, t, "Recipe", point.name.clone());
         ui.add(Label::new(RichText::new(&point.recipe.description).color(t.muted).size(12.0)).wrap());
-        fact(ui, t, "Format", "ONNX with QuantizeLinear and DequantizeLinear nodes");
+        let file = FileFormat::of_name(Path::new(view.export_path));
+        fact(ui, t, "Format", file.name());
         if let Some(Ok(plan)) = &point.plan {
+            let of = if plan.file == file { " exactly".to_owned() } else { format!(" as {}", plan.file.name()) };
             let text = format!(
-                "{} ({} of the original), {} bytes exactly",
+                "{} ({} of the original), {} bytes{of}",
                 units::bytes(plan.bytes),
                 percent(plan.bytes, plan.original_bytes),
                 plan.bytes

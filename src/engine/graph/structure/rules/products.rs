@@ -97,6 +97,9 @@ pub(super) fn conv_transpose(t: &mut Trace<'_>, node: &Node) -> Option<Axes> {
         }
         Some(made.into())
     };
+    if groups > 1 && grouped(groups, inputs, outputs) == Grouped::Whole {
+        t.hold(&w[1], "whole groups of a transposed convolution go, not the outputs of each");
+    }
     bias(t, node, &made);
     Some(image(&x, made))
 }
