@@ -19,7 +19,8 @@
 //! - candle is imported by `engine::tensor`, `engine::exec` and the sample's trainer alone; egui, its
 //!   plots and dialogs by `workbench::ui` alone; memory is mapped in `engine::tensor` alone.
 //! - A loader never panics on any input, never changes a weight and knows no recipe.
-//! - A plan touches no weight values; its bytes come from the same rewrite that the export writes.
+//! - A plan touches no weight values, save where a recipe equalizes the graph that it plans; its bytes come from the
+//!   same rewrite that the export writes.
 //! - A technique never runs the model, reads files or grades itself; `compress::run` and
 //!   `compress::cut_channels` alone have statistics collected.
 //! - Channels are cut before anything else; what is left computes what the whole computes with them at zero.
