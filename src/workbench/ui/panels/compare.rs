@@ -107,7 +107,7 @@ fn pair_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, found: &[(&Point, &Arc<R
     let Some(at) = found.iter().position(|(p, _)| p.name == bench.document().active).filter(|at| *at > 0) else { return };
     let (before, active) = (found[at - 1], found[at]);
     let Some(pair) = pairs(&[&**before.1, &**active.1]).first().copied() else { return };
-    let mut text = format!("{} → {}, on the same samples:", before.0.name, active.0.name);
+    let mut text = format!("{} against {}, on the same samples:", active.0.name, before.0.name);
     if let Some(top1) = pair.top1 {
         text += &format!(" top-1 {:+.2} ± {:.2} (McNemar p {:.4})", top1.change, top1.half_width, top1.mcnemar);
     }
