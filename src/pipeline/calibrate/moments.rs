@@ -36,7 +36,7 @@ pub struct Moments {
     pub width: usize,
     /// Places that were seen.
     pub count: usize,
-    /// `E[x]` and `E[x̂]` [width].
+    /// `E[x]` and `E[x̂]` (width).
     pub mean: Vec<f64>,
     pub made_mean: Vec<f64>,
     /// `E[x̂·x̂ᵀ]` [width × width]; empty where it was not asked for.
