@@ -158,7 +158,7 @@ impl Node {
             return self.name.clone();
         }
         let output = self.outputs.iter().flatten().next().map_or("", |w| &**w);
-        format!("{} → {output}", self.op)
+        format!("{} ({output})", self.op)
     }
 }
 

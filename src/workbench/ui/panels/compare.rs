@@ -41,8 +41,8 @@ const TITLES: [(&str, &str); 10] = [
     ("Top-1 (%)", "Share of samples whose label comes first, with the 95 % Wilson interval"),
     ("Change", "Points of top-1 against the original on the same samples, with the 95 % half-width of the paired difference"),
     ("Top-5", "Share of samples whose label is among the first five, in percent"),
-    ("KL mean", "KL(original ‖ compressed) in nats, mean over samples"),
-    ("KL p99", "KL(original ‖ compressed) in nats, 99th percentile"),
+    ("KL mean", "Divergence of the outputs from the original's (Kullback-Leibler) in nats, mean over samples"),
+    ("KL p99", "The same, 99th percentile"),
     ("Flips", "Samples whose first class changed: to wrong / to right / in all"),
     ("Samples", "Samples measured on"),
 ];
