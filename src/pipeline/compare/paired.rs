@@ -33,6 +33,14 @@ pub struct Top1Change {
     pub mcnemar: f64,
 }
 
+impl Top1Change {
+    /// McNemar's probability as it is written: none is zero.
+    #[must_use]
+    pub fn p_text(&self) -> String {
+        if self.mcnemar < 1e-4 { "< 0.0001".to_owned() } else { format!("{:.4}", self.mcnemar) }
+    }
+}
+
 /// How much farther from the original one is than the other.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct KlChange {

@@ -410,7 +410,7 @@ pub(super) fn comparison(reports: &[Report]) -> Document {
                 p.top1.map_or_else(none, |t| format!("{:+.2} ± {:.2}", t.change, t.half_width)),
                 p.top1.map_or_else(none, |t| t.lost.to_string()),
                 p.top1.map_or_else(none, |t| t.won.to_string()),
-                p.top1.map_or_else(none, |t| probability(t.mcnemar)),
+                p.top1.map_or_else(none, |t| t.p_text()),
                 p.kl.map_or_else(none, |k| format!("{:+.5} ± {:.5}", k.change, k.half_width)),
             ]
         }));
@@ -419,11 +419,6 @@ pub(super) fn comparison(reports: &[Report]) -> Document {
     let confusion: Vec<_> = all.iter().map(|r| compare::confusion_changes(r)).collect();
     let json = json!({ "recipes": recipes, "layers": layers, "changed": changed, "pairs": pairs, "confusion": confusion });
     Document { json, text }
-}
-
-/// Of a test: none is zero.
-fn probability(p: f64) -> String {
-    if p < 1e-4 { "< 0.0001".to_owned() } else { format!("{p:.4}") }
 }
 
 pub(super) fn exported(exported: &Exported) -> Document {

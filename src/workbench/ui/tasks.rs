@@ -34,6 +34,9 @@ pub const EXPORT: &str = "export";
 pub const SEARCH: &str = "search";
 pub const PAGE: &str = "page";
 
+/// What the person asked for and waits for: its end is told.
+pub const ASKED_FOR: [&str; 6] = [OPEN, EVALUATE, EXPORT, LOSSES, SEARCH, PAGE];
+
 /// Pictures shown of a data set.
 const SHOWN_SAMPLES: usize = 24;
 /// Treatments of a layer that are scored between two looks at whether the job is still wanted.

@@ -131,14 +131,13 @@ fn paired(reports: &[&Report], pairs: &[Paired]) -> String {
         .iter()
         .map(|p| {
             let none = || "–".to_owned();
-            let p_value = |p: f64| if p < 1e-4 { "&lt; 0.0001".to_owned() } else { format!("{p:.4}") };
             vec![
                 format!("{} → {}", name(p.a), name(p.b)),
                 p.top1.map_or_else(none, |t| format!("{:+.2} ± {:.2}", t.change, t.half_width)),
                 p.top1.map_or_else(none, |t| t.lost.to_string()),
                 p.top1.map_or_else(none, |t| t.won.to_string()),
                 p.top1.map_or_else(none, |t| t.differ.to_string()),
-                p.top1.map_or_else(none, |t| p_value(t.mcnemar)),
+                p.top1.map_or_else(none, |t| escaped(&t.p_text())),
                 p.kl.map_or_else(none, |k| format!("{:+.5} ± {:.5}", k.change, k.half_width)),
             ]
         })

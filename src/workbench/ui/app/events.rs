@@ -44,13 +44,13 @@ impl App {
     }
 
     fn note_done(&mut self, kind: &str, title: &str, seconds: f64) {
-        if matches!(kind, tasks::OPEN | tasks::EVALUATE | tasks::EXPORT | tasks::LOSSES | tasks::SEARCH | tasks::PAGE) {
+        if tasks::ASKED_FOR.contains(&kind) {
             self.tell(Level::Good, format!("{title}: done in {}", crate::engine::units::seconds(seconds)));
         }
     }
 
     fn take_cancelled(&mut self, kind: &str, title: &str) {
-        if matches!(kind, tasks::OPEN | tasks::EVALUATE | tasks::EXPORT | tasks::LOSSES | tasks::SEARCH | tasks::PAGE) {
+        if tasks::ASKED_FOR.contains(&kind) {
             self.note(Level::Info, "", format!("{title}: cancelled"));
         }
     }

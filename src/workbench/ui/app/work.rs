@@ -160,8 +160,6 @@ impl App {
 
     /// Whether a job runs that the person would miss.
     pub(super) fn works_for_the_person(&self) -> bool {
-        [tasks::EVALUATE, tasks::EXPORT, tasks::OPEN, tasks::LOSSES, tasks::SEARCH, tasks::PAGE]
-            .iter()
-            .any(|kind| self.jobs.has_kind(kind))
+        tasks::ASKED_FOR.iter().any(|kind| self.jobs.has_kind(kind))
     }
 }

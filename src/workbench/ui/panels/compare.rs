@@ -109,7 +109,7 @@ fn pair_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, found: &[(&Point, &Arc<R
     let Some(pair) = pairs(&[&**before.1, &**active.1]).first().copied() else { return };
     let mut text = format!("{} against {}, on the same samples:", active.0.name, before.0.name);
     if let Some(top1) = pair.top1 {
-        text += &format!(" top-1 {:+.2} ± {:.2} (McNemar p {:.4})", top1.change, top1.half_width, top1.mcnemar);
+        text += &format!(" top-1 {:+.2} ± {:.2} (McNemar p {})", top1.change, top1.half_width, top1.p_text());
     }
     if let Some(kl) = pair.kl {
         text += &format!("  KL {:+.5} ± {:.5}", kl.change, kl.half_width);
