@@ -5,7 +5,10 @@ use crate::engine::Ctx;
 use crate::engine::formats::{ScaleType, Symmetry};
 use crate::engine::graph::Wire;
 use crate::pipeline::calibrate::{CalibrateError, Statistics};
-use crate::pipeline::configure::{Activations, Grouping, Importance, Override, Recipe, Scheme, Sparsity, Treatment, groups};
+use crate::pipeline::compress::CompressError;
+use crate::pipeline::configure::{
+    self, Activations, Equalization, Grouping, Importance, Override, Recipe, Scheme, Sparsity, Treatment, groups,
+};
 use crate::pipeline::evaluate::Report;
 use crate::pipeline::load::Dataset;
 use crate::pipeline::search::SearchError;
@@ -45,8 +48,11 @@ pub fn settings(base: &Treatment, bits: &[u8], activation_bits: &[u8]) -> Vec<Se
 /// What a search may choose from, and what it must keep to.
 #[derive(Debug, Clone)]
 pub struct SearchRequest {
-    /// What layers may become.
+    /// What layers may become. With corrections, plans are built and measured with them; what layers bear alone is
+    /// measured without.
     pub choices: Vec<Treatment>,
+    /// Whether the network that is searched is equalized first.
+    pub equalize: Equalization,
     /// Patterns; the layers that one matches share a choice.
     pub ties: Vec<String>,
     pub goal: Goal,
@@ -220,6 +226,8 @@ impl Opened {
     /// When there is no data, a choice makes no sense or no plan keeps to a limit, or on a cancel before anything
     /// was found.
     pub fn search(&self, request: &SearchRequest, ctx: &Ctx, found: &mut dyn FnMut(&Found)) -> Result<Searched, WorkError> {
+        let prepared =
+            Self { subject: configure::prepared(request.equalize, &self.subject).map_err(CompressError::from)?, ..self.clone() };
         let survey = sensitivity::samples(&self.dataset(Split::Calibrate, None, ctx)?, request.limit);
         let (selection, rest) = parted(&self.dataset(Split::Evaluate, None, ctx)?);
         let counts_time = request.objective == Objective::Latency
@@ -228,7 +236,8 @@ impl Opened {
         let named = request.ties.iter().map(|pattern| self.matching(pattern));
         let ties = named.chain(self.ties().into_iter().map(Ok)).collect::<Result<Vec<_>, WorkError>>()?;
         let settings: Vec<Setting> = request.choices.iter().map(|c| Setting { label: String::new(), treatment: *c }).collect();
-        let outcome = self.surveyed(&settings, &survey, ctx, &mut |from| {
+        let samples = |ctx: &Ctx| self.samples(ctx);
+        let mut outcome = prepared.surveyed(&settings, &survey, ctx, &mut |from| {
             let space = Space {
                 subject: from.subject,
                 choices: &request.choices,
@@ -246,11 +255,13 @@ impl Opened {
                 survey: from.data,
                 selection: &selection,
                 statistics: from.statistics,
+                samples: &samples,
                 calibration_key: from.calibration_key,
                 store: from.store,
             };
             Ok(goal::run(&search, ctx, found)?)
         })?;
+        outcome.recipe.equalize = request.equalize;
         // After a cancel there is still the recipe.
         let report = if ctx.is_cancelled() { None } else { Some(self.evaluate_on(&outcome.recipe, &rest, ctx)?) };
         Ok(Searched { outcome, report, selection: selection.len() })

@@ -309,7 +309,7 @@ impl Opened {
     }
 
     /// The samples that calibrate; `None` without data.
-    fn samples(&self, ctx: &Ctx) -> Result<Option<Dataset>, CalibrateError> {
+    pub(super) fn samples(&self, ctx: &Ctx) -> Result<Option<Dataset>, CalibrateError> {
         match self.dataset(Split::Calibrate, None, ctx) {
             Ok(data) => Ok(Some(data)),
             Err(WorkError::NoData) => Ok(None),

@@ -13,6 +13,7 @@ pub use run::run;
 
 use super::sensitivity::{Cell, Method, SharedStatistics, Store};
 use super::{TaskUnit, Verdict};
+use crate::pipeline::compress::DataSource;
 use crate::pipeline::configure::{Recipe, Treatment};
 use crate::pipeline::load::{Dataset, Subject};
 use crate::pipeline::search::cost::Machine;
@@ -86,6 +87,8 @@ pub struct Search<'a> {
     /// Samples that choose among plans; the final numbers come from others.
     pub selection: &'a Dataset,
     pub statistics: SharedStatistics<'a>,
+    /// What plans that are built are corrected with, where the choices ask for that.
+    pub samples: DataSource<'a>,
     pub calibration_key: &'a str,
     pub store: &'a dyn Store,
 }

@@ -240,6 +240,7 @@ fn exception(layer: &str, own: Treatment, default: Treatment) -> Override {
         rounding: (own.rounding != left.rounding).then_some(own.rounding),
         range: (own.range != left.range).then_some(own.range),
         importance: (own.importance != left.importance).then_some(own.importance),
+        correction: (own.correction != left.correction).then_some(own.correction),
         ..Override::new(layer)
     }
 }

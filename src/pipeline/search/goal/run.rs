@@ -198,7 +198,7 @@ impl Bench<'_, '_> {
         let measured = if built.is_unchanged() {
             self.judge.judge_whole(&subject.folded, ctx)?
         } else {
-            match compress::run(&built, subject, self.search.statistics, &ctx.fresh()) {
+            match compress::run_with(&built, subject, self.search.statistics, self.search.samples, &ctx.fresh()) {
                 Err(CompressError::NotFinite { .. }) => None,
                 variant => self.judge.judge_whole(&variant?.model, ctx)?,
             }

@@ -48,7 +48,11 @@ impl Row {
         let own = survey.subject.layers.get(layer).map(|l| l.name.clone()).unwrap_or_default();
         let mut hasher = Hasher::new();
         hasher.add(format!("sensitivity {VERSION} {}", method.name()).as_bytes());
-        hasher.add(survey.subject.loaded.hash().as_bytes()).add(survey.data.key().as_bytes()).add(own.as_bytes());
+        hasher
+            .add(survey.subject.loaded.hash().as_bytes())
+            .add(survey.subject.change_key.as_bytes())
+            .add(survey.data.key().as_bytes())
+            .add(own.as_bytes());
         if method == Method::Fast {
             // What is measured of one setting speaks for all that are asked for with it.
             hasher.add(format!("{:?}", survey.settings).as_bytes());

@@ -61,6 +61,7 @@ fn request(call: &Search, opened: &Opened) -> Result<SearchRequest, CliError> {
     let bops = call.max_bops.map(|share| (Objective::Bops, share));
     Ok(SearchRequest {
         choices: choices(&base.default, grids, &call.bits, &call.prune, &also),
+        equalize: base.equalize,
         ties: call.tie.clone(),
         goal,
         objective: match call.objective {

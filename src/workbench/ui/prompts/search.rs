@@ -2,7 +2,7 @@
 
 use super::{Next, buttons};
 use crate::engine::units;
-use crate::pipeline::configure::{Treatment, WIDTHS};
+use crate::pipeline::configure::{Recipe, WIDTHS};
 use crate::pipeline::search::goal::{Counted, Effort, Goal, Objective};
 use crate::pipeline::search::sensitivity::Method;
 use crate::workbench::explore::{Grids, SearchRequest, choices};
@@ -79,7 +79,7 @@ impl SearchForm {
 
     /// # Errors
     /// A sentence on the first field that makes no sense.
-    pub fn read(&self, base: &Treatment) -> Result<SearchRequest, String> {
+    pub fn read(&self, base: &Recipe) -> Result<SearchRequest, String> {
         let bits: Vec<u8> = self.bits.iter().filter(|(_, on)| *on).map(|(bits, _)| *bits).collect();
         if bits.is_empty() {
             return Err("Choose a width at least.".to_owned());
@@ -89,7 +89,8 @@ impl SearchForm {
             text => Some(number(text, "Seconds", (1.0, 1e6))?),
         };
         Ok(SearchRequest {
-            choices: choices(base, Grids::Any, &bits, &[], &[]),
+            choices: choices(&base.default, Grids::Any, &bits, &[], &[]),
+            equalize: base.equalize,
             ties: Vec::new(),
             goal: self.goal()?,
             objective: Objective::Bytes,
@@ -116,7 +117,7 @@ impl App {
             ui.colored_label(tokens.bad, problem);
         }
         match buttons(ui, "Search") {
-            Some(true) => match form.read(&point.recipe.default) {
+            Some(true) => match form.read(&point.recipe) {
                 Ok(request) => {
                     self.search(request);
                     Next::Close
