@@ -2,6 +2,7 @@
 
 use super::commands::Command;
 use super::layout::{Pane, Workspace};
+use super::pictures::Lens;
 use super::session::{Axis, Column, ErrorKind, Heat};
 use crate::workbench::importance::Question;
 use crate::workbench::jobs::JobId;
@@ -36,6 +37,8 @@ pub enum Act {
     BrowseExport,
     ExportNow,
     ErrorKind(ErrorKind),
+    /// The part of the inspected layer's weights that is looked at.
+    Look(Lens),
     /// What the panel of importance shows.
     Ask(Question),
     /// Has it found out.

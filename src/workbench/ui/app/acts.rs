@@ -61,7 +61,7 @@ impl App {
                 self.session.descending = again && !self.session.descending;
                 self.session.sort = column;
             }
-            Act::Select { .. } | Act::Jump(_) | Act::Filter(_) | Act::Base(_) => self.run_on_bench(act),
+            Act::Select { .. } | Act::Jump(_) | Act::Filter(_) | Act::Base(_) | Act::Look(_) => self.run_on_bench(act),
         }
     }
 
@@ -78,6 +78,7 @@ impl App {
             }
             Act::Filter(filter) => bench.filter = filter,
             Act::Base(base) => bench.base = base,
+            Act::Look(lens) => bench.lens.1 = lens,
             _ => {}
         }
     }

@@ -7,18 +7,20 @@ use crate::pipeline::configure::{
 };
 use crate::workbench::project::{Change, Edit};
 use crate::workbench::ui::act::{Act, Pick};
-use crate::workbench::ui::bench::Bench;
+use crate::workbench::ui::bench::{Bench, Tie};
 use crate::workbench::ui::commands::Command;
 use crate::workbench::ui::scores::{FEW_STEPS, at_width};
 use crate::workbench::ui::session::{Column as SortBy, Heat};
 use crate::workbench::ui::tasks;
 use crate::workbench::ui::view::{View, decibels, shape_text};
 use crate::workbench::ui::widgets::{HeatCell, HeatError, Icon, bar, combo, empty, heat_cell, icon, legend, painting, small};
-use eframe::egui::{DragValue, Id, Key, Label, PointerButton, Rect, RichText, Sense, TextEdit, Ui, pos2, vec2};
+use eframe::egui::{DragValue, Id, Key, Label, PointerButton, Rect, RichText, Sense, Stroke, TextEdit, Ui, pos2, vec2};
 use egui_extras::{Column, TableBuilder, TableRow};
 
 const ROW: f32 = 26.0;
 const HEAT_CELL: f32 = 30.0;
+/// Width of a bracket.
+const LANE: f32 = 7.0;
 /// Between columns.
 const GAP: f32 = 6.0;
 
@@ -208,7 +210,11 @@ fn row_ui(row: &mut TableRow<'_, '_>, view: &View<'_>, bench: &Bench, scale: &Sc
     let Some(&index) = bench.rows.get(row.index()) else { return };
     let (Some(layer), plan) = (bench.layers().get(index), bench.layer_plan(index)) else { return };
     row.set_selected(bench.selection.contains(index));
-    row.col(|ui| name_ui(ui, view, bench, index, plan));
+    let place = row.index();
+    row.col(|ui| {
+        brackets_ui(ui, view, bench, place);
+        name_ui(ui, view, bench, index, plan);
+    });
     if roomy {
         row.col(|ui| drop(small(ui, view.tokens, layer.kind.name())));
         row.col(|ui| drop(small(ui, view.tokens, shape_text(&layer.shape)).on_hover_text(macs_text(layer.macs))));
@@ -239,6 +245,32 @@ fn row_ui(row: &mut TableRow<'_, '_>, view: &View<'_>, bench: &Bench, scale: &Sc
             Pick::Only
         };
         acts.push(Act::Select { layer: index, how });
+    }
+}
+
+/// Ties of the row with others: a line down to the last of them, with a foot at each.
+fn brackets_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, row: usize) {
+    let Some(lanes) = bench.brackets.iter().map(|b| b.lane + 1).max() else { return };
+    let (rect, response) = ui.allocate_exact_size(vec2(lanes as f32 * LANE, ui.available_height()), Sense::hover());
+    let tall = rect.center().y - 0.5 * ROW - 2.0..=rect.center().y + 0.5 * ROW + 2.0;
+    for bracket in bench.brackets.iter().filter(|b| b.spans(row)) {
+        let x = rect.left() + (bracket.lane as f32 + 0.5) * LANE;
+        let color = match bracket.tie {
+            Tie::Projections => view.tokens.accent,
+            Tie::Sums => view.tokens.muted,
+            Tie::Channels => view.tokens.warn,
+        };
+        let from = if row == bracket.first() { rect.center().y } else { *tall.start() };
+        let to = if row == bracket.last() { rect.center().y } else { *tall.end() };
+        ui.painter().vline(x, from..=to, Stroke::new(1.5, color));
+        if bracket.rows.contains(&row) {
+            ui.painter().hline(x..=x + LANE - 1.0, rect.center().y, Stroke::new(1.5, color));
+        }
+    }
+    let over = response.hover_pos().map(|p| ((p.x - rect.left()) / LANE) as usize);
+    let words = bench.brackets.iter().find(|b| Some(b.lane) == over && b.spans(row)).map(|b| b.words.clone());
+    if let Some(words) = words {
+        response.on_hover_text(words);
     }
 }
 

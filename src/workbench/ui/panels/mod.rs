@@ -11,6 +11,7 @@ mod load;
 mod picker;
 mod top;
 mod tradeoff;
+mod weights;
 mod what_if;
 
 pub use top::{rail_ui, top_ui};
@@ -31,6 +32,7 @@ pub fn pane_ui(ui: &mut Ui, pane: Pane, view: &View<'_>, acts: &mut Vec<Act>) {
             Pane::Inspector => inspector::inspector_ui(ui, view, acts),
             Pane::Corrections => corrections::corrections_ui(ui, view, acts),
             Pane::Importance => importance::importance_ui(ui, view, acts),
+            Pane::Weights => weights::weights_ui(ui, view, acts),
             Pane::Tradeoff => tradeoff::tradeoff_ui(ui, view, acts),
             Pane::Points => tradeoff::points_ui(ui, view, acts),
             Pane::Jobs => jobs::jobs_ui(ui, view, acts),
