@@ -11,3 +11,4 @@ pub mod share;
 #[cfg(feature = "gui")]
 pub mod ui;
 pub mod work;
+pub mod zipped;

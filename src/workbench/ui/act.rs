@@ -4,6 +4,7 @@ use super::commands::Command;
 use super::layout::{Pane, Workspace};
 use super::pictures::Lens;
 use super::session::{Axis, Column, ErrorKind, Heat};
+use crate::pipeline::configure::FileFormat;
 use crate::workbench::importance::Question;
 use crate::workbench::jobs::JobId;
 use crate::workbench::project::Edit;
@@ -32,10 +33,17 @@ pub enum Act {
     Show(Pane),
     Cancel(JobId),
     Open(PathBuf),
-    /// Asks for evaluation data.
-    ExportPath(String),
+    ExportFolder(String),
+    ExportName(String),
+    /// Whether files of a kind are to be written.
+    ExportFormat(FileFormat, bool),
     BrowseExport,
     ExportNow,
+    /// Shows a file in the system's file manager.
+    Reveal(PathBuf),
+    Copy(String),
+    /// Finds out how small zip makes the model's file.
+    Zip,
     ErrorKind(ErrorKind),
     /// The part of the inspected layer's weights that is looked at.
     Look(Lens),

@@ -56,8 +56,6 @@ pub struct App {
     replies: Receiver<Reply>,
     reply_to: ReplyTo,
     started: Instant,
-    /// A path that was typed; `None`: what the project suggests.
-    export_path: Option<String>,
     /// When the document last changed without having been saved.
     edited: Option<Instant>,
     /// What jobs before this one find is about a project that is no longer open.
@@ -95,7 +93,6 @@ impl App {
             replies,
             reply_to: ReplyTo { sender, waker },
             started: Instant::now(),
-            export_path: None,
             edited: None,
             first_job: None,
             scored: work::Scored::default(),
@@ -215,7 +212,6 @@ impl App {
         let workspace = self.session.workspace;
         let mut tree = self.session.layouts.remove(&workspace).unwrap_or_else(|| default_tree(workspace));
         let mut acts = std::mem::take(&mut self.acts);
-        let export_path = self.export_path_text();
         let view = View {
             tokens,
             session: &self.session,
@@ -223,7 +219,6 @@ impl App {
             jobs: &self.job_views,
             log: &self.log,
             situation: self.situation(),
-            export_path: &export_path,
         };
         let bar = |margin: i8| {
             Frame::new().fill(tokens.panel).inner_margin(Margin { left: 10, right: 10, top: margin, bottom: margin })

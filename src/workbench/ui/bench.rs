@@ -10,7 +10,9 @@ pub use brackets::{Bracket, Tie};
 pub use points::{Measured, Point};
 pub use selection::Selection;
 
+use super::exporting::{ExportForm, Target, Written};
 use super::inspect::{LayerFacts, Treated, WITHIN_A_FRAME, score_of, weights_of};
+use super::layout::Workspace;
 use super::losses::Losses;
 use super::pictures::{Gallery, Lens, WeightPicture};
 use super::scores::Scores;
@@ -19,7 +21,6 @@ use super::tasks::Answered;
 use crate::engine::graph::Layer;
 use crate::pipeline::configure::{LayerPlan, Offers, Plan, Recipe, Treatment};
 use crate::pipeline::evaluate::Report;
-use crate::pipeline::export::Exported;
 use crate::workbench::project::{Document, History, Project};
 use crate::workbench::work::Opened;
 use std::collections::BTreeMap;
@@ -55,7 +56,13 @@ pub struct Bench {
     pub gallery: Option<Gallery>,
     /// Pictures of samples by their place in the evaluation data.
     pub changed: Gallery,
-    pub exported: Option<(String, Exported)>,
+    pub export: ExportForm,
+    /// What each kind of file would take of the active recipe.
+    pub targets: Vec<Target>,
+    pub targets_for: usize,
+    pub written: Vec<Written>,
+    /// Bytes of the model's file, zipped.
+    pub zipped: Option<u64>,
     /// What was last asked of a layer's importance.
     pub importance: Option<Answered>,
     /// The recipe that others are held against.
@@ -96,7 +103,11 @@ impl Bench {
             lens: (usize::MAX, Lens::default()),
             gallery: None,
             changed: Gallery::default(),
-            exported: None,
+            export: ExportForm::default(),
+            targets: Vec::new(),
+            targets_for: 0,
+            written: Vec::new(),
+            zipped: None,
             importance: None,
             base: None,
             scoring_failed: false,
@@ -163,7 +174,8 @@ impl Bench {
         self.sync_quality();
         self.sync_rows(session);
         self.sync_inspected();
-        more
+        let sizes = session.workspace == Workspace::Export && self.sync_targets();
+        more || sizes
     }
 
     /// Scores what the active plan has become, if that is not too much for a frame.

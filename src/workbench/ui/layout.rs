@@ -45,6 +45,7 @@ pub enum Pane {
     Changed,
     Export,
     Checks,
+    Runtimes,
 }
 
 impl Pane {
@@ -67,6 +68,7 @@ impl Pane {
             Self::Changed => "Changed predictions",
             Self::Export => "Export",
             Self::Checks => "Checks",
+            Self::Runtimes => "Runtimes",
         }
     }
 }
@@ -101,7 +103,7 @@ pub fn default_tree(workspace: Workspace) -> Tree<Pane> {
         }
         Workspace::Export => {
             let export = tabs(&mut tiles, &[Pane::Export]);
-            let checks = tabs(&mut tiles, &[Pane::Checks]);
+            let checks = tabs(&mut tiles, &[Pane::Runtimes, Pane::Checks]);
             let jobs = tabs(&mut tiles, &[Pane::Jobs, Pane::Log]);
             let right = column(&mut tiles, &[(checks, 0.6), (jobs, 0.4)]);
             row(&mut tiles, &[(export, 0.5), (right, 0.5)])

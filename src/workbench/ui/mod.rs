@@ -8,6 +8,7 @@ pub mod app;
 pub mod bench;
 pub mod commands;
 pub mod dialogs;
+mod exporting;
 mod inspect;
 pub mod layout;
 pub mod losses;

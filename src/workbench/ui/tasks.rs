@@ -1,6 +1,7 @@
 //! The jobs of the window: what runs in the background and what comes back.
 
 use super::bench::Bench;
+use super::exporting::Written;
 use super::inspect::{LayerFacts, Treated, score_of, weights_of};
 use super::losses::settings;
 use super::pictures::{Lens, SamplePicture, Sight, WeightPicture};
@@ -8,9 +9,8 @@ use super::scores::Score;
 use crate::engine::Ctx;
 use crate::engine::kernels::summary::rows_along;
 use crate::engine::units;
-use crate::pipeline::configure::{Recipe, Treatment};
+use crate::pipeline::configure::{FileFormat, Recipe, Treatment};
 use crate::pipeline::evaluate::Report;
-use crate::pipeline::export::Exported;
 use crate::pipeline::load::Dataset;
 use crate::pipeline::search::goal::{self, Planner};
 use crate::pipeline::search::sensitivity::{self, Method};
@@ -20,6 +20,7 @@ use crate::workbench::jobs::{JobId, Jobs};
 use crate::workbench::project::{Project, write_atomically};
 use crate::workbench::sample;
 use crate::workbench::work::{self, NewProject, Opened, Split};
+use crate::workbench::zipped::zipped;
 use rayon::prelude::*;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub const LOSSES: &str = "losses";
 pub const EXPORT: &str = "export";
 pub const SEARCH: &str = "search";
 pub const PAGE: &str = "page";
+pub const ZIP: &str = "zip";
 pub const IMPORTANCE: &str = "importance";
 
 /// What the person asked for and waits for: its end is told.
@@ -68,7 +70,9 @@ pub enum Found {
     /// What a long job has found so far, in words.
     News(String),
     Searched(Box<Searched>),
-    Exported(String, Box<Exported>),
+    Exported(Box<Written>),
+    /// Bytes of the model's file, zipped.
+    Zipped(u64),
     Importance(Answered),
     Samples {
         total: usize,
@@ -295,12 +299,21 @@ pub fn page(jobs: &mut Jobs<Found>, bench: &Bench, reports: Vec<Arc<Report>>, pa
 }
 
 /// Writes a recipe's model as a file.
-pub fn export(jobs: &mut Jobs<Found>, bench: &Bench, recipe: Arc<Recipe>, out: PathBuf) {
+pub fn export(jobs: &mut Jobs<Found>, bench: &Bench, recipe: Arc<Recipe>, format: FileFormat, out: PathBuf) {
     let opened = bench.opened.clone();
-    jobs.submit(EXPORT, format!("Export {}", recipe.name), move |ctx, _| {
-        let exported = opened.export(&recipe, &out, ctx).map_err(|e| e.to_string())?;
-        Ok(Found::Exported(opened.recipe_key(&recipe), Box::new(exported)))
+    jobs.submit(EXPORT, format!("Export {} as {}", recipe.name, format.name()), move |ctx, _| {
+        if let Some(folder) = out.parent() {
+            std::fs::create_dir_all(folder).map_err(|e| format!("{} cannot be made: {e}", folder.display()))?;
+        }
+        let exported = opened.export_as(format, &recipe, &out, ctx).map_err(|e| e.to_string())?;
+        Ok(Found::Exported(Box::new(Written { key: opened.recipe_key(&recipe), format, exported })))
     });
+}
+
+/// How small zip makes the model's file.
+pub fn zip(jobs: &mut Jobs<Found>, bench: &Bench) {
+    let path = bench.opened.subject.loaded.path.clone();
+    jobs.submit(ZIP, "Zip the original", move |ctx, _| Ok(Found::Zipped(zipped(&path, ctx).map_err(|e| e.to_string())?)));
 }
 
 /// Some samples of the evaluation data, spread evenly.

@@ -8,7 +8,7 @@ use crate::workbench::project::{Change, Edit};
 use crate::workbench::ui::act::{Act, Pick};
 use crate::workbench::ui::bench::Bench;
 use crate::workbench::ui::commands::Command;
-use crate::workbench::ui::dialogs::Purpose;
+use crate::workbench::ui::dialogs::{Purpose, reveal};
 use crate::workbench::ui::layout::{Pane, Workspace};
 use crate::workbench::ui::panels::compare::comparable;
 use crate::workbench::ui::panels::grid::filter_id;
@@ -51,9 +51,15 @@ impl App {
             Act::ErrorKind(kind) => self.session.error_kind = kind,
             Act::Cancel(id) => self.jobs.cancel(id),
             Act::Open(path) => self.open_path(path),
-            Act::ExportPath(path) => self.export_path = Some(path),
-            Act::BrowseExport => self.ask_for_path(Purpose::ExportFile),
+            Act::BrowseExport => self.ask_for_path(Purpose::ExportFolder),
             Act::ExportNow => self.export_now(),
+            Act::Reveal(path) => self.reveal(&path),
+            Act::Copy(text) => ctx.copy_text(text),
+            Act::Zip => {
+                if let Some(bench) = self.bench.as_ref().filter(|_| !self.jobs.has_kind(tasks::ZIP)) {
+                    tasks::zip(&mut self.jobs, bench);
+                }
+            }
             Act::ClearLog => self.log.clear(),
             Act::Show(pane) => self.show(pane),
             Act::Sort(column) => {
@@ -61,7 +67,7 @@ impl App {
                 self.session.descending = again && !self.session.descending;
                 self.session.sort = column;
             }
-            Act::Select { .. } | Act::Jump(_) | Act::Filter(_) | Act::Base(_) | Act::Look(_) => self.run_on_bench(act),
+            _ => self.run_on_bench(act),
         }
     }
 
@@ -79,6 +85,15 @@ impl App {
             Act::Filter(filter) => bench.filter = filter,
             Act::Base(base) => bench.base = base,
             Act::Look(lens) => bench.lens.1 = lens,
+            Act::ExportFolder(folder) => bench.export.set_folder(folder),
+            Act::ExportName(name) => {
+                let recipe = bench.document().active.clone();
+                bench.export.set_name(&recipe, name);
+            }
+            Act::ExportFormat(format, chosen) => {
+                let formats = bench.export_formats();
+                bench.export.choose(formats, format, chosen);
+            }
             _ => {}
         }
     }
@@ -289,23 +304,23 @@ impl App {
         }
     }
 
+    /// Writes the active recipe's files, one after the other.
     fn export_now(&mut self) {
-        let path = PathBuf::from(self.export_path_text());
         let Some((bench, point)) = self.bench.as_ref().and_then(|b| Some((b, b.active()?))) else { return };
-        tasks::export(&mut self.jobs, bench, Arc::clone(&point.recipe), path);
-        self.show(Pane::Jobs);
+        let formats = bench.export_formats();
+        if formats.is_empty() {
+            return self.tell(Level::Info, "Choose a kind of file first");
+        }
+        for format in formats {
+            tasks::export(&mut self.jobs, bench, Arc::clone(&point.recipe), format, bench.export_path(format));
+        }
+        self.show(Pane::Checks);
     }
 
-    /// Where the active recipe would go.
-    pub(super) fn export_path_text(&self) -> String {
-        if let Some(path) = &self.export_path {
-            return path.clone();
+    fn reveal(&mut self, path: &std::path::Path) {
+        if let Err(error) = reveal(path) {
+            self.tell(Level::Bad, format!("No file manager could be started: {error}. The folder is {}", path.display()));
         }
-        self.bench.as_ref().map_or_else(String::new, |bench| {
-            let suffix = bench.plan().map_or(".onnx", |plan| plan.file.suffix());
-            let name = format!("{}.{}{suffix}", bench.document().name, bench.document().active).replace(' ', "-");
-            bench.project.exports().join(name).display().to_string()
-        })
     }
 }
 

@@ -76,7 +76,6 @@ impl App {
             let path = opened.opened.root.clone();
             self.session.remember(&path);
             self.bench = Some(Bench::new(opened.project, opened.opened, opened.reports));
-            self.export_path = None;
             self.edited = None;
             self.scored = super::work::Scored::default();
             return;
@@ -104,7 +103,8 @@ impl App {
             Found::Searched(searched) => self.take_searched(*searched),
             Found::Planned(planner) => bench.losses.set_planner(planner),
             Found::Report(report) => bench.reports.push(Arc::from(report)),
-            Found::Exported(key, exported) => bench.exported = Some((key, *exported)),
+            Found::Exported(written) => bench.written.push(*written),
+            Found::Zipped(bytes) => bench.zipped = Some(bytes),
             Found::Importance(answered) => bench.importance = Some(answered),
             Found::Samples { total, classes, pictures } => {
                 let mut gallery = Gallery { total, classes, ..Gallery::default() };
@@ -165,7 +165,7 @@ impl App {
 
     fn suggestion(&self, purpose: Purpose) -> String {
         match purpose {
-            Purpose::ExportFile => self.export_path_text(),
+            Purpose::ExportFolder => self.bench.as_ref().map_or_else(String::new, Bench::export_folder),
             Purpose::PageFile => self.bench.as_ref().map_or_else(String::new, |bench| {
                 let name = format!("{} compared.html", bench.document().name);
                 bench.project.exports().join(name).display().to_string()
@@ -177,7 +177,11 @@ impl App {
     pub(crate) fn take_path(&mut self, purpose: Purpose, path: PathBuf) {
         match purpose {
             Purpose::OpenProject => self.open_path(path),
-            Purpose::ExportFile => self.export_path = Some(path.display().to_string()),
+            Purpose::ExportFolder => {
+                if let Some(bench) = &mut self.bench {
+                    bench.export.set_folder(path.display().to_string());
+                }
+            }
             Purpose::PageFile => self.write_page(path),
             Purpose::Model
             | Purpose::Graph

@@ -9,6 +9,7 @@ mod inspector;
 mod jobs;
 mod load;
 mod picker;
+mod runtimes;
 mod top;
 mod tradeoff;
 mod weights;
@@ -41,7 +42,8 @@ pub fn pane_ui(ui: &mut Ui, pane: Pane, view: &View<'_>, acts: &mut Vec<Act>) {
             Pane::LayerErrors => compare::layers_ui(ui, view, acts),
             Pane::Changed => compare::changed_ui(ui, view),
             Pane::Export => export::export_ui(ui, view, acts),
-            Pane::Checks => export::checks_ui(ui, view),
+            Pane::Checks => export::checks_ui(ui, view, acts),
+            Pane::Runtimes => runtimes::runtimes_ui(ui, view, acts),
         }
     });
 }

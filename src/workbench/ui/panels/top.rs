@@ -329,7 +329,7 @@ fn stages(view: &View<'_>) -> Vec<(&'static str, State, String)> {
         State::ToDo
     };
     let configure = if bench.is_some_and(|b| b.plan().is_some()) { State::Done } else { State::ToDo };
-    let exported = bench.is_some_and(|b| b.exported.as_ref().is_some_and(|(key, _)| Some(key) == point.map(|p| &p.key)));
+    let exported = bench.is_some_and(|b| b.written.iter().any(|w| Some(&w.key) == point.map(|p| &p.key)));
     let export = if running(tasks::EXPORT) {
         State::Running
     } else if exported {

@@ -43,7 +43,7 @@ impl NewForm {
             Purpose::NewFolder => self.folder = text,
             Purpose::EvaluationData => self.evaluate = text,
             Purpose::CalibrationData => self.calibrate = text,
-            Purpose::OpenProject | Purpose::ExportFile | Purpose::PageFile => {}
+            Purpose::OpenProject | Purpose::ExportFolder | Purpose::PageFile => {}
         }
     }
 
