@@ -11,6 +11,7 @@ pub mod dialogs;
 mod inspect;
 pub mod layout;
 pub mod losses;
+pub mod manual;
 mod offscreen;
 mod panels;
 mod pictures;
