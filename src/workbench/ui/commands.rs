@@ -296,6 +296,7 @@ pub fn matching(query: &str) -> Vec<&'static Info> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eframe::egui::ModifierNames;
     use std::collections::HashSet;
 
     #[test]
@@ -319,6 +320,15 @@ mod tests {
             assert!(!info.tooltip.is_empty() && !info.tooltip.ends_with('.'), "{}", info.name);
             assert!(info.needs == Needs::Nothing || !info.needs.hint().is_empty());
         }
+    }
+
+    #[test]
+    fn the_manual_lists_each_with_its_keys() {
+        const PAGE: &str = include_str!("../../../assets/manual/window.md");
+        let keys = |s: KeyboardShortcut| s.format(&ModifierNames::NAMES, false);
+        let rows = ALL.iter().map(|i| format!("| {} | {} | {} |", i.name, i.shortcut.map_or("–".to_owned(), keys), i.tooltip));
+        let missing: Vec<String> = rows.filter(|row| !PAGE.contains(row.as_str())).collect();
+        assert!(missing.is_empty(), "window.md lacks:\n{}", missing.join("\n"));
     }
 
     #[test]
