@@ -10,6 +10,14 @@
 //! A network is a number of nodes and a list of wires `(from, to)`; nodes are numbered from 0 in topological order.
 //! Lengths are points.
 
+pub mod blocks;
+pub mod find;
+pub mod fold;
+mod forest;
 pub mod geometry;
 pub mod layout;
 mod links;
+mod paths;
+mod runs;
+#[cfg(test)]
+mod tests;

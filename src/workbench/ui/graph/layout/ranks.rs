@@ -211,6 +211,7 @@ impl<'a> Simplex<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workbench::ui::graph::tests::Lcg;
 
     #[test]
     fn a_diamond_with_a_long_side_has_the_longest_paths_ranks() {
@@ -230,5 +231,26 @@ mod tests {
         let rank = ranks(9, &wires);
         let length: usize = wires.iter().map(|&(a, b)| rank[b] - rank[a]).sum();
         assert_eq!(length, 5 + 3 + 2 + 2, "{rank:?}");
+    }
+
+    #[test]
+    fn no_node_of_a_random_network_would_lie_better_elsewhere() {
+        for seed in 0..40 {
+            let mut lcg = Lcg(seed);
+            let count = 5 + lcg.below(60);
+            let mut wires: Vec<(usize, usize)> = (1..count).map(|at| (lcg.below(at), at)).collect();
+            wires.extend((0..count / 2).map(|_| (lcg.below(count), lcg.below(count))).filter(|(a, b)| a < b));
+            wires.sort_unstable();
+            wires.dedup();
+            let rank = ranks(count, &wires);
+            assert!(wires.iter().all(|&(a, b)| rank[a] < rank[b]) && rank.contains(&0));
+            for node in 0..count {
+                let into: Vec<usize> = wires.iter().filter(|w| w.1 == node).map(|w| rank[w.0]).collect();
+                let out: Vec<usize> = wires.iter().filter(|w| w.0 == node).map(|w| rank[w.1]).collect();
+                let (highest, lowest) = (into.iter().max().map(|r| r + 1), out.iter().min().map(|r| r - 1));
+                assert!(into.len() <= out.len() || highest == Some(rank[node]), "{node} could go up");
+                assert!(out.len() <= into.len() || lowest == Some(rank[node]), "{node} could go down");
+            }
+        }
     }
 }
