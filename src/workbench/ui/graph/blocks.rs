@@ -65,7 +65,7 @@ impl Blocks {
             let count = forest.groups[group].items.len();
             let loose = forest.groups[group].items.iter().filter(|item| matches!(item, Item::Node(_))).count();
             if count > STRUCTURED && loose > count / 2 {
-                let found = runs::split_to_join(&runs::widths(count, &forest.level(group).wires));
+                let found = runs::split_to_join(count, &forest.level(group).wires);
                 forest.wrap(group, found);
             }
             let count = forest.groups[group].items.len();

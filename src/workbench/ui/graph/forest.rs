@@ -172,8 +172,8 @@ impl<'a, S: AsRef<str>> Forest<'a, S> {
             kept.extend_from_slice(&items[done..run.start]);
             done = run.end;
             let items = items[run].to_vec();
-            let end = |item: Option<&Item>| item.map_or_else(String::new, |item| self.label(*item));
-            let title = Title::Between(end(items.first()), end(items.last()));
+            let (first, last) = (items.first().map(|&i| self.ends(i)), items.last().map(|&i| self.ends(i)));
+            let title = Title::Between(first.unwrap_or_default().0, last.unwrap_or_default().1);
             kept.push(Item::Group(self.groups.len()));
             self.groups.push(Group { title, items });
         }
@@ -181,12 +181,14 @@ impl<'a, S: AsRef<str>> Forest<'a, S> {
         self.groups[group].items = kept;
     }
 
-    /// The name of a node, or of what a group begins with.
-    fn label(&self, item: Item) -> String {
+    /// The names of the first and the last that is in an item.
+    fn ends(&self, item: Item) -> (String, String) {
+        let one = |name: &str| (name.to_owned(), name.to_owned());
         match item {
-            Item::Node(node) => self.names.get(node).map_or_else(String::new, |n| n.as_ref().to_owned()),
+            Item::Node(node) => one(self.names.get(node).map_or("", AsRef::as_ref)),
             Item::Group(group) => match &self.groups[group].title {
-                Title::Path(text) | Title::Between(text, _) => text.clone(),
+                Title::Path(path) => one(path),
+                Title::Between(first, last) => (first.clone(), last.clone()),
             },
         }
     }
