@@ -219,6 +219,19 @@ mod tests {
     }
 
     #[test]
+    fn blocks_open_by_level_while_their_boxes_are_few() {
+        let deep = (0..50).map(|i| format!("a.{}.op{i}", i / 10));
+        let names: Vec<String> = deep.chain((0..50).map(|i| format!("b.op{i}"))).collect();
+        let blocks = Blocks::propose(&names, &chain(100));
+        // Both outer ones are open, which shows 5 and 50 boxes; of the five blocks no one fits.
+        assert_eq!(blocks.blocks.len(), 7);
+        assert_eq!(blocks.closed_at_start(), BTreeSet::from([1, 2, 3, 4, 5]));
+        // Of two that do not fit together, one is opened rather than none.
+        let two: Vec<String> = (0..100).map(|i| format!("{}.op{i}", i / 50)).collect();
+        assert_eq!(Blocks::propose(&two, &chain(100)).closed_at_start(), BTreeSet::from([1]));
+    }
+
+    #[test]
     fn nothing_has_no_blocks() {
         assert_eq!(Blocks::propose::<&str>(&[], &[]), Blocks::default());
         assert!(Blocks::default().closed_at_start().is_empty());

@@ -106,7 +106,9 @@ impl<'a, S: AsRef<str>> Forest<'a, S> {
     pub(super) fn level(&mut self, group: usize) -> Level {
         let members: Vec<Vec<usize>> = self.groups[group].items.iter().map(|&item| self.nodes(item)).collect();
         for (place, nodes) in members.iter().enumerate() {
-            nodes.iter().for_each(|&n| self.item_of[n] = Some(place));
+            for &node in nodes {
+                self.item_of[node] = Some(place);
+            }
         }
         let mut wires = Vec::new();
         for (place, nodes) in members.iter().enumerate() {
@@ -115,7 +117,9 @@ impl<'a, S: AsRef<str>> Forest<'a, S> {
         }
         wires.sort_unstable();
         wires.dedup();
-        members.iter().flatten().for_each(|&n| self.item_of[n] = None);
+        for &node in members.iter().flatten() {
+            self.item_of[node] = None;
+        }
         let firsts = members.iter().map(|m| m.iter().min().copied().unwrap_or(0)).collect();
         Level { wires, sizes: members.iter().map(Vec::len).collect(), firsts }
     }
@@ -257,7 +261,9 @@ impl Level {
                 } else if low[at] == found[at] {
                     let from = open.iter().rposition(|&o| o == at).unwrap_or(0);
                     let set = open.split_off(from);
-                    set.iter().for_each(|&member| in_set[member] = true);
+                    for &member in &set {
+                        in_set[member] = true;
+                    }
                     sets.push(set);
                 }
             }

@@ -30,7 +30,9 @@ pub(super) fn centers(layered: &Layered) -> Vec<i64> {
     let narrowest = ways.iter().map(|(_, e, _)| *e).min_by_key(|e| e.right - e.left).unwrap_or_default();
     for (x, extent, from_left) in &mut ways {
         let shift = if *from_left { narrowest.left - extent.left } else { narrowest.right - extent.right };
-        x.iter_mut().for_each(|x| *x += shift);
+        for x in x {
+            *x += shift;
+        }
     }
     let mut middle: Vec<i64> = (0..layered.rank.len())
         .map(|v| {
@@ -40,7 +42,9 @@ pub(super) fn centers(layered: &Layered) -> Vec<i64> {
         })
         .collect();
     let left = Extent::of(layered, &middle).left;
-    middle.iter_mut().for_each(|x| *x -= left);
+    for x in &mut middle {
+        *x -= left;
+    }
     middle
 }
 
@@ -222,5 +226,13 @@ mod tests {
         assert_eq!(x[5], x[6]);
         assert_eq!(x[6], x[7]);
         assert_eq!((x[1], x[2]), (x[2], x[3]));
+    }
+
+    #[test]
+    fn what_hangs_off_a_trunk_alone_does_not_bend_it() {
+        let wires = [(0, 1), (1, 2), (2, 3), (3, 4), (0, 4), (0, 5), (0, 6)];
+        let layered = Layered::new(&[10; 7], &wires, &[0, 1, 2, 3, 4, 2, 3]);
+        let x = centers(&layered);
+        assert!(x[7] == x[8] && x[8] == x[9], "{x:?}");
     }
 }
