@@ -13,7 +13,7 @@ use std::ops::Range;
 pub const BOXES_AT_START: usize = 60;
 /// Items on one level above which runs of them are grouped.
 const LONGEST_LEVEL: usize = 60;
-/// Items on one level above which structure is looked for among nameless ones.
+/// Nodes above which structure is looked for where no name says anything.
 const STRUCTURED: usize = 24;
 /// Boxes below which a picture says so little that single blocks are opened.
 const SCANT: usize = 12;
@@ -64,7 +64,9 @@ impl Blocks {
             forest.sort(group);
             let count = forest.groups[group].items.len();
             let loose = forest.groups[group].items.iter().filter(|item| matches!(item, Item::Node(_))).count();
-            if count > STRUCTURED && loose > count / 2 {
+            // Inside a block that has a name, the structure of a short level is noise.
+            let says_nothing = group == ALL && loose == count && count > STRUCTURED;
+            if says_nothing || loose > count / 2 && count > LONGEST_LEVEL {
                 let found = runs::split_to_join(count, &forest.level(group).wires);
                 forest.wrap(group, found);
             }
@@ -216,6 +218,20 @@ mod tests {
         let closed = blocks.closed_at_start();
         assert!(!closed.is_empty());
         assert_eq!(blocks.order, (0..10_000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn structure_counts_where_names_say_nothing() {
+        // Ten times: split, a, b, join.
+        let wires: Vec<_> =
+            (0..40).flat_map(|i| if i % 4 == 0 { vec![(i, i + 1), (i, i + 3)] } else { vec![(i, i + 1)] }).collect();
+        let nameless: Vec<String> = (0..41).map(|i| format!("Op_{i}")).collect();
+        let blocks = Blocks::propose(&nameless, &wires);
+        assert_eq!(blocks.blocks.len(), 10);
+        assert_eq!(blocks.blocks[1].title, Title::Between("Op_5".to_owned(), "Op_8".to_owned()));
+        let mut named: Vec<String> = (0..41).map(|i| format!("stage.Op_{i}")).collect();
+        named.push("head".to_owned());
+        assert_eq!(Blocks::propose(&named, &wires).blocks.len(), 1);
     }
 
     #[test]
