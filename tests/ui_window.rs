@@ -272,11 +272,25 @@ fn a_dropped_model_asks_for_its_project() {
         }
     }
     let mut window = Window::open();
-    let model = window.project.join("net.safetensors");
-    std::fs::write(&model, "").unwrap();
-    window.harness.input_mut().dropped_files.push(std::sync::Arc::new(Dropped(model)));
+    let drop_file = |window: &mut Window, name: &str, bytes: &[u8]| {
+        let file = window.project.join(name);
+        std::fs::write(&file, bytes).unwrap();
+        window.harness.input_mut().dropped_files.push(std::sync::Arc::new(Dropped(file)));
+        window.harness.step();
+        window.wait();
+    };
+    // Neither a photo nor a text is a model, and it is said which file that was.
+    drop_file(&mut window, "photo.jpg", b"\xff\xd8\xff\xe0\x00\x10JFIF");
+    let said = window.harness.state().log().last().unwrap().message.clone();
+    assert!(said.contains("photo.jpg") && said.contains("no model"), "{said}");
+    let header = br#"{"w":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]}}"#;
+    let mut weights = (header.len() as u64).to_le_bytes().to_vec();
+    weights.extend_from_slice(header);
+    weights.extend_from_slice(&[0; 16]);
+    drop_file(&mut window, "net.safetensors", &weights);
     window.harness.run_steps(3);
     window.harness.get_by_label("Make project");
+    window.harness.get_by_label("Only look at it");
     let folder = window.harness.get_by_label("Project folder").value().unwrap_or_default();
     assert!(folder.ends_with("net-project"), "{folder}");
 }

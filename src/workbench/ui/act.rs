@@ -3,11 +3,12 @@
 use super::commands::Command;
 use super::layout::{Pane, Workspace};
 use super::pictures::Lens;
-use super::session::{Axis, Column, ErrorKind, Heat};
+use super::session::{Axis, Column, ErrorKind, Heat, Paint};
 use crate::pipeline::configure::FileFormat;
 use crate::workbench::importance::Question;
 use crate::workbench::jobs::JobId;
 use crate::workbench::project::Edit;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 #[derive(Debug, Clone)]
@@ -45,6 +46,9 @@ pub enum Act {
     /// Finds out how small zip makes the model's file.
     Zip,
     ErrorKind(ErrorKind),
+    /// The blocks of the drawing that are closed.
+    Fold(BTreeSet<usize>),
+    Paint(Paint),
     /// The part of the inspected layer's weights that is looked at.
     Look(Lens),
     /// What the panel of importance shows.

@@ -61,6 +61,8 @@ pub struct App {
     /// What jobs before this one find is about a project that is no longer open.
     first_job: Option<JobId>,
     scored: work::Scored,
+    /// Drawing the network failed: it is not tried again by itself.
+    network_failed: bool,
     /// The person has said that the window may close.
     may_close: bool,
     job_views: Vec<JobView>,
@@ -77,7 +79,7 @@ impl Wake for Repaint {
 impl App {
     #[must_use]
     pub fn new(ctx: &Context, setup: Setup) -> Self {
-        install(ctx);
+        install(ctx, setup.session.contrast);
         ctx.set_theme(setup.session.theme);
         let waker = Waker::from(Arc::new(Repaint(ctx.clone())));
         let (sender, replies) = sync_channel(16);
@@ -96,6 +98,7 @@ impl App {
             edited: None,
             first_job: None,
             scored: work::Scored::default(),
+            network_failed: false,
             may_close: false,
             job_views: Vec::new(),
         };
@@ -188,7 +191,7 @@ impl App {
 
     /// The grid has scrolled to the layer it was to show.
     fn revealed(&mut self) {
-        if let (Workspace::Configure, Some(bench)) = (self.session.workspace, &mut self.bench) {
+        if let (Workspace::Configure | Workspace::Graph, Some(bench)) = (self.session.workspace, &mut self.bench) {
             bench.selection.reveal = false;
         }
     }
@@ -208,7 +211,7 @@ impl App {
     }
 
     fn frame_ui(&mut self, ui: &mut Ui) {
-        let tokens = Tokens::of(ui.ctx().theme());
+        let tokens = Tokens::of(ui.ctx());
         let workspace = self.session.workspace;
         let mut tree = self.session.layouts.remove(&workspace).unwrap_or_else(|| default_tree(workspace));
         let mut acts = std::mem::take(&mut self.acts);

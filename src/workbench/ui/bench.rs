@@ -14,6 +14,7 @@ use super::exporting::{ExportForm, Target, Written};
 use super::inspect::{LayerFacts, Treated, WITHIN_A_FRAME, score_of, weights_of};
 use super::layout::Workspace;
 use super::losses::Losses;
+use super::network::Drawn;
 use super::pictures::{Gallery, Lens, WeightPicture};
 use super::scores::Scores;
 use super::session::Session;
@@ -65,6 +66,8 @@ pub struct Bench {
     pub zipped: Option<u64>,
     /// What was last asked of a layer's importance.
     pub importance: Option<Answered>,
+    /// The drawing of the network; `None` until it is first looked at.
+    pub network: Option<Drawn>,
     /// The recipe that others are held against.
     pub base: Option<String>,
     /// A scoring job failed: it is not started again by itself.
@@ -109,6 +112,7 @@ impl Bench {
             written: Vec::new(),
             zipped: None,
             importance: None,
+            network: None,
             base: None,
             scoring_failed: false,
             presets: BTreeMap::new(),

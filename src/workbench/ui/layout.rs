@@ -8,18 +8,20 @@ use serde::{Deserialize, Serialize};
 pub enum Workspace {
     Load,
     Configure,
+    Graph,
     Compare,
     Export,
 }
 
 impl Workspace {
-    pub const ALL: [Self; 4] = [Self::Load, Self::Configure, Self::Compare, Self::Export];
+    pub const ALL: [Self; 5] = [Self::Load, Self::Configure, Self::Graph, Self::Compare, Self::Export];
 
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Load => "Load",
             Self::Configure => "Configure",
+            Self::Graph => "Graph",
             Self::Compare => "Compare",
             Self::Export => "Export",
         }
@@ -46,6 +48,7 @@ pub enum Pane {
     Export,
     Checks,
     Runtimes,
+    Graph,
 }
 
 impl Pane {
@@ -69,6 +72,7 @@ impl Pane {
             Self::Export => "Export",
             Self::Checks => "Checks",
             Self::Runtimes => "Runtimes",
+            Self::Graph => "Graph",
         }
     }
 }
@@ -91,6 +95,11 @@ pub fn default_tree(workspace: Workspace) -> Tree<Pane> {
             let below = row(&mut tiles, &[(chart, 0.68), (jobs, 0.32)]);
             let left = column(&mut tiles, &[(grid, 0.62), (below, 0.38)]);
             row(&mut tiles, &[(left, 0.70), (inspector, 0.30)])
+        }
+        Workspace::Graph => {
+            let graph = tabs(&mut tiles, &[Pane::Graph]);
+            let inspector = tabs(&mut tiles, &[Pane::Inspector, Pane::Corrections, Pane::Importance]);
+            row(&mut tiles, &[(graph, 0.72), (inspector, 0.28)])
         }
         Workspace::Compare => {
             let recipes = tabs(&mut tiles, &[Pane::Recipes]);

@@ -2,7 +2,7 @@
 
 use super::theme::Tokens;
 use crate::pipeline::configure::Treatment;
-use eframe::egui::{Color32, ColorImage, Context, TextureHandle, TextureOptions, Theme};
+use eframe::egui::{Color32, ColorImage, Context, TextureHandle, TextureOptions};
 use std::collections::BTreeMap;
 
 /// What is seen of a weight.
@@ -119,7 +119,7 @@ pub struct WeightPicture {
     /// The value at the ends of the color map.
     pub range: f32,
     texture: Option<TextureHandle>,
-    painted_for: Option<Theme>,
+    painted_for: Option<&'static Tokens>,
 }
 
 impl WeightPicture {
@@ -155,11 +155,10 @@ impl WeightPicture {
 
     /// Uploads what has changed.
     pub fn paint(&mut self, ctx: &Context) {
-        let theme = ctx.theme();
-        if self.painted_for == Some(theme) || self.rows * self.columns == 0 {
+        let tokens = Tokens::of(ctx);
+        if self.painted_for.is_some_and(|t| std::ptr::eq(t, tokens)) || self.rows * self.columns == 0 {
             return;
         }
-        let tokens = Tokens::of(theme);
         let color = |&value: &f32| match self.lens.sight {
             _ if value.is_nan() => tokens.background,
             Sight::Kept => tokens.background.lerp_to_gamma(tokens.accent, value),
@@ -171,7 +170,7 @@ impl WeightPicture {
             Some(texture) => texture.set(image, TextureOptions::NEAREST),
             None => self.texture = Some(ctx.load_texture("weights", image, TextureOptions::NEAREST)),
         }
-        self.painted_for = Some(theme);
+        self.painted_for = Some(tokens);
     }
 
     #[must_use]

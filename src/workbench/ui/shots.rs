@@ -60,7 +60,7 @@ impl Stage {
         }
         let primitives = self.ctx.tessellate(shapes, output.pixels_per_point);
         let size = SIZE.map(|s| (s * PIXELS_PER_POINT) as usize);
-        let ground = Tokens::of(self.ctx.theme()).background;
+        let ground = Tokens::of(&self.ctx).background;
         Some(draw(&primitives, &self.textures, size, output.pixels_per_point, ground))
     }
 

@@ -4,6 +4,7 @@ use super::bench::Bench;
 use super::exporting::Written;
 use super::inspect::{LayerFacts, Treated, score_of, weights_of};
 use super::losses::settings;
+use super::network::{Drawn, Network};
 use super::pictures::{Lens, SamplePicture, Sight, WeightPicture};
 use super::scores::Score;
 use crate::engine::Ctx;
@@ -11,7 +12,7 @@ use crate::engine::kernels::summary::rows_along;
 use crate::engine::units;
 use crate::pipeline::configure::{FileFormat, Recipe, Treatment};
 use crate::pipeline::evaluate::Report;
-use crate::pipeline::load::Dataset;
+use crate::pipeline::load::{self, Dataset};
 use crate::pipeline::search::goal::{self, Planner};
 use crate::pipeline::search::sensitivity::{self, Method};
 use crate::workbench::explore::{MapRequest, SearchRequest, Searched};
@@ -22,6 +23,7 @@ use crate::workbench::sample;
 use crate::workbench::work::{self, NewProject, Opened, Split};
 use crate::workbench::zipped::zipped;
 use rayon::prelude::*;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -37,10 +39,12 @@ pub const EXPORT: &str = "export";
 pub const SEARCH: &str = "search";
 pub const PAGE: &str = "page";
 pub const ZIP: &str = "zip";
+pub const LOOK: &str = "look";
+pub const NETWORK: &str = "network";
 pub const IMPORTANCE: &str = "importance";
 
 /// What the person asked for and waits for: its end is told.
-pub const ASKED_FOR: [&str; 6] = [OPEN, EVALUATE, EXPORT, LOSSES, SEARCH, PAGE];
+pub const ASKED_FOR: [&str; 7] = [OPEN, LOOK, EVALUATE, EXPORT, LOSSES, SEARCH, PAGE];
 
 /// Pictures shown of a data set.
 const SHOWN_SAMPLES: usize = 24;
@@ -74,6 +78,9 @@ pub enum Found {
     /// Bytes of the model's file, zipped.
     Zipped(u64),
     Importance(Answered),
+    Network(Box<Drawn>),
+    /// A file that is a model: where, and what is in it.
+    Model(PathBuf, String),
     Samples {
         total: usize,
         classes: Vec<String>,
@@ -115,6 +122,21 @@ pub fn open(jobs: &mut Jobs<Found>, path: PathBuf) -> JobId {
         let (project, found) = work::open(&path, ctx).map_err(|e| e.to_string())?;
         opened(project, found, ctx)
     })
+}
+
+/// Looks whether a file is a model.
+pub fn look(jobs: &mut Jobs<Found>, path: PathBuf) {
+    let name = path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
+    jobs.submit(LOOK, format!("Look into {name}"), move |ctx, _| {
+        let loaded = load::model(&path, ctx).map_err(|e| format!("this is no model that Lapidary can read. {e}"))?;
+        let weights = units::count(loaded.model.parameters());
+        let nodes = match loaded.model.nodes.len() {
+            0 => "weights without a graph".to_owned(),
+            count => format!("{count} nodes"),
+        };
+        let words = format!("{}: {nodes}, {weights} weights, {}", loaded.format.name(), units::bytes(loaded.bytes));
+        Ok(Found::Model(path, words))
+    });
 }
 
 /// Opens the sample, where the person's data live.
@@ -307,6 +329,18 @@ pub fn export(jobs: &mut Jobs<Found>, bench: &Bench, recipe: Arc<Recipe>, format
         }
         let exported = opened.export_as(format, &recipe, &out, ctx).map_err(|e| e.to_string())?;
         Ok(Found::Exported(Box::new(Written { key: opened.recipe_key(&recipe), format, exported })))
+    });
+}
+
+/// Draws the network with blocks closed; where none are named, those that should be at first.
+pub fn network(jobs: &mut Jobs<Found>, bench: &Bench, closed: Option<BTreeSet<usize>>) {
+    let subject = bench.opened.subject.clone();
+    let known = bench.network.as_ref().map(|d| Arc::clone(&d.network));
+    jobs.submit(NETWORK, "Draw the network", move |ctx, _| {
+        ctx.start("Drawing", 0);
+        let network = known.map_or_else(|| Network::of(&subject).map(Arc::new).map_err(|e| e.to_string()), Ok)?;
+        ctx.check().map_err(|e| e.to_string())?;
+        Ok(Found::Network(Box::new(Drawn::new(network, closed))))
     });
 }
 

@@ -12,9 +12,10 @@ use crate::workbench::ui::dialogs::{Purpose, reveal};
 use crate::workbench::ui::layout::{Pane, Workspace};
 use crate::workbench::ui::panels::compare::comparable;
 use crate::workbench::ui::panels::grid::filter_id;
-use crate::workbench::ui::prompts::{NameForm, Prompt};
-use crate::workbench::ui::session::Heat;
+use crate::workbench::ui::prompts::{NameForm, Prompt, Topic};
+use crate::workbench::ui::session::{Column, Heat};
 use crate::workbench::ui::tasks;
+use crate::workbench::ui::theme::{Contrast, install};
 use crate::workbench::ui::view::Level;
 use eframe::egui::{Context, PointerButton, ThemePreference, ViewportCommand, gui_zoom};
 use std::path::PathBuf;
@@ -45,6 +46,13 @@ impl App {
             Act::Go(workspace) => self.session.workspace = workspace,
             Act::Axis(axis) => self.session.axis = Some(axis),
             Act::Heat(heat) => self.session.heat = heat,
+            Act::Paint(paint) => self.session.paint = paint,
+            Act::Fold(closed) => {
+                if let Some(bench) = &self.bench {
+                    self.jobs.cancel_kind(tasks::NETWORK);
+                    tasks::network(&mut self.jobs, bench, Some(closed));
+                }
+            }
             Act::Budget(bytes) => self.keep_to(bytes),
             Act::Ask(question) => self.session.question = question,
             Act::MeasureImportance => self.measure_importance(),
@@ -63,9 +71,10 @@ impl App {
             Act::ClearLog => self.log.clear(),
             Act::Show(pane) => self.show(pane),
             Act::Sort(column) => {
-                let again = self.session.sort == column;
-                self.session.descending = again && !self.session.descending;
-                self.session.sort = column;
+                // Up, down, then as the network has them.
+                let (again, descending) = (self.session.sort == column, self.session.descending);
+                self.session.descending = again && !descending;
+                self.session.sort = if again && descending { Column::Order } else { column };
             }
             _ => self.run_on_bench(act),
         }
@@ -79,7 +88,9 @@ impl App {
                 if let Some(layer) = bench.layer_named(&name) {
                     bench.selection.pick(layer, Pick::Only, &bench.rows);
                     bench.selection.reveal = true;
-                    self.session.workspace = Workspace::Configure;
+                    if self.session.workspace != Workspace::Graph {
+                        self.session.workspace = Workspace::Configure;
+                    }
                 }
             }
             Act::Filter(filter) => bench.filter = filter,
@@ -158,20 +169,31 @@ impl App {
             Command::Quit => ctx.send_viewport_cmd(ViewportCommand::Close),
             Command::GoLoad => self.session.workspace = Workspace::Load,
             Command::GoConfigure => self.session.workspace = Workspace::Configure,
+            Command::GoGraph => self.session.workspace = Workspace::Graph,
             Command::GoCompare => self.session.workspace = Workspace::Compare,
             Command::Export | Command::GoExport => self.session.workspace = Workspace::Export,
             Command::ResetLayout => self.session.reset_layout(),
             Command::ThemeSystem => self.set_theme(ctx, ThemePreference::System),
             Command::ThemeLight => self.set_theme(ctx, ThemePreference::Light),
+            Command::ThemeContrast => self.toggle_contrast(ctx),
             Command::ThemeDark => self.set_theme(ctx, ThemePreference::Dark),
             Command::ZoomIn => gui_zoom::zoom_in(ctx),
             Command::ZoomOut => gui_zoom::zoom_out(ctx),
             Command::ZoomReset => ctx.set_zoom_factor(1.0),
             Command::Palette => self.prompt = Prompt::Palette { query: String::new(), at: 0 },
-            Command::Help => self.prompt = Prompt::Help,
+            Command::Help => self.prompt = Prompt::Help(Topic::default()),
+            Command::Manual => self.prompt = Prompt::Help(Topic::Page(0)),
             Command::Stop => self.stop(),
             _ => self.run_on_project(ctx, command),
         }
+    }
+
+    fn toggle_contrast(&mut self, ctx: &Context) {
+        self.session.contrast = match self.session.contrast {
+            Contrast::Normal => Contrast::High,
+            Contrast::High => Contrast::Normal,
+        };
+        install(ctx, self.session.contrast);
     }
 
     fn set_theme(&mut self, ctx: &Context, theme: ThemePreference) {

@@ -57,6 +57,7 @@ impl App {
 
     fn take_failed(&mut self, kind: &str, title: &str, message: &str) {
         self.tell(Level::Bad, format!("{title}: {message}"));
+        self.network_failed |= kind == tasks::NETWORK;
         let Some(bench) = &mut self.bench else { return };
         match kind {
             tasks::SCORE => bench.scoring_failed = true,
@@ -78,11 +79,18 @@ impl App {
             self.bench = Some(Bench::new(opened.project, opened.opened, opened.reports));
             self.edited = None;
             self.scored = super::work::Scored::default();
+            self.network_failed = false;
+            return;
+        }
+        if let Found::Model(path, words) = found {
+            let mut form = NewForm::of(words);
+            form.set(Purpose::Model, &path);
+            self.prompt = Prompt::New(Box::new(form));
             return;
         }
         let Some(bench) = &mut self.bench else { return };
         match found {
-            Found::Opened(_) | Found::Nothing => {}
+            Found::Opened(_) | Found::Model(..) | Found::Nothing => {}
             Found::Scores(scores) => {
                 for (layer, treatment, score) in scores {
                     bench.scores.insert(layer, &treatment, score);
@@ -104,6 +112,7 @@ impl App {
             Found::Planned(planner) => bench.losses.set_planner(planner),
             Found::Report(report) => bench.reports.push(Arc::from(report)),
             Found::Exported(written) => bench.written.push(*written),
+            Found::Network(drawn) => bench.network = Some(*drawn),
             Found::Zipped(bytes) => bench.zipped = Some(bytes),
             Found::Importance(answered) => bench.importance = Some(answered),
             Found::Samples { total, classes, pictures } => {
@@ -211,15 +220,12 @@ impl App {
         }
     }
 
-    /// Opens a project's folder or its `project.ron`; any other file is taken for a model, of which a new project
-    /// is made.
+    /// Opens a project's folder or its `project.ron`; of any other file that is a model a new project is made.
     pub(crate) fn open_path(&mut self, path: PathBuf) {
         let is_model = path.is_file() && path.file_name().is_none_or(|n| n != "project.ron");
-        if is_model {
-            let mut form = NewForm::default();
-            form.set(Purpose::Model, &path);
-            self.prompt = Prompt::New(Box::new(form));
-            return;
+        let is_folder_of_weights = path.is_dir() && !path.join("project.ron").exists();
+        if is_model || is_folder_of_weights {
+            return tasks::look(&mut self.jobs, path);
         }
         let folder =
             if path.file_name().is_some_and(|n| n == "project.ron") { path.parent().map(Path::to_path_buf) } else { None };

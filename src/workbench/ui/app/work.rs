@@ -80,6 +80,16 @@ impl App {
             tasks::inspect(&mut self.jobs, bench, layer, treatment);
         }
         self.keep_weights_drawn();
+        self.keep_network_drawn();
+    }
+
+    fn keep_network_drawn(&mut self) {
+        let Some(bench) = &self.bench else { return };
+        let has_graph = bench.opened.subject.loaded.has_graph();
+        let missing = self.session.workspace == Workspace::Graph && bench.network.is_none() && has_graph;
+        if missing && !self.network_failed && !self.jobs.has_kind(tasks::NETWORK) {
+            tasks::network(&mut self.jobs, bench, None);
+        }
     }
 
     /// The pictures of the inspected layer's weights: the small one, and the large one where it is shown.
@@ -162,6 +172,19 @@ impl App {
     pub(crate) fn create_project(&mut self, root: PathBuf, new: NewProject) {
         self.leave_project();
         self.first_job = Some(tasks::create(&mut self.jobs, root, new));
+    }
+
+    /// Opens a model without a place for its project: the folder is thrown away by the next such model.
+    pub(crate) fn look_at(&mut self, model: PathBuf) {
+        let Some(folder) = dirs::cache_dir().map(|d| d.join("lapidary").join("looked-at")) else {
+            return self.tell(Level::Bad, "There is no folder for what is only looked at: make a project");
+        };
+        if let Err(error) = std::fs::remove_dir_all(&folder)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            return self.tell(Level::Bad, format!("{} cannot be emptied: {error}", folder.display()));
+        }
+        self.create_project(folder, NewProject { model, ..NewProject::default() });
     }
 
     pub(super) fn open_sample(&mut self) {

@@ -3,6 +3,7 @@
 pub mod compare;
 mod corrections;
 mod export;
+mod graph;
 pub mod grid;
 mod importance;
 mod inspector;
@@ -43,6 +44,7 @@ pub fn pane_ui(ui: &mut Ui, pane: Pane, view: &View<'_>, acts: &mut Vec<Act>) {
             Pane::Changed => compare::changed_ui(ui, view),
             Pane::Export => export::export_ui(ui, view, acts),
             Pane::Checks => export::checks_ui(ui, view, acts),
+            Pane::Graph => graph::graph_ui(ui, view, acts),
             Pane::Runtimes => runtimes::runtimes_ui(ui, view, acts),
         }
     });
