@@ -88,10 +88,11 @@ impl Axis {
     fn place(&self, sorted: &[f64], below: usize) -> f32 {
         match self {
             Self::Rank(count) => below as f32 / (*count).max(1) as f32,
-            Self::Score(last) => match sorted.get(below) {
-                Some(_) if below == 0 => 0.0,
-                Some(score) => (score / last).clamp(0.0, 1.0) as f32,
-                None => 1.0,
+            // Between the last that goes and the first that stays.
+            Self::Score(last) => match (below.checked_sub(1).and_then(|b| sorted.get(b)), sorted.get(below)) {
+                (None, _) => 0.0,
+                (Some(goes), Some(stays)) => (0.5 * (goes + stays) / last).clamp(0.0, 1.0) as f32,
+                (_, None) => 1.0,
             },
         }
     }
