@@ -108,31 +108,3 @@ impl Opened {
         Ok(Importances { sorted: scores.swap_remove(own), layers })
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::workbench::{sample, work};
-
-    #[test]
-    fn the_samples_layers_are_told() {
-        let folder = tempfile::tempdir().unwrap();
-        let ctx = Ctx::new(2).unwrap();
-        let (_, opened) = work::open(&sample::install(Some(folder.path())).unwrap(), &ctx).unwrap();
-        let layer = &opened.subject.layers[0];
-        for saliency in Saliency::ALL {
-            let found = opened.importance(0, Question::Weights(saliency), &ctx).unwrap();
-            assert_eq!((found.sorted.len(), found.layers), (layer.parameters(), vec![0]));
-            assert!(found.sorted.is_sorted() && found.sorted[0] >= 0.0);
-        }
-        for score in [ChannelScore::L2, ChannelScore::Activation] {
-            let found = opened.importance(0, Question::Channels(score), &ctx).unwrap();
-            assert_eq!(found.sorted.len(), layer.out_channels());
-            assert!(found.layers.contains(&0) && found.sorted.is_sorted());
-        }
-        // What the network gives is not cut.
-        let last = opened.subject.layers.len() - 1;
-        let refused = opened.importance(last, Question::Channels(ChannelScore::L2), &ctx);
-        assert!(matches!(refused, Err(ImportanceError::Uncuttable(_))), "{refused:?}");
-    }
-}
