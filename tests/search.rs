@@ -193,8 +193,7 @@ fn plans_are_measured_with_their_corrections() {
     let found = opened.search(&request, &ctx, &mut |_| {}).unwrap();
     let recipe = &found.outcome.recipe;
     assert_eq!(recipe.equalize, Equalization::Layers);
-    let changed: Vec<Treatment> =
-        resolve(recipe, &opened.subject).unwrap().into_iter().filter(|t| !t.is_unchanged()).collect();
+    let changed: Vec<Treatment> = resolve(recipe, &opened.subject).unwrap().into_iter().filter(|t| !t.is_unchanged()).collect();
     assert!(!changed.is_empty() && changed.iter().all(|t| t.correction == corrected.correction), "{changed:?}");
     let chosen = &found.outcome.candidates[found.outcome.best.unwrap()];
     let (selection, _) = parted(&opened.dataset(Split::Evaluate, None, &ctx).unwrap());

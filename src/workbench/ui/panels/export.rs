@@ -8,7 +8,7 @@ use crate::workbench::ui::exporting::Written;
 use crate::workbench::ui::tasks;
 use crate::workbench::ui::view::{View, decibels, percent};
 use crate::workbench::ui::widgets::{Icon, empty, fact, icon, icon_button, section, small};
-use eframe::egui::{Checkbox, Grid, Label, RichText, ScrollArea, TextEdit, Ui};
+use eframe::egui::{Align, Checkbox, Grid, Label, Layout, RichText, ScrollArea, TextEdit, Ui, vec2};
 use std::collections::BTreeMap;
 
 /// Files up to this size are zipped without being asked for, in bytes.
@@ -64,12 +64,17 @@ fn quality_ui(ui: &mut Ui, view: &View<'_>, point: &Point) {
 fn targets_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
     let (t, chosen) = (view.tokens, bench.export_formats());
     let original = bench.opened.subject.loaded.bytes;
-    Grid::new("export targets").num_columns(4).spacing([12.0, 4.0]).show(ui, |ui| {
-        for target in &bench.targets {
-            let format = target.format;
+    for target in &bench.targets {
+        let format = target.format;
+        ui.horizontal(|ui| {
             let mut on = chosen.contains(&format);
-            let possible = target.bytes.is_ok();
-            if ui.add_enabled(possible, Checkbox::new(&mut on, format.name())).changed() {
+            let size = vec2(176.0, 20.0);
+            let left = Layout::left_to_right(Align::Center);
+            let response = ui.allocate_ui_with_layout(size, left, |ui| {
+                ui.set_min_width(size.x);
+                ui.add_enabled(target.bytes.is_ok(), Checkbox::new(&mut on, format.name()))
+            });
+            if response.inner.changed() {
                 acts.push(Act::ExportFormat(format, on));
             }
             match &target.bytes {
@@ -83,20 +88,13 @@ fn targets_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) 
                     ui.add(Label::new(RichText::new(why).color(t.muted).size(11.5)).truncate()).on_hover_text(why);
                 }
             }
-            match bench.written(format) {
-                Some(written) => {
-                    let text = format!(
-                        "written, {} ({})",
-                        units::bytes(written.exported.bytes),
-                        percent(written.exported.bytes, original)
-                    );
-                    ui.label(RichText::new(text).color(t.good).size(12.0));
-                }
-                None => drop(ui.label("")),
+            if let Some(written) = bench.written(format) {
+                let bytes = written.exported.bytes;
+                let text = format!("written: {} ({})", units::bytes(bytes), percent(bytes, original));
+                ui.label(RichText::new(text).color(t.good).size(12.0));
             }
-            ui.end_row();
-        }
-    });
+        });
+    }
 }
 
 /// What there is to compare with.
@@ -118,8 +116,8 @@ fn original_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>)
 }
 
 fn where_ui(ui: &mut Ui, bench: &Bench, acts: &mut Vec<Act>) {
+    let width = (ui.available_width() - 170.0).clamp(120.0, 560.0);
     Grid::new("export place").num_columns(3).spacing([8.0, 4.0]).show(ui, |ui| {
-        let width = (ui.available_width() - 150.0).clamp(120.0, 560.0);
         let mut folder = bench.export_folder();
         let label = ui.label("Folder");
         if ui.add(TextEdit::singleline(&mut folder).desired_width(width)).labelled_by(label.id).changed() {

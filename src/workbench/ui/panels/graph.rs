@@ -22,11 +22,11 @@ const ZOOM: (f32, f32) = (0.02, 2.5);
 /// Text is drawn from this zoom on, shapes of tensors from this one on.
 const READABLE: f32 = 0.45;
 const DETAILED: f32 = 0.85;
-/// Boxes from which on a small picture of the whole is drawn in the corner.
+/// Boxes from which on a small picture of the whole is always in the corner, not only where parts are out of sight.
 const MANY: usize = 200;
 /// Scrolled points that double the size.
 const DOUBLING: f32 = 160.0;
-const MINIMAP: Vec2 = vec2(180.0, 140.0);
+const MINIMAP: Vec2 = vec2(180.0, 220.0);
 
 /// From where the drawing is looked at.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +62,8 @@ pub fn graph_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let title = format!("Network of {} nodes, drawn as {} boxes", drawn.network.nodes.len(), drawn.folded.boxes.len());
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, &title));
     let kept = ui.data(|d| d.get_temp::<Camera>(id)).filter(|_| !fit);
-    let mut camera = kept.unwrap_or_else(|| fitting(frame, vec2(whole.width, whole.height)));
+    let size = vec2(whole.width, whole.height);
+    let mut camera = kept.unwrap_or_else(|| if fit { fitting(frame, size) } else { first(frame, size) });
     if bench.selection.reveal
         && let Some(at) = bench.selection.primary().and_then(|layer| drawn.box_of(layer))
     {
@@ -83,7 +84,8 @@ pub fn graph_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let painter = ui.painter_at(frame);
     painter.rect_filled(frame, 0.0, view.tokens.background);
     scene.draw(&painter);
-    let moved = (drawn.folded.boxes.len() >= MANY).then(|| scene.minimap_ui(ui, id)).flatten();
+    let is_whole = scene.seen().width() >= whole.width && scene.seen().height() >= whole.height;
+    let moved = (!is_whole || drawn.folded.boxes.len() >= MANY).then(|| scene.minimap_ui(ui, id)).flatten();
     ui.data_mut(|d| d.insert_temp(id, moved.map_or(camera, |center| Camera { center, ..camera })));
     let over = response.hover_pos().and_then(|p| drawn.sheet.box_at(scene.point(p)));
     let Some((at, shown)) = over.and_then(|at| Some((at, *drawn.folded.boxes.get(at)?))) else { return };
@@ -191,6 +193,16 @@ fn amount(bench: &Bench, paint: Paint, layer: usize) -> u64 {
 
 fn share_color(tokens: &Tokens, share: f32) -> Color32 {
     tokens.raised.lerp_to_gamma(tokens.accent, share.clamp(0.0, 1.0))
+}
+
+/// The whole where it can be read; else its beginning.
+fn first(frame: Rect, size: Vec2) -> Camera {
+    let whole = fitting(frame, size);
+    if whole.zoom >= READABLE {
+        return whole;
+    }
+    let zoom = DETAILED;
+    Camera { center: pos2(0.5 * size.x, 0.5 * (frame.height() - 24.0) / zoom), zoom }
 }
 
 fn fitting(frame: Rect, size: Vec2) -> Camera {
@@ -359,7 +371,8 @@ impl Scene<'_> {
     fn minimap_ui(&self, ui: &Ui, id: Id) -> Option<Pos2> {
         let size = self.drawn.sheet.drawing().size;
         let scale = (MINIMAP.x / size.width.max(1.0)).min(MINIMAP.y / size.height.max(1.0));
-        let map = Rect::from_min_size(self.frame.right_bottom() - MINIMAP - Vec2::splat(8.0), MINIMAP);
+        let extent = (vec2(size.width, size.height) * scale).max(Vec2::splat(24.0));
+        let map = Rect::from_min_size(self.frame.right_bottom() - extent - Vec2::splat(8.0), extent);
         let response = ui.interact(map, id.with("minimap"), Sense::click_and_drag());
         let painter = ui.painter_at(map);
         painter.rect(map, 3.0, self.view.tokens.panel, Stroke::new(1.0, self.view.tokens.line), StrokeKind::Inside);

@@ -30,6 +30,57 @@ struct Scale {
     bytes: f32,
 }
 
+/// The columns that a panel has room for. What a narrow one does without comes back when it is widened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each column stands for itself")]
+struct Shown {
+    pruned: bool,
+    inputs: bool,
+    correction: bool,
+    shape: bool,
+    op: bool,
+}
+
+/// A layer's name wants so much.
+const NAME: f32 = 112.0;
+
+impl Shown {
+    fn within(width: f32) -> Self {
+        let mut shown = Self::default();
+        let wishes: [fn(&mut Self) -> &mut bool; 5] =
+            [|s| &mut s.pruned, |s| &mut s.inputs, |s| &mut s.correction, |s| &mut s.shape, |s| &mut s.op];
+        for wish in wishes {
+            *wish(&mut shown) = true;
+            if NAME + shown.widths().iter().map(|w| w + GAP).sum::<f32>() > width {
+                *wish(&mut shown) = false;
+                break;
+            }
+        }
+        shown
+    }
+
+    /// Of all columns but the first.
+    fn widths(self) -> Vec<f32> {
+        let columns = [
+            (self.op, 78.0),
+            (self.shape, 76.0),
+            // Weights, scheme, bits, scales.
+            (true, 58.0),
+            (true, 64.0),
+            (true, 38.0),
+            (true, 78.0),
+            (self.pruned, 54.0),
+            (self.inputs, 72.0),
+            (self.correction, 78.0),
+            // Bytes, error, heat.
+            (true, 66.0),
+            (true, 44.0),
+            (true, HEAT_CELL * WIDTHS.len() as f32 + 2.0),
+        ];
+        columns.into_iter().filter(|(on, _)| *on).map(|(_, width)| width).collect()
+    }
+}
+
 pub fn grid_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let Some(bench) = view.bench else {
         return empty(
@@ -115,56 +166,51 @@ fn table_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
         bytes: largest(&|i| bench.layer_plan(i).map_or(0, |l| l.original_bytes)),
     };
     ui.spacing_mut().item_spacing.x = GAP;
-    let heat = HEAT_CELL * WIDTHS.len() as f32 + 2.0;
     let width = ui.available_width() - 8.0;
-    // What a narrow panel does without comes back when it is widened.
-    let roomy = width > 960.0;
-    let narrow = [58.0, 64.0, 38.0, 78.0, 66.0, 44.0, heat];
-    let wide = [78.0, 76.0, 54.0, 72.0, 78.0];
-    let columns = 1 + narrow.len() + if roomy { wide.len() } else { 0 };
-    let fixed = narrow.iter().sum::<f32>() + if roomy { wide.iter().sum() } else { 0.0 } + GAP * (columns - 1) as f32;
+    let shown = Shown::within(width);
+    let widths = shown.widths();
+    let fixed: f32 = widths.iter().map(|w| w + GAP).sum();
     let mut table = TableBuilder::new(ui)
-        .id_salt(("layers", roomy))
+        .id_salt(("layers", widths.len()))
         .striped(true)
         .sense(Sense::click())
         .animate_scrolling(false)
         .drag_to_scroll(eframe::egui::scroll_area::DragScroll::Never)
         .cell_layout(eframe::egui::Layout::left_to_right(eframe::egui::Align::Center))
         .column(Column::exact((width - fixed).max(80.0)).clip(true));
-    if roomy {
-        table = table.column(Column::exact(wide[0]).clip(true)).column(Column::exact(wide[1]).clip(true));
-    }
-    table = narrow[..4].iter().fold(table, |table, &w| table.column(Column::exact(w)));
-    if roomy {
-        table = wide[2..].iter().fold(table, |table, &w| table.column(Column::exact(w)));
-    }
-    table = narrow[4..].iter().fold(table, |table, &w| table.column(Column::exact(w)));
+    table = widths.iter().fold(table, |table, &w| table.column(Column::exact(w).clip(true)));
     if bench.selection.reveal
         && let Some(row) = bench.rows.iter().position(|r| Some(*r) == bench.selection.primary())
     {
         table = table.scroll_to_row(row, None);
     }
     table
-        .header(22.0, |mut header| header_ui(&mut header, view, roomy, acts))
-        .body(|body| body.rows(ROW, bench.rows.len(), |mut row| row_ui(&mut row, view, bench, &scale, roomy, acts)));
+        .header(22.0, |mut header| header_ui(&mut header, view, shown, acts))
+        .body(|body| body.rows(ROW, bench.rows.len(), |mut row| row_ui(&mut row, view, bench, &scale, shown, acts)));
 }
 
-fn header_ui(header: &mut TableRow<'_, '_>, view: &View<'_>, roomy: bool, acts: &mut Vec<Act>) {
+fn header_ui(header: &mut TableRow<'_, '_>, view: &View<'_>, shown: Shown, acts: &mut Vec<Act>) {
     let mut title = |text: &str, sort: Option<SortBy>, tip: &str| {
         header.col(|ui| title_ui(ui, view, text, sort, tip, acts));
     };
     title("Layer", Some(SortBy::Name), "The weight's name; click to sort by it");
-    if roomy {
+    if shown.op {
         title("Op", Some(SortBy::Op), "What kind of product the layer computes");
+    }
+    if shown.shape {
         title("Shape", None, "Shape of the weight");
     }
     title("Weights", Some(SortBy::Params), "Number of weights");
     title("Scheme", None, "How weights are stored: floats, or integers (int: symmetric, uint: asymmetric)");
     title("Bits", Some(SortBy::Bits), "Bits of one weight; drag to change");
     title("Scales", None, "Which weights share a scale");
-    if roomy {
+    if shown.pruned {
         title("Pruned", None, "Share of the weights that is set to zero, the smallest first; drag to change");
+    }
+    if shown.inputs {
         title("Inputs", None, "How the data that the layer reads is stored");
+    }
+    if shown.correction {
         title("Correction", None, "What is done, given data, so that the layer gives what it gave before");
     }
     title("Bytes", Some(SortBy::Bytes), "Bytes of the stored weight: codes, scales and zero points");
@@ -206,7 +252,7 @@ fn widths_ui(ui: &mut Ui, view: &View<'_>) {
     }
 }
 
-fn row_ui(row: &mut TableRow<'_, '_>, view: &View<'_>, bench: &Bench, scale: &Scale, roomy: bool, acts: &mut Vec<Act>) {
+fn row_ui(row: &mut TableRow<'_, '_>, view: &View<'_>, bench: &Bench, scale: &Scale, shown: Shown, acts: &mut Vec<Act>) {
     let Some(&index) = bench.rows.get(row.index()) else { return };
     let (Some(layer), plan) = (bench.layers().get(index), bench.layer_plan(index)) else { return };
     row.set_selected(bench.selection.contains(index));
@@ -215,8 +261,10 @@ fn row_ui(row: &mut TableRow<'_, '_>, view: &View<'_>, bench: &Bench, scale: &Sc
         brackets_ui(ui, view, bench, place);
         name_ui(ui, view, bench, index, plan);
     });
-    if roomy {
+    if shown.op {
         row.col(|ui| drop(small(ui, view.tokens, layer.kind.name())));
+    }
+    if shown.shape {
         row.col(|ui| drop(small(ui, view.tokens, shape_text(&layer.shape)).on_hover_text(macs_text(layer.macs))));
     }
     row.col(|ui| {
@@ -224,8 +272,11 @@ fn row_ui(row: &mut TableRow<'_, '_>, view: &View<'_>, bench: &Bench, scale: &Sc
         drop(bar(ui, (count as f32 / scale.parameters).sqrt(), &units::count(count), view.tokens.bar, view.tokens.text));
     });
     match plan {
-        Some(plan) => settings_ui(row, view, bench, index, plan, roomy, acts),
-        None => (0..if roomy { 6 } else { 3 }).for_each(|_| drop(row.col(|_| {}))),
+        Some(plan) => settings_ui(row, view, bench, index, plan, shown, acts),
+        None => {
+            let others = [shown.pruned, shown.inputs, shown.correction].into_iter().filter(|on| *on).count();
+            (0..3 + others).for_each(|_| drop(row.col(|_| {})));
+        }
     }
     row.col(|ui| bytes_ui(ui, view, plan, scale));
     row.col(|ui| {
@@ -312,7 +363,7 @@ fn settings_ui(
     bench: &Bench,
     index: usize,
     plan: &LayerPlan,
-    roomy: bool,
+    shown: Shown,
     acts: &mut Vec<Act>,
 ) {
     let layer = &plan.layer.name;
@@ -335,17 +386,21 @@ fn settings_ui(
             acts.push(Act::Edit(treat(weights(scheme))));
         }
     });
-    if roomy {
+    if shown.pruned {
         row.col(|ui| {
             if let Some(sparsity) = pruned_ui(ui, layer, plan.wanted.sparsity) {
                 acts.push(Act::Drag(treat(Change { sparsity: Some(sparsity), ..Change::default() })));
             }
         });
+    }
+    if shown.inputs {
         row.col(|ui| {
             if let Some(activations) = inputs_ui(ui, layer, plan.wanted.activations) {
                 acts.push(Act::Edit(treat(Change { activations: Some(activations), ..Change::default() })));
             }
         });
+    }
+    if shown.correction {
         row.col(|ui| {
             if let Some(correction) = correction_ui(ui, plan) {
                 acts.push(Act::Edit(treat(Change { correction: Some(correction), ..Change::default() })));
@@ -463,5 +518,21 @@ fn heat_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: Opti
             // The inspector shows what the pointer changes.
             acts.push(Act::Select { layer: index, how: Pick::Only });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wide_panel_shows_all_and_a_narrow_one_keeps_the_heat_map() {
+        let all = Shown { pruned: true, inputs: true, correction: true, shape: true, op: true };
+        assert_eq!((Shown::within(2000.0), Shown::within(600.0)), (all, Shown::default()));
+        for width in (700..1500).step_by(50) {
+            let shown = Shown::within(width as f32);
+            assert!(shown.widths().iter().map(|w| w + GAP).sum::<f32>() + NAME <= width as f32, "{width}");
+        }
+        assert!(Shown::within(960.0).correction, "the size that a window starts with");
     }
 }

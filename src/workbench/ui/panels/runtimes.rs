@@ -14,13 +14,17 @@ static RUNTIMES: LazyLock<Vec<Runtime>> = LazyLock::new(|| all().unwrap_or_defau
 const NAMED: usize = 3;
 
 pub fn runtimes_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
-    let Some(plan) = view.bench.and_then(|b| b.plan()) else {
+    let Some((bench, plan)) = view.bench.and_then(|b| Some((b, b.plan()?))) else {
         return empty(ui, view.tokens, "No project is open", "What runtimes do with the recipe is listed here.");
     };
     ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
         key_ui(ui, view);
         for runtime in RUNTIMES.iter() {
-            runtime_ui(ui, view, runtime, &runtime.verdicts(plan), acts);
+            let target = bench.targets.iter().find(|t| t.format == runtime.file());
+            match target.map(|t| &t.bytes) {
+                Some(Err(why)) => impossible_ui(ui, view, runtime, why),
+                _ => runtime_ui(ui, view, runtime, &runtime.verdicts(plan), acts),
+            }
         }
         ui.add_space(4.0);
         small(ui, view.tokens, "From what each runtime's documentation says; open a line to see what and where.");
@@ -82,6 +86,16 @@ fn runtime_ui(ui: &mut Ui, view: &View<'_>, runtime: &Runtime, verdicts: &[Verdi
             });
             ui.add_space(4.0);
         }
+    });
+}
+
+/// A runtime whose kind of file cannot hold the recipe.
+fn impossible_ui(ui: &mut Ui, view: &View<'_>, runtime: &Runtime, why: &str) {
+    let title = format!("{}: {} cannot hold the recipe", runtime.title, runtime.file().name());
+    bar_ui(ui, view, &[(Runs::Refused, 1)], &title);
+    let text = RichText::new(title).color(view.tokens.text).size(12.5);
+    CollapsingHeader::new(text).id_salt(&runtime.name).show(ui, |ui| {
+        ui.add(Label::new(RichText::new(why).color(view.tokens.text).size(12.0)).wrap());
     });
 }
 
