@@ -22,7 +22,7 @@ const LONGEST: usize = 32;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Box {
     pub op: String,
-    /// Its name, or that of the wire that it makes.
+    /// The name of its layer, else its own, else that of the wire that it makes.
     pub name: String,
     /// The layer that it computes.
     pub layer: Option<usize>,
@@ -65,8 +65,10 @@ impl Network {
         for &index in &order {
             let node = &model.nodes[index];
             let made = node.output(0).map_or("", |w| w);
-            let name = if node.name.is_empty() { made } else { &node.name };
-            place.insert(index, found.add(&node.op, name, layer_of.get(&node.id.0).copied()));
+            let layer = layer_of.get(&node.id.0).copied();
+            let own = layer.and_then(|l| subject.layers.get(l)).map(|l| l.name.as_str());
+            let name = own.unwrap_or(if node.name.is_empty() { made } else { &node.name });
+            place.insert(index, found.add(&node.op, name, layer));
         }
         let makers = producers(model);
         let source =

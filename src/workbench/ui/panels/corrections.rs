@@ -106,9 +106,16 @@ fn layer_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, report: &Report) {
     }
 }
 
-/// What all steps of a layer gained together, in dB.
+/// What is left of a layer's error.
+fn left(layer: &LayerError) -> f64 {
+    layer.steps.last().map_or(0.0, |s| if s.kept { s.after } else { s.before })
+}
+
+/// What all steps of a layer gained together, in dB. (Steps that come before the bias are judged with the bias set
+/// right: their gains and that of the bias do not add up.)
 fn gain(layer: &LayerError) -> f64 {
-    layer.steps.iter().filter(|s| s.kept).map(|s| 10.0 * (s.before.max(1e-12) / s.after.max(1e-12)).log10()).sum()
+    let worst = layer.steps.iter().map(|s| s.before).fold(0.0, f64::max);
+    10.0 * (worst.max(1e-12) / left(layer).max(1e-12)).log10()
 }
 
 fn table_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, report: &Report, acts: &mut Vec<Act>) {
@@ -137,12 +144,11 @@ fn table_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, report: &Report, acts: 
                 let Some(layer) = layers.get(row.index()) else { return };
                 row.set_selected(selected == Some(layer.name.as_str()));
                 let kept = layer.steps.iter().filter(|s| s.kept).count();
-                let left = layer.steps.last().map_or(0.0, |s| if s.kept { s.after } else { s.before });
                 let cells = [
                     layer.name.clone(),
                     format!("{kept} of {}", layer.steps.len()),
                     format!("{:+.1} dB", gain(layer)),
-                    format!("{:.3} %", 100.0 * left),
+                    format!("{:.3} %", 100.0 * left(layer)),
                 ];
                 for text in cells {
                     row.col(|ui| drop(ui.add(Label::new(RichText::new(text).size(12.0)).selectable(false).truncate())));

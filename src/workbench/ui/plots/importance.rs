@@ -49,7 +49,7 @@ pub fn threshold_ui(ui: &mut Ui, tokens: &Tokens, sorted: &[f64], share: f32, he
 fn ends_ui(ui: &Ui, tokens: &Tokens, view: &Axis, sorted: &[f64], (area, bottom): (Rect, f32)) {
     let (first, last) = match view {
         Axis::Rank(count) => ("least important".to_owned(), format!("most, of {count}")),
-        Axis::Score(last) => ("0".to_owned(), tick(*last as f32)),
+        Axis::Score(last) => ("0".to_owned(), format!("≥ {}", tick(*last as f32))),
     };
     let font = FontId::proportional(10.5);
     ui.painter().text(pos2(area.left(), bottom), Align2::LEFT_BOTTOM, first, font.clone(), tokens.muted);
