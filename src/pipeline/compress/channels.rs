@@ -3,7 +3,7 @@
 use super::CompressError;
 use super::importance::{activation, batch_norm, by_channel, gradient, least, magnitude, median, stability, together};
 use crate::engine::Ctx;
-use crate::engine::graph::structure::{ChannelGroup, Member, Structure, Values, cut};
+use crate::engine::graph::structure::{ChannelGroup, Left, Member, Structure, Values, cut};
 use crate::engine::graph::{Channels, Model, Wire};
 use crate::engine::hash::of_bytes;
 use crate::pipeline::calibrate::{Activity, CalibrateError, Disturbed, Slopes, activity, disturb, slopes};
@@ -40,7 +40,8 @@ pub fn cut_channels(plan: &Plan, subject: &Subject, data: DataSource<'_>, ctx: &
     let Some(cuts) = plan.cuts.as_ref().filter(|cuts| cuts.cuts_any()) else { return Ok(subject.clone()) };
     let removed = choose_channels(cuts, subject, data, ctx)?;
     let model = cut(&subject.folded, &cuts.structure, &removed, Values::Kept)?;
-    Ok(subject.cut(model, &of_bytes(format!("{removed:?}").as_bytes())))
+    let left = Left::of(&subject.folded, &cuts.structure, &removed);
+    Ok(subject.cut(model, left, &of_bytes(format!("{removed:?}").as_bytes())))
 }
 
 /// The channels that go: of each of the structure's groups as many as are planned, the least important.

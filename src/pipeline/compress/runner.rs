@@ -4,6 +4,7 @@
 use super::CompressError;
 use super::allocation::allocate;
 use super::channels::DataSource;
+use super::kept::{Keep, Nothing};
 use super::sequential;
 use super::technique::{LayerWork, registry};
 use super::variant::{CompressedLayer, Variant};
@@ -50,6 +51,21 @@ pub fn run_with(
     samples: DataSource<'_>,
     ctx: &Ctx,
 ) -> Result<Variant, CompressError> {
+    run_on(plan, subject, statistics, samples, &Nothing, ctx)
+}
+
+/// [`run_with`], which goes on where one was stopped as far as `keep` has kept what it made.
+///
+/// # Errors
+/// As [`run_with`].
+pub fn run_on(
+    plan: &Plan,
+    subject: &Subject,
+    statistics: StatisticsSource<'_>,
+    samples: DataSource<'_>,
+    keep: &dyn Keep,
+    ctx: &Ctx,
+) -> Result<Variant, CompressError> {
     if plan.is_unchanged() {
         return Ok(unchanged(plan, subject));
     }
@@ -64,7 +80,7 @@ pub fn run_with(
     };
     ctx.start(format!("Compressing with {}", plan.recipe), plan.layers.len());
     let done: Vec<Made> = match samples {
-        Some(data) => sequential::run(plan, subject, &statistics, &data, ctx)?,
+        Some(data) => sequential::run(plan, subject, &statistics, &data, keep, ctx)?,
         None => ctx.pool().install(|| {
             let made = plan.layers.par_iter().map(|layer| compress_layer(layer, plan.file, subject, &statistics, ctx));
             made.inspect(|_| ctx.advance(1)).collect::<Result<_, _>>()
@@ -114,7 +130,7 @@ impl LayerWork {
     pub(super) fn of(plan: &LayerPlan, subject: &Subject) -> Result<Self, CompressError> {
         let original = weights_of(plan, subject)?;
         let count = original.iter().filter(|w| !w.is_finite()).count();
-        if count > 0 && !plan.treatment.is_unchanged() {
+        if count > 0 && !plan.is_unchanged() {
             return Err(CompressError::NotFinite { layer: plan.layer.name.clone(), count, total: original.len() });
         }
         Ok(Self { weights: original.clone(), original, stored: None, rounded: None })

@@ -1,7 +1,7 @@
 //! Channels that are cut out of a network: how many of each group, and which groups stay.
 
 use super::recipe::Treatment;
-use crate::engine::graph::structure::{ChannelGroup, Structure, Values, cut};
+use crate::engine::graph::structure::{ChannelGroup, Left, Structure, Values, cut};
 use crate::engine::graph::{GraphError, Layer, Wire};
 use crate::pipeline::load::Subject;
 use serde::{Deserialize, Serialize};
@@ -176,7 +176,8 @@ impl Cuts {
     pub(super) fn foreseen(&self, subject: &Subject) -> Result<Subject, GraphError> {
         let removed: Vec<Vec<usize>> = self.groups.iter().map(|g| (g.kept..g.channels).collect()).collect();
         let model = cut(&subject.folded, &self.structure, &removed, Values::SizesOnly)?;
-        Ok(subject.cut(model, ""))
+        let left = Left::of(&subject.folded, &self.structure, &removed);
+        Ok(subject.cut(model, left, ""))
     }
 
     /// Whether it takes data to choose.

@@ -215,17 +215,23 @@ fn fitted(layer: &Layer, wanted: Treatment, subject: &Subject) -> (Treatment, Im
 }
 
 /// What of a correction can be done to a layer, where its bias is, and why not the rest.
-fn corrected(layer: &Layer, treatment: &Treatment, model: &Model) -> (Correction, Option<BiasPlace>, Option<String>) {
-    let wanted = treatment.correction;
-    if wanted == Correction::NONE || (treatment.weights == Scheme::F32 && treatment.sparsity == Sparsity::Dense) {
+fn corrected(layer: &Layer, treatment: &Treatment, subject: &Subject) -> (Correction, Option<BiasPlace>, Option<String>) {
+    let (wanted, model) = (treatment.correction, &*subject.folded);
+    let is_dense = treatment.weights == Scheme::F32 && treatment.sparsity == Sparsity::Dense;
+    // Of a network that lost channels layers are to make up for those, changed or not.
+    if wanted == Correction::NONE || (is_dense && (subject.whole.is_none() || wanted.recovery == Recovery::None)) {
         return (Correction::NONE, None, None);
     }
     if let Err(reason) = readable(layer, model) {
         return (Correction::NONE, None, Some(format!("{reason}: rounded to nearest, nothing corrected")));
     }
     let (mut correction, mut refusal) = (wanted, None);
+    if is_dense {
+        // There is nothing to choose a level for.
+        correction.solver = Solver::Nearest;
+    }
     let integers = treatment.weights.has_ranges();
-    let solver = match wanted.solver {
+    let solver = match correction.solver {
         Solver::Gptq { .. } if !integers && treatment.weights != Scheme::F32 => Some("GPTQ rounds to integers"),
         Solver::AdaRound { .. } if !integers => Some("AdaRound rounds to integers"),
         Solver::AdaRound { .. } if treatment.sparsity != Sparsity::Dense => Some("AdaRound takes dense layers"),
@@ -299,7 +305,7 @@ pub(super) fn layer_plan(layer: &Layer, wanted: Treatment, subject: &Subject) ->
         refusal =
             Some(format!("its weights are {dtype}, and only float32 weights are compressed yet; export the model in float32"));
     }
-    let (correction, bias, reason) = corrected(layer, &treatment, model);
+    let (correction, bias, reason) = corrected(layer, &treatment, subject);
     treatment.correction = correction;
     if let Some(reason) = reason {
         refusal = Some(and(refusal, &reason));
@@ -348,6 +354,18 @@ impl LayerPlan {
 }
 
 impl LayerPlan {
+    /// Whether the layer stays as it is.
+    #[must_use]
+    pub fn is_unchanged(&self) -> bool {
+        self.treatment.is_unchanged() && !self.is_corrected()
+    }
+
+    /// Whether it takes samples to make.
+    #[must_use]
+    pub fn is_corrected(&self) -> bool {
+        self.treatment.correction != Correction::NONE
+    }
+
     /// Whether the range of its data must be calibrated.
     #[must_use]
     pub fn needs_range(&self) -> bool {
@@ -387,7 +405,7 @@ impl LayerPlan {
                 let stored = StoredWeight::of(format, &self.layer, None)?;
                 file.adapted(stored, self.treatment.activations).map(Some)
             }
-            None if self.treatment.sparsity == Sparsity::Dense => Ok(None),
+            None if self.treatment.sparsity == Sparsity::Dense && !self.is_corrected() => Ok(None),
             None => Ok(Some(StoredWeight::Float32(Tensor::zeros(DType::F32, self.layer.shape.clone())?))),
         }
     }

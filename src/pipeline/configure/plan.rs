@@ -3,7 +3,6 @@
 use super::ConfigureError;
 use super::activations::Activations;
 use super::channels::{ChannelCut, Cuts};
-use super::correction::Correction;
 use super::file::{FileFormat, header_text, weights_file};
 use super::groups::{Decided, Group, groups, share_ranges, together};
 use super::layer::{LayerPlan, and, file_of, layer_plan};
@@ -69,7 +68,7 @@ impl Plan {
     /// Whether some layer is to be corrected, which takes samples.
     #[must_use]
     pub fn is_corrected(&self) -> bool {
-        self.layers.iter().any(|l| l.treatment.correction != Correction::NONE)
+        self.layers.iter().any(LayerPlan::is_corrected)
     }
 
     /// The same where there are no data to calibrate with: what only data can tell of weights is refused.

@@ -14,7 +14,7 @@ mod mask;
 mod rules;
 mod trace;
 
-pub use cut::{Values, cut};
+pub use cut::{Left, Values, cut};
 pub use mask::mask;
 
 use super::{Model, Wire};
