@@ -33,6 +33,9 @@ pub enum Pane {
     Data,
     Grid,
     Inspector,
+    Corrections,
+    Importance,
+    Weights,
     Tradeoff,
     Points,
     Jobs,
@@ -52,6 +55,9 @@ impl Pane {
             Self::Data => "Data",
             Self::Grid => "Layers",
             Self::Inspector => "Inspector",
+            Self::Corrections => "Corrections",
+            Self::Importance => "Importance",
+            Self::Weights => "Weights",
             Self::Tradeoff => "Trade-off",
             Self::Points => "Points",
             Self::Jobs => "Jobs",
@@ -77,8 +83,8 @@ pub fn default_tree(workspace: Workspace) -> Tree<Pane> {
         }
         Workspace::Configure => {
             let grid = tabs(&mut tiles, &[Pane::Grid]);
-            let inspector = tabs(&mut tiles, &[Pane::Inspector]);
-            let chart = tabs(&mut tiles, &[Pane::Tradeoff, Pane::Points]);
+            let inspector = tabs(&mut tiles, &[Pane::Inspector, Pane::Corrections, Pane::Importance]);
+            let chart = tabs(&mut tiles, &[Pane::Tradeoff, Pane::Points, Pane::Weights]);
             let jobs = tabs(&mut tiles, &[Pane::Jobs, Pane::Log]);
             let below = row(&mut tiles, &[(chart, 0.68), (jobs, 0.32)]);
             let left = column(&mut tiles, &[(grid, 0.62), (below, 0.38)]);
@@ -123,6 +129,13 @@ fn linear(tiles: &mut Tiles<Pane>, dir: LinearDir, parts: &[(TileId, f32)]) -> T
         linear.shares.set_share(*tile, *share);
     }
     tiles.insert_new(egui_tiles::Tile::Container(Container::Linear(linear)))
+}
+
+/// Whether a panel is in front.
+#[must_use]
+pub fn is_shown(tree: &Tree<Pane>, pane: Pane) -> bool {
+    let is_pane = |id: &TileId| matches!(tree.tiles.get(*id), Some(egui_tiles::Tile::Pane(p)) if *p == pane);
+    tree.active_tiles().iter().any(is_pane)
 }
 
 /// Every pane keeps its tab, so that it can be dragged and has a title.

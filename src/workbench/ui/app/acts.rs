@@ -46,6 +46,8 @@ impl App {
             Act::Axis(axis) => self.session.axis = Some(axis),
             Act::Heat(heat) => self.session.heat = heat,
             Act::Budget(bytes) => self.keep_to(bytes),
+            Act::Ask(question) => self.session.question = question,
+            Act::MeasureImportance => self.measure_importance(),
             Act::ErrorKind(kind) => self.session.error_kind = kind,
             Act::Cancel(id) => self.jobs.cancel(id),
             Act::Open(path) => self.open_path(path),
@@ -59,7 +61,7 @@ impl App {
                 self.session.descending = again && !self.session.descending;
                 self.session.sort = column;
             }
-            Act::Select { .. } | Act::Jump(_) | Act::Filter(_) | Act::Base(_) => self.run_on_bench(act),
+            Act::Select { .. } | Act::Jump(_) | Act::Filter(_) | Act::Base(_) | Act::Look(_) => self.run_on_bench(act),
         }
     }
 
@@ -76,6 +78,7 @@ impl App {
             }
             Act::Filter(filter) => bench.filter = filter,
             Act::Base(base) => bench.base = base,
+            Act::Look(lens) => bench.lens.1 = lens,
             _ => {}
         }
     }
@@ -276,6 +279,14 @@ impl App {
             return self.tell(Level::Info, "Nothing has been measured yet: evaluate some recipes first");
         }
         tasks::page(&mut self.jobs, bench, reports, path);
+    }
+
+    /// Finds out what the panel of importance asks, unless that is being done.
+    fn measure_importance(&mut self) {
+        let Some(bench) = &self.bench else { return };
+        if let Some(layer) = bench.selection.primary().filter(|_| !self.jobs.has_kind(tasks::IMPORTANCE)) {
+            tasks::importance(&mut self.jobs, bench, layer, self.session.question);
+        }
     }
 
     fn export_now(&mut self) {

@@ -95,10 +95,9 @@ impl App {
                     (bench.facts, bench.treated) = (Some(facts), Some(treated));
                 }
             }
-            Found::ErrorRows { layer, treatment, first_row, cells } => {
-                if let Some(picture) = bench.picture.as_mut().filter(|p| p.layer == layer && p.treatment == treatment) {
-                    picture.fill(first_row, &cells);
-                }
+            Found::WeightRows { layer, treatment, lens, first_row, cells } => {
+                let pictures = [&mut bench.picture, &mut bench.sight].into_iter().flatten();
+                pictures.filter(|p| p.is_of(layer, &treatment, &lens)).for_each(|p| p.fill(first_row, &cells));
             }
             Found::Loss(layer, treatment, scores) => bench.losses.insert(layer, &treatment, &scores),
             Found::News(news) => self.note(Level::Info, "", news),
@@ -106,6 +105,7 @@ impl App {
             Found::Planned(planner) => bench.losses.set_planner(planner),
             Found::Report(report) => bench.reports.push(Arc::from(report)),
             Found::Exported(key, exported) => bench.exported = Some((key, *exported)),
+            Found::Importance(answered) => bench.importance = Some(answered),
             Found::Samples { total, classes, pictures } => {
                 let mut gallery = Gallery { total, classes, ..Gallery::default() };
                 gallery.add(ctx, pictures);
