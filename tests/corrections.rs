@@ -11,7 +11,7 @@ use lapidary::engine::tensor::Tensor;
 use lapidary::pipeline::compress::{self, CompressError, Keep, Variant};
 use lapidary::pipeline::configure::{
     self, Activations, Allocation, ChannelCut, ChannelScore, Correction, Equalization, Importance, Loss, Order, Recipe, Recovery,
-    Scheme, Solver, Sparsity, Target, Treatment,
+    Saliency, Scheme, Solver, Sparsity, Target, Treatment,
 };
 use lapidary::pipeline::load;
 use lapidary::workbench::sample;
@@ -238,6 +238,28 @@ fn a_run_that_was_stopped_goes_on_where_it_was() {
     opened.compress(&Recipe::new("own", Treatment { weights: wide, ..treatments()[4] }), &ctx).unwrap();
     let left = std::fs::read_dir(opened.root.join("cache").join("unfinished"));
     assert!(left.unwrap().next().is_none(), "what was kept of the run is gone");
+}
+
+#[test]
+fn what_data_say_of_single_weights_prunes_better_than_their_size() {
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
+    let opened = sample_in(folder.path(), &ctx);
+    let most = |saliency| Treatment { sparsity: Sparsity::Fraction(0.6), saliency, ..Treatment::UNCHANGED };
+    let kl = |saliency| {
+        // By way of text, as a person writes it.
+        let recipe = Recipe::from_ron(&Recipe::new("test", most(saliency)).to_ron().unwrap(), "test").unwrap();
+        assert_eq!(opened.plan(&recipe).unwrap().needs_calibration(), saliency != Saliency::Magnitude);
+        opened.evaluate(&recipe, Split::Evaluate, Some(400), &ctx).unwrap().fidelity.kl_mean
+    };
+    let [size, surgeon, taylor] = [Saliency::Magnitude, Saliency::Surgeon, Saliency::Taylor].map(kl);
+    assert!(surgeon < size && taylor != size && taylor != surgeon, "{size} {surgeon} {taylor}");
+    // Without data there is nothing but their size.
+    let mut document = (*opened.document).clone();
+    (document.evaluate, document.calibrate) = (None, None);
+    let opened = opened.with_document(document.into());
+    let [surgeon, size] = [Saliency::Surgeon, Saliency::Magnitude].map(|saliency| made(&opened, most(saliency), &ctx));
+    assert_eq!(bits(&surgeon), bits(&size));
+    assert!(work::warning_lines(&ctx.take_warnings()).iter().any(|w| w.contains("pruned by magnitude")));
 }
 
 #[test]

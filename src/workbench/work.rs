@@ -423,7 +423,7 @@ impl Opened {
         let weight_sqnr_db: BTreeMap<String, f64> = variant.layers.iter().map(|l| (l.name.clone(), l.weight_sqnr_db)).collect();
         // Of a network that was equalized or lost channels the layers are held against what that made of them.
         let reference = if variant.unchanged { &self.subject.original } else { &variant.base };
-        let layers: Vec<Layer> = plan.layers.iter().map(|l| l.layer.clone()).collect();
+        let layers: Vec<Layer> = plan.layers.iter().filter(|l| !l.is_left_out).map(|l| l.layer.clone()).collect();
         let subjects =
             Subjects { original: &self.subject.original, reference, variant: &variant.model, layers: &layers, weight_sqnr_db };
         let settings = Settings {

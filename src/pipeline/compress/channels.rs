@@ -23,13 +23,17 @@ const PAIRS: usize = 4;
 /// Standard deviation of a disturbance, relative to the weight.
 const SIGMA: f32 = 0.1;
 
-/// The subject as the layers of `plan` are compressed: equalized, where that is asked for, and without the channels
-/// that go.
+/// The subject as the layers of `plan` are compressed: equalized, where that is asked for, and without the branches and
+/// channels that go.
 ///
 /// # Errors
 /// As [`cut_channels`], and when a rewritten graph is not valid.
 pub fn prepare(plan: &Plan, subject: &Subject, data: DataSource<'_>, ctx: &Ctx) -> Result<Subject, CompressError> {
-    cut_channels(plan, &prepared(plan.equalize, subject)?, data, ctx)
+    let subject = prepared(plan.equalize, subject)?;
+    match &plan.left_out {
+        Some(left_out) => cut_channels(plan, &left_out.without(&subject)?, data, ctx),
+        None => cut_channels(plan, &subject, data, ctx),
+    }
 }
 
 /// The subject without the channels that `plan` cuts: the least important of each group. As it is where none are.

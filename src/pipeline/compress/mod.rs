@@ -21,6 +21,7 @@ pub mod pattern;
 mod preview;
 mod round_to_nearest;
 mod runner;
+mod saliency;
 mod sequential;
 mod system;
 mod technique;

@@ -6,13 +6,14 @@ use super::behind::Behind;
 use super::corrected::{Corrected, correct, demand};
 use super::kept::{Keep, names};
 use super::runner::{Made, compress_layer};
+use super::saliency::{Scores, by_curvature};
 use super::technique::{LayerWork, Technique};
 use super::{activation_range::ActivationRange, magnitude::Magnitude};
 use crate::engine::Ctx;
 use crate::engine::graph::{Channels, Layer, LoweredLayer, Model, StoredWeight, Wire, consumers, layers, lower};
 use crate::engine::tensor::Tensor;
 use crate::pipeline::calibrate::{CalibrateError, LayerData, Original, Sequence, Statistics};
-use crate::pipeline::configure::{LayerPlan, Plan};
+use crate::pipeline::configure::{LayerPlan, Plan, Saliency};
 use crate::pipeline::load::{Dataset, Subject};
 
 /// What becomes of every layer of a plan, in its order. Layers that `keep` has of a run that was stopped are taken from
@@ -23,14 +24,14 @@ use crate::pipeline::load::{Dataset, Subject};
 pub(super) fn run(
     plan: &Plan,
     subject: &Subject,
-    statistics: &Statistics,
+    known: (&Statistics, &Scores),
     data: &Dataset,
     keep: &dyn Keep,
     ctx: &Ctx,
 ) -> Result<Vec<Made>, CompressError> {
     let names = names(plan, subject, data, ctx)?;
     let run = names.last().map_or("", String::as_str);
-    let mut course = Course::begin(plan, subject, statistics, data, ctx)?;
+    let mut course = Course::begin(plan, subject, known, data, ctx)?;
     let mut made = (*subject.folded).clone();
     let mut done = Vec::with_capacity(plan.layers.len());
     for (layer, name) in plan.layers.iter().zip(&names) {
@@ -51,7 +52,7 @@ pub(super) fn run(
         };
         let one = match found {
             Some(found) => course.place(layer, &found)?,
-            None => compress_layer(&layer.uncorrected(), plan.file, subject, statistics, ctx)?,
+            None => compress_layer(&layer.uncorrected(), plan.file, subject, known, ctx)?,
         };
         if !layer.is_unchanged() {
             made = lower(&made, &[one.as_floats(layer)?])?;
@@ -68,6 +69,7 @@ struct Course<'a> {
     plan: &'a Plan,
     subject: &'a Subject,
     statistics: &'a Statistics,
+    scores: &'a Scores,
     /// What layers are held against, and its layers: of a network that lost channels as it was before.
     original: &'a Model,
     before: Vec<Layer>,
@@ -79,7 +81,7 @@ impl<'a> Course<'a> {
     fn begin(
         plan: &'a Plan,
         subject: &'a Subject,
-        statistics: &'a Statistics,
+        (statistics, scores): (&'a Statistics, &'a Scores),
         data: &Dataset,
         ctx: &'a Ctx,
     ) -> Result<Self, CompressError> {
@@ -89,13 +91,20 @@ impl<'a> Course<'a> {
             let said = "too few samples to hold any out: every step is judged on those that it was made from";
             ctx.warn("calibration", said);
         }
-        Ok(Self { plan, subject, statistics, original, before: layers(original), sequence, ctx })
+        Ok(Self { plan, subject, statistics, scores, original, before: layers(original), sequence, ctx })
     }
 
     /// `None`, and a warning, where nothing can be known of what the layer reads.
     fn correct(&mut self, layer: &LayerPlan, made: &Model) -> Result<Option<Corrected>, CompressError> {
         let Some(data) = self.look(layer, made)? else { return Ok(None) };
-        let mut work = LayerWork::of(layer, self.subject)?;
+        let mut work = LayerWork::of(layer, self.subject, self.scores)?;
+        if layer.treatment.weighs_data() && layer.treatment.saliency == Saliency::Surgeon {
+            let rows = Channels::new(&layer.layer.shape, layer.layer.out_axis).gather(&work.original);
+            match by_curvature(&rows, &data.moments) {
+                Some(scores) => work.scores = scores,
+                None => self.ctx.warn(layer.layer.name.clone(), "its curvature is not known: pruned by magnitude"),
+            }
+        }
         if Magnitude.concerns(layer) {
             Magnitude.apply(layer, &mut work, self.statistics, self.ctx)?;
         }
@@ -135,7 +144,7 @@ impl<'a> Course<'a> {
     }
 
     fn place(&self, layer: &LayerPlan, found: &Corrected) -> Result<Made, CompressError> {
-        let mut work = LayerWork::of(layer, self.subject)?;
+        let mut work = LayerWork::of(layer, self.subject, self.scores)?;
         found.place(&layer.layer, &mut work)?;
         if ActivationRange.concerns(layer) {
             ActivationRange.apply(layer, &mut work, self.statistics, self.ctx)?;

@@ -8,7 +8,7 @@ use crate::engine::graph::{GraphError, Layer, Model, groups, layers, passes};
 use crate::engine::hash::of_bytes;
 use std::sync::{Arc, OnceLock};
 
-/// A network before channels were cut out of it: what its layers are to give after as well.
+/// A network before channels or branches were cut out of it: what its layers are to give after as well.
 #[derive(Debug)]
 pub struct Whole {
     pub model: Arc<Model>,
@@ -81,12 +81,13 @@ impl Subject {
         Self { folded: Arc::clone(folded), equalized: Arc::default(), ..self.clone() }
     }
 
-    /// The same with `folded`, of which `left` is left and whose channels `key` tells of, in place of what recipes change.
+    /// The same with `folded`, of which `left` is left and whose channels `key` tells of, in place of what recipes
+    /// change. Channels are cut once; branches may have been left out before.
     #[must_use]
     pub fn cut(&self, folded: Model, left: Left, key: &str) -> Self {
         Self {
             layers: Arc::new(layers(&folded)),
-            whole: Some(Arc::new(Whole { model: Arc::clone(&self.folded), left })),
+            whole: Some(Arc::new(Whole { model: Arc::clone(self.whole.as_ref().map_or(&self.folded, |w| &w.model)), left })),
             folded: Arc::new(folded),
             change_key: format!("{} {key}", self.change_key).into(),
             equalized: Arc::default(),
