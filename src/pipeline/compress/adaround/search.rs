@@ -190,7 +190,8 @@ pub(in crate::pipeline::compress) fn on_samples(
         }
         error
     });
-    for _ in 0..if moves { SETTLE } else { 0 } {
+    let settle = if moves { SETTLE } else { 0 };
+    for _ in 0..settle {
         batch.draw();
         batch.errors(&weights);
         batch.shift();

@@ -118,10 +118,8 @@ fn layer_cost(plan: &LayerPlan, model: &Model, machine: Option<&Machine>) -> Lay
         bops: macs.map(|m| (m as f64 * priced.weight_bits * priced.data_bits * priced.density).round() as u64),
         energy: if plan.is_left_out { Some(0.0) } else { energy(plan, model, &priced) },
         kernel: priced.kernel,
-        milliseconds: machine.and_then(|m| match plan.is_left_out {
-            true => Some(0.0),
-            false => roofline::milliseconds(plan, model, priced.kernel, m),
-        }),
+        milliseconds: machine
+            .and_then(|m| if plan.is_left_out { Some(0.0) } else { roofline::milliseconds(plan, model, priced.kernel, m) }),
         slow: slow(plan),
     }
 }
