@@ -1,5 +1,6 @@
 //! What a project can be asked to do. The command line and the window call the same functions.
 
+mod unfinished;
 mod written;
 
 pub use written::unpack;
@@ -21,6 +22,7 @@ use crate::workbench::project::{Document, Project, ProjectError, place, write_at
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use unfinished::Unfinished;
 
 /// Samples that layer errors are measured on.
 const LAYER_SAMPLES: usize = 64;
@@ -368,7 +370,7 @@ impl Opened {
         let subject = compress::prepare(&plan, &self.subject, &samples, ctx)?;
         let source =
             |wires: &BTreeSet<Wire>, ctx: &Ctx| Ok(self.statistics_of(&subject, wires, ctx)?.map(|(statistics, _)| statistics));
-        let variant = compress::run_with(&plan, &subject, &source, &samples, ctx)?;
+        let variant = compress::run_on(&plan, &subject, &source, &samples, &Unfinished::of(&self.root), ctx)?;
         Ok((plan, variant))
     }
 
@@ -421,7 +423,7 @@ impl Opened {
         let weight_sqnr_db: BTreeMap<String, f64> = variant.layers.iter().map(|l| (l.name.clone(), l.weight_sqnr_db)).collect();
         // Of a network that was equalized or lost channels the layers are held against what that made of them.
         let reference = if variant.unchanged { &self.subject.original } else { &variant.base };
-        let layers: Vec<Layer> = plan.layers.iter().map(|l| l.layer.clone()).collect();
+        let layers: Vec<Layer> = plan.layers.iter().filter(|l| !l.is_left_out).map(|l| l.layer.clone()).collect();
         let subjects =
             Subjects { original: &self.subject.original, reference, variant: &variant.model, layers: &layers, weight_sqnr_db };
         let settings = Settings {

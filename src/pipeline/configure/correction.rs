@@ -105,6 +105,17 @@ impl Correction {
         }
     }
 
+    /// Whether weights are moved to where they follow what the original network gives.
+    #[must_use]
+    pub fn follows_original(&self) -> bool {
+        let solver = match self.solver {
+            Solver::Nearest => false,
+            Solver::Gptq { target, .. } => target == Target::Original,
+            Solver::AdaRound { .. } => true,
+        };
+        solver || self.recovery == Recovery::LeastSquares
+    }
+
     /// Whether the bias is set right in the end.
     #[must_use]
     pub fn mends_bias(&self) -> bool {

@@ -130,8 +130,14 @@ impl Treatment {
     /// Whether weights are pruned by what they are multiplied with.
     #[must_use]
     pub fn weighs_inputs(&self) -> bool {
+        self.weighs_data() && self.saliency == Saliency::Inputs
+    }
+
+    /// Whether it takes data to tell which weights are pruned.
+    #[must_use]
+    pub fn weighs_data(&self) -> bool {
         let chosen = !matches!(self.sparsity, Sparsity::Dense | Sparsity::Threshold(_));
-        chosen && self.saliency == Saliency::Inputs
+        chosen && self.saliency != Saliency::Magnitude
     }
 
     /// With the correction of a level; the best also searches for scales, weighed by inputs.
