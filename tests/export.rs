@@ -10,6 +10,7 @@ use lapidary::pipeline::compress;
 use lapidary::pipeline::configure::{self, FileFormat, Recipe, presets};
 use lapidary::pipeline::export::{self, ExportError, Source};
 use lapidary::pipeline::load::{self, LoadedModel, Subject};
+use lapidary::workbench::work;
 use safetensors::tensor::{Dtype, TensorView};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -179,39 +180,118 @@ fn an_archive_gives_back_the_file_that_would_have_been_written() {
     assert!(export::unpack(Path::new(SAMPLE), &at("x.onnx"), &ctx).is_err(), "no archive");
 }
 
+/// Compiles a program of C99 in a folder and runs it; `None` where there is no compiler.
+fn compiled(folder: &Path, program: &str) -> Option<String> {
+    fs::write(folder.join("main.c"), program).unwrap();
+    let compile = std::process::Command::new("cc")
+        .args(["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror", "main.c", "-o", "main"])
+        .current_dir(folder)
+        .output();
+    let Ok(compiled) = compile else {
+        eprintln!("skipped: there is no cc here");
+        return None;
+    };
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    let ran = std::process::Command::new(folder.join("main")).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
+    Some(String::from_utf8(ran.stdout).unwrap())
+}
+
+/// Writes the sample as a header of that name; gives how many layers it has.
+fn header(recipe: &str, out: &Path, ctx: &Ctx) -> usize {
+    let subject = subject(Path::new(SAMPLE), ctx);
+    let plan = configure::plan_for(&presets::preset(recipe).unwrap(), &subject, Some(FileFormat::CHeader)).unwrap();
+    let variant = compress::run(&plan, &subject, &|_, _| Ok(None), ctx).unwrap();
+    let draft = export::run(FileFormat::CHeader, Source::Made(&variant), &plan, &subject, out, ctx).unwrap();
+    assert_eq!(draft.bytes, plan.bytes, "{recipe}");
+    draft.publish().unwrap_or_else(|e| panic!("{recipe}: {e}"));
+    plan.layers.len()
+}
+
 #[test]
 fn a_header_is_c99_and_holds_the_weights() {
     let folder = tempfile::tempdir().unwrap();
     let ctx = Ctx::new(2).unwrap();
-    let subject = subject(Path::new(SAMPLE), &ctx);
     for name in ["w8", "w4", "w4-g32", "fp16", "codebook4", "fp32", "w16"] {
-        let plan = configure::plan_for(&presets::preset(name).unwrap(), &subject, Some(FileFormat::CHeader)).unwrap();
-        let variant = compress::run(&plan, &subject, &|_, _| Ok(None), &ctx).unwrap();
-        let out = folder.path().join("model.h");
-        let draft = export::run(FileFormat::CHeader, Source::Made(&variant), &plan, &subject, &out, &ctx).unwrap();
-        assert_eq!(draft.bytes, plan.bytes, "{name}");
-        draft.publish().unwrap_or_else(|e| panic!("{name}: {e}"));
+        let layers = header(name, &folder.path().join("model.h"), &ctx);
         let program = format!(
             "#include \"model.h\"\n#include <stdio.h>\nint main(void) {{\n  uint32_t i, n = 0;\n  \
-             for (i = 0; i < LAPIDARY_COUNT; i++) {{ n += lapidary_tensors[i].rank; }}\n  \
-             printf(\"%u %u\\n\", (unsigned)LAPIDARY_COUNT, (unsigned)n);\n  return LAPIDARY_COUNT < {};\n}}\n",
-            plan.layers.len()
+             for (i = 0; i < model_COUNT; i++) {{ n += model_tensors[i].rank; }}\n  \
+             printf(\"%u %u\\n\", (unsigned)model_COUNT, (unsigned)n);\n  return model_COUNT < {layers};\n}}\n"
         );
-        fs::write(folder.path().join("main.c"), program).unwrap();
-        let compile = std::process::Command::new("cc")
-            .args(["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror", "main.c", "-o", "main"])
-            .current_dir(folder.path())
-            .output();
-        let Ok(compiled) = compile else {
-            eprintln!("skipped: there is no cc here");
-            return;
-        };
-        assert!(compiled.status.success(), "{name}: {}", String::from_utf8_lossy(&compiled.stderr));
-        let ran = std::process::Command::new(folder.path().join("main")).output().unwrap();
-        assert!(ran.status.success() && ran.stdout.starts_with(b"24 "), "{name}: {}", String::from_utf8_lossy(&ran.stdout));
+        let Some(said) = compiled(folder.path(), &program) else { return };
+        assert!(said.starts_with("24 "), "{name}: {said}");
     }
-    let int8 = presets::preset("int8").unwrap();
+    let (int8, subject) = (presets::preset("int8").unwrap(), subject(Path::new(SAMPLE), &ctx));
     assert!(configure::plan_for(&int8, &subject, Some(FileFormat::CHeader)).unwrap_err().to_string().contains("inputs"));
+}
+
+#[test]
+fn a_program_can_hold_two_headers() {
+    let folder = tempfile::tempdir().unwrap();
+    let ctx = Ctx::new(2).unwrap();
+    header("w8", &folder.path().join("first.h"), &ctx);
+    header("w4", &folder.path().join("second.h"), &ctx);
+    let program = "#include \"first.h\"\n#include \"second.h\"\n#include \"first.h\"\n#include <stdio.h>\n\
+                   int main(void) {\n  printf(\"%d %d\\n\", first_COUNT + second_COUNT,\n    \
+                   (int)(first_tensors[0].type == LAPIDARY_I8 && second_tensors[0].type == LAPIDARY_I4));\n  return 0;\n}\n";
+    let Some(said) = compiled(folder.path(), program) else { return };
+    assert_eq!(said, "48 1\n");
+}
+
+#[test]
+fn an_archive_gives_back_weights_that_are_stored_as_codes() {
+    let folder = tempfile::tempdir().unwrap();
+    let ctx = Ctx::new(2).unwrap();
+    let subject = subject(Path::new(SAMPLE), &ctx);
+    let at = |name: &str| folder.path().join(name);
+    for name in ["w4", "w4-g32", "codebook4", "fp16", "nf4"] {
+        let recipe = presets::preset(name).unwrap();
+        let write = |file: FileFormat, out: &Path| {
+            let plan = configure::plan_for(&recipe, &subject, Some(file)).unwrap();
+            let variant = compress::run(&plan, &subject, &|_, _| Ok(None), &ctx).unwrap();
+            export::run(file, Source::Made(&variant), &plan, &subject, out, &ctx).unwrap().publish().unwrap();
+        };
+        write(FileFormat::Lapidary, &at("net.lapidary"));
+        write(FileFormat::Safetensors, &at("plain.safetensors"));
+        work::unpack(&at("net.lapidary"), &at("back.safetensors"), &ctx).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let [back, plain] = ["back.safetensors", "plain.safetensors"].map(|file| load::model(&at(file), &ctx).unwrap());
+        let mut compared = 0;
+        for (wire, tensor) in &plain.model.constants {
+            let found = back.model.constants.get(wire).unwrap_or_else(|| panic!("{name}: {wire} is missing"));
+            assert!(found.to_f32().unwrap() == tensor.to_f32().unwrap(), "{name}: {wire}");
+            compared += 1;
+        }
+        assert!(compared > 10, "{compared}");
+    }
+    for name in ["x.gguf", "x.h", "x.lapidary"] {
+        let refused = work::unpack(&at("net.lapidary"), &at(name), &ctx).unwrap_err().to_string();
+        assert!(refused.contains(".safetensors") && !at(name).exists(), "{refused}");
+    }
+    assert!(work::unpack(Path::new(SAMPLE), &at("y.safetensors"), &ctx).is_err(), "no archive");
+}
+
+#[test]
+fn floats_over_packed_weights_take_the_packing_out_of_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let ctx = Ctx::new(2).unwrap();
+    let subject = subject(&model(folder.path()), &ctx);
+    let write = |recipe: &Recipe, out: PathBuf| {
+        let file = FileFormat::CompressedTensors;
+        let plan = configure::plan_for(recipe, &subject, Some(file)).unwrap();
+        export::run(file, Source::Streamed, &plan, &subject, &out, &ctx).unwrap().publish().unwrap();
+        fs::read_to_string(out.with_file_name("config.json"))
+    };
+    let (packed, floats) = (integers(8, true, "Channel"), presets::preset("fp32").unwrap());
+    let out = folder.path().join("out").join("model.safetensors");
+    assert!(write(&packed, out.clone()).unwrap().contains("quantization_config"));
+    let left = write(&floats, out).unwrap();
+    assert!(left.contains("\"model_type\": \"toy\"") && !left.contains("quantization_config"), "{left}");
+    // Where other weights are packed, their configuration stays.
+    let beside = folder.path().join("two");
+    assert!(write(&packed, beside.join("a.safetensors")).unwrap().contains("quantization_config"));
+    assert!(write(&floats, beside.join("b.safetensors")).unwrap().contains("quantization_config"));
+    assert!(write(&floats, folder.path().join("new").join("c.safetensors")).is_err(), "floats alone need none");
 }
 
 #[test]
@@ -243,4 +323,38 @@ fn weights_without_a_sign_stand_for_the_same_values() {
     // Where data stay floats there is nothing to saturate.
     let plain = write(FileFormat::Onnx, "w8", &ctx);
     assert_eq!(plain.sha256, write(FileFormat::OnnxUnsigned, "w8", &ctx).sha256);
+}
+
+#[test]
+fn a_file_in_two_is_the_same_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let ctx = Ctx::new(2).unwrap();
+    let subject = subject(Path::new(SAMPLE), &ctx);
+    let at = |name: &str| folder.path().join(name);
+    let write = |limit: u64, recipe: &str, out: &Path| {
+        let file = FileFormat::Onnx;
+        let plan = configure::plan_for(&presets::preset(recipe).unwrap(), &subject, Some(file)).unwrap();
+        let variant = compress::run(&plan, &subject, &|_, _| Ok(None), &ctx).unwrap();
+        export::run_within(limit, file, Source::Made(&variant), &plan, &subject, out, &ctx)
+    };
+    for recipe in ["w8", "fp32"] {
+        let one = write(export::FILE_LIMIT_BYTES, recipe, &at("one.onnx")).unwrap();
+        let two = write(1000, recipe, &at("two.onnx")).unwrap();
+        assert!(two.checks.iter().all(|c| c.passed), "{:?}", two.checks);
+        let [one, two] = [one.reopened.unwrap().model, two.reopened.unwrap().model];
+        assert!(one.constants.iter().all(|(wire, tensor)| two.constants[wire].bytes() == tensor.bytes()), "{recipe}");
+    }
+    assert!(fs::read_dir(folder.path()).unwrap().count() == 0, "drafts that are dropped leave nothing behind");
+    // The tensors of the source are no target either.
+    fs::copy(SAMPLE, at("net.onnx")).unwrap();
+    let mut loaded = load::model(&at("net.onnx"), &ctx).unwrap();
+    fs::write(at("out.onnx.data"), "the source's").unwrap();
+    loaded.externals.push(at("out.onnx.data"));
+    let source = Subject::new(loaded).unwrap();
+    let plan = configure::plan_for(&presets::preset("w8").unwrap(), &source, Some(FileFormat::Onnx)).unwrap();
+    let variant = compress::run(&plan, &source, &|_, _| Ok(None), &ctx).unwrap();
+    let made = Source::Made(&variant);
+    let refused = export::run_within(1000, FileFormat::Onnx, made, &plan, &source, &at("out.onnx"), &ctx);
+    assert!(matches!(refused, Err(ExportError::OverSource { .. })));
+    assert_eq!(fs::read(at("out.onnx.data")).unwrap(), b"the source's");
 }

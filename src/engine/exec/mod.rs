@@ -25,7 +25,7 @@ mod walk;
 pub use cuts::{Checkpoints, Suffix};
 pub use gradient::{Target, gradients};
 pub use missing::{MissingOperator, missing_operators};
-pub use prepare::prepare;
+pub use prepare::{decode, prepare};
 pub use walk::Walk;
 
 use crate::engine::context::Cancelled;

@@ -3,7 +3,7 @@
 use super::ConfigureError;
 use super::activations::{Activations, Sharing};
 use super::layer::LayerPlan;
-use crate::engine::graph::{Layer, LayerKind, StoredWeight, Wire};
+use crate::engine::graph::{GraphError, Layer, LayerKind, Model, StoredWeight, Wire, passes};
 use crate::engine::tensor::{DType, Tensor, TensorError};
 use crate::pipeline::load::Subject;
 use crate::pipeline::load::header::{self, Array, HeaderLayer};
@@ -21,6 +21,9 @@ pub enum FileFormat {
     /// The same with 8-bit weights without a sign where data are rounded too, for integer kernels on processors whose
     /// products of bytes with and without a sign saturate.
     OnnxUnsigned,
+    /// ONNX as the kernels of ONNX Runtime have it: weights in blocks of 4 and 8 bits as `MatMulNBits`, biases of layers on
+    /// 8-bit data as int32.
+    OnnxRuntime,
     /// GGUF: the weights alone. Holds blocks, which ONNX does not.
     Gguf,
     /// safetensors: the weights alone, as floats.
@@ -34,14 +37,23 @@ pub enum FileFormat {
 }
 
 impl FileFormat {
-    pub const ALL: [Self; 7] =
-        [Self::Onnx, Self::OnnxUnsigned, Self::Gguf, Self::Safetensors, Self::CompressedTensors, Self::Lapidary, Self::CHeader];
+    pub const ALL: [Self; 8] = [
+        Self::Onnx,
+        Self::OnnxUnsigned,
+        Self::OnnxRuntime,
+        Self::Gguf,
+        Self::Safetensors,
+        Self::CompressedTensors,
+        Self::Lapidary,
+        Self::CHeader,
+    ];
 
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Onnx => "ONNX",
             Self::OnnxUnsigned => "ONNX, unsigned weights",
+            Self::OnnxRuntime => "ONNX for ONNX Runtime",
             Self::Gguf => "GGUF",
             Self::Safetensors => "safetensors",
             Self::CompressedTensors => "compressed-tensors",
@@ -54,7 +66,7 @@ impl FileFormat {
     #[must_use]
     pub fn suffix(self) -> &'static str {
         match self {
-            Self::Onnx | Self::OnnxUnsigned => ".onnx",
+            Self::Onnx | Self::OnnxUnsigned | Self::OnnxRuntime => ".onnx",
             Self::Gguf => ".gguf",
             Self::Safetensors | Self::CompressedTensors => ".safetensors",
             Self::Lapidary => ".lapidary",
@@ -79,7 +91,19 @@ impl FileFormat {
     /// Whether the file holds the network too, so that it can be run.
     #[must_use]
     pub fn holds_graph(self) -> bool {
-        matches!(self, Self::Onnx | Self::OnnxUnsigned | Self::Lapidary)
+        matches!(self, Self::Onnx | Self::OnnxUnsigned | Self::OnnxRuntime | Self::Lapidary)
+    }
+
+    /// A network with its weights stored and its data rounded, in the operators of the file. What is evaluated is what it
+    /// gives.
+    ///
+    /// # Errors
+    /// When sizes overflow, or the result is no valid graph.
+    pub fn finished(self, model: Model) -> Result<Model, GraphError> {
+        match self {
+            Self::OnnxRuntime => passes::integer_bias(&passes::matmul_nbits(&model)?),
+            _ => Ok(model),
+        }
     }
 
     /// Whether the size is known before the file is there; else the plan's bytes are the most that it takes.
@@ -104,7 +128,7 @@ impl FileFormat {
     pub fn needs_values(self, layer: &Layer, stored: &StoredWeight) -> bool {
         let floats = matches!(stored, StoredWeight::Float32(_) | StoredWeight::Half(_));
         match self {
-            Self::Onnx | Self::OnnxUnsigned | Self::Lapidary | Self::CHeader => false,
+            Self::Onnx | Self::OnnxUnsigned | Self::OnnxRuntime | Self::Lapidary | Self::CHeader => false,
             Self::Gguf => stored.whole().is_none(),
             Self::Safetensors => !floats,
             Self::CompressedTensors => !floats && layer.kind == LayerKind::Embedding,
@@ -272,16 +296,16 @@ fn config(layers: &[LayerPlan], held: &[Held]) -> Option<serde_json::Value> {
     }))
 }
 
-/// The text of a C header of a plan's layers, `stored` with or without values.
+/// What a C header of a plan's layers holds, `stored` with or without values: the layers, and the other tensors.
 ///
 /// # Errors
 /// When the header cannot hold a layer, naming it.
-pub fn header_text(
+pub fn header_contents(
     recipe: &str,
     subject: &Subject,
     layers: &[LayerPlan],
     stored: &[Option<StoredWeight>],
-) -> Result<String, ConfigureError> {
+) -> Result<(Vec<HeaderLayer>, Vec<Array>), ConfigureError> {
     let fail = |layer: &LayerPlan, reason: String| ConfigureError::Unholdable {
         recipe: recipe.to_owned(),
         layer: layer.layer.name.clone(),
@@ -297,11 +321,28 @@ pub fn header_text(
         }
     }
     let is_layer = |wire: &Wire| layers.iter().any(|l| l.layer.weight == *wire);
-    let others: Vec<Array> = (subject.folded.constants.iter())
+    let others = (subject.folded.constants.iter())
         .filter(|(wire, tensor)| tensor.dtype().is_float() && !tensor.is_empty() && !is_layer(wire))
         .map(|(wire, tensor)| Array { name: wire.to_string(), tensor: tensor.clone() })
         .collect();
-    header::text(&made, &others).map_err(|source| ConfigureError::Header { recipe: recipe.to_owned(), source })
+    Ok((made, others))
+}
+
+/// The text of a C header of a plan's layers for the file `out`, `stored` with or without values; it is as long for any
+/// file.
+///
+/// # Errors
+/// When the header cannot hold a layer, naming it.
+pub fn header_text(
+    recipe: &str,
+    subject: &Subject,
+    layers: &[LayerPlan],
+    stored: &[Option<StoredWeight>],
+    out: &Path,
+) -> Result<String, ConfigureError> {
+    let (layers, others) = header_contents(recipe, subject, layers, stored)?;
+    let header = |source| ConfigureError::Header { recipe: recipe.to_owned(), source };
+    header::text(header::Name::of(out), &layers, &others).map_err(header)
 }
 
 /// Bytes of a layer in a file of weights.

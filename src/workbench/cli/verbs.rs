@@ -204,7 +204,7 @@ fn export_recipe(asked: &Export, ctx: &Ctx) -> Answer {
     let (_, opened) = work::open(&asked.of.project, ctx)?;
     let recipe = recipe(&opened, &asked.of.recipe)?;
     let file = asked.format.map_or_else(|| Format::of_name(&asked.out), Format::from);
-    let exported = opened.export_as(file, &recipe, &asked.out, ctx)?;
+    let exported = opened.export_within(asked.split_above, file, &recipe, &asked.out, ctx)?;
     let loaded = &opened.subject.loaded;
     let zipped = export::zipped_bytes(loaded).map_err(work::WorkError::from)?;
     Ok(show::exported(&exported).beside(&exported, loaded.bytes, zipped))

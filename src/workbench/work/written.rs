@@ -1,14 +1,14 @@
 //! Files that are written: checked, measured, and what was found kept with the project.
 
-use super::{Opened, Split, WorkError, load_subject, say_refusals};
+use super::{Opened, Split, WorkError, say_refusals};
 use crate::engine::Ctx;
-use crate::engine::exec::Arithmetic;
+use crate::engine::exec::{self, Arithmetic};
 use crate::engine::graph::Wire;
 use crate::pipeline::compress::Variant;
 use crate::pipeline::configure::{self, Allocation, Plan, Recipe};
 use crate::pipeline::evaluate::{EvaluateError, Report};
 use crate::pipeline::export::{self, Check, Exported, Format, Source};
-use crate::pipeline::load::LoadedModel;
+use crate::pipeline::load::{self, LoadError, LoadedModel, Subject};
 use crate::workbench::project::write_atomically;
 use std::path::Path;
 
@@ -18,17 +18,28 @@ const ACCURACY_TOLERANCE: f64 = 0.0;
 /// Gives back the file that an archive stands for; where `out` is named as safetensors, its weights as floats.
 ///
 /// # Errors
-/// When the archive is damaged, or the file cannot be written.
+/// When the archive is damaged, `out` is named as what an archive does not hold, or the file cannot be written.
 pub fn unpack(archive: &Path, out: &Path, ctx: &Ctx) -> Result<Exported, WorkError> {
-    if Format::of_name(out) != Format::CompressedTensors {
-        return Ok(export::unpack(archive, out, ctx)?);
+    match Format::of_name(out) {
+        Format::CompressedTensors => unpack_weights(archive, out, ctx),
+        file if file.suffix() == Format::Onnx.suffix() => Ok(export::unpack(archive, out, ctx)?),
+        file => Err(WorkError::NotHeld { path: archive.to_owned(), file: file.name() }),
     }
-    let subject = load_subject(archive, None, ctx)?;
-    let is_constant = |wire: &Wire| subject.folded.constants.contains_key(wire);
-    let mut nodes = subject.folded.nodes.iter();
+}
+
+fn unpack_weights(archive: &Path, out: &Path, ctx: &Ctx) -> Result<Exported, WorkError> {
+    let mut loaded = load::model(archive, ctx)?;
+    if loaded.format != load::Format::Lapidary {
+        return Err(LoadError::Unrecognized { path: archive.to_owned(), reason: "it is no archive".to_owned() }.into());
+    }
+    let graph = |source| LoadError::Graph { path: archive.to_owned(), source };
+    loaded.model = exec::decode(&loaded.model).map_err(graph)?;
+    let is_constant = |wire: &Wire| loaded.model.constants.contains_key(wire);
+    let mut nodes = loaded.model.nodes.iter();
     if nodes.any(|n| n.inputs.iter().flatten().next().is_some() && n.inputs.iter().flatten().all(is_constant)) {
         return Err(WorkError::Codes { path: archive.to_owned() });
     }
+    let subject = Subject::new(loaded)?;
     let plan = configure::plan_for(&configure::presets::preset("fp32")?, &subject, Some(Format::Safetensors))?;
     Ok(export::run(Format::Safetensors, Source::Streamed, &plan, &subject, out, ctx)?.publish()?)
 }
@@ -48,6 +59,14 @@ impl Opened {
     /// # Errors
     /// When the file cannot be written or fails one of its checks.
     pub fn export_as(&self, file: Format, recipe: &Recipe, out: &Path, ctx: &Ctx) -> Result<Exported, WorkError> {
+        self.export_within(export::FILE_LIMIT_BYTES, file, recipe, out, ctx)
+    }
+
+    /// [`Opened::export_as`]; an ONNX file of more than `limit` bytes is written as two.
+    ///
+    /// # Errors
+    /// When the file cannot be written or fails one of its checks.
+    pub fn export_within(&self, limit: u64, file: Format, recipe: &Recipe, out: &Path, ctx: &Ctx) -> Result<Exported, WorkError> {
         let weights = matches!(file, Format::Safetensors | Format::CompressedTensors);
         // Shares that layers are given together take all layers at once.
         let is_apart = recipe.allocation == Allocation::default();
@@ -61,7 +80,7 @@ impl Opened {
         let made = self.compress_for(recipe, Some(file), ctx)?;
         // What no layer of the plan holds comes from the network as it was prepared and mended: biases above all.
         let prepared = self.subject.on(&made.1.mended_base());
-        let mut draft = export::run(file, Source::Made(&made.1), &made.0, &prepared, out, ctx)?;
+        let mut draft = export::run_within(limit, file, Source::Made(&made.1), &made.0, &prepared, out, ctx)?;
         draft.checks.push(match &draft.reopened {
             Some(reopened) if file.holds_graph() => self.measured_accuracy(recipe, &made, reopened, ctx)?,
             _ => unmeasured(&format!("{} holds weights without a graph", file.name())),
