@@ -4,8 +4,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use lapidary::engine::Ctx;
+use lapidary::engine::exec::{Executor, Request};
+use lapidary::engine::graph::Model;
 use lapidary::engine::random::Random;
-use lapidary::engine::tensor::DType;
+use lapidary::engine::tensor::{DType, Value};
 use lapidary::pipeline::compress;
 use lapidary::pipeline::configure::{self, FileFormat, Recipe, presets};
 use lapidary::pipeline::export::{self, ExportError, Source};
@@ -115,6 +117,104 @@ fn packed_weights_stand_for_the_values_of_the_plain_file() {
         assert!(config.contains("\"model_type\": \"toy\"") && config.contains("\"pack-quantized\""), "{config}");
         assert!(!place("plain").join("b/config.json").exists());
     }
+}
+
+#[test]
+fn two_weights_of_every_four_take_little_more_than_half_the_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let ctx = Ctx::new(2).unwrap();
+    let subject = subject(&model(folder.path()), &ctx);
+    for (weights, dtype) in [("Float(F32)", DType::F32), ("Float(F16)", DType::F16), ("Float(BF16)", DType::BF16)] {
+        let text = format!(
+            "(format: \"lapidary-recipe\", version: 1, name: \"half\", \
+             default: (weights: {weights}, sparsity: Pattern(keep: 2, of: 4)))"
+        );
+        // Rows of 1022 do not divide into fours.
+        let recipe = over(&Recipe::from_ron(&text, "test").unwrap(), LINEAR);
+        let place = |name: &str| folder.path().join(format!("{dtype} {name}"));
+        let sparse = both_ways(FileFormat::CompressedTensors, &recipe, &subject, &place("sparse"), &ctx);
+        let plain = both_ways(FileFormat::Safetensors, &recipe, &subject, &place("plain"), &ctx);
+        let [read, whole] = [&sparse, &plain].map(|file| &file.model.constants[NARROW]);
+        assert_eq!((read.dtype(), read.shape()), (dtype, &[33, 80][..]));
+        assert!(read.bytes() == whole.bytes(), "{dtype}");
+        let width = dtype.bits() as u64 / 8;
+        // Half the weights and a bit for each; the headers differ by a few names.
+        let saved = 33 * 80 * width / 2 - 33 * 80 / 8;
+        assert!(plain.bytes - sparse.bytes + 400 > saved, "{dtype}: {} of {}", sparse.bytes, plain.bytes);
+        let config = fs::read_to_string(place("sparse").join("b/config.json")).unwrap();
+        assert!(config.contains("\"sparse-24-bitmask\"") && config.contains("\"2:4\""), "{config}");
+    }
+}
+
+/// Writes and opens again; what the file holds, in the graph or the file that it was made from.
+fn graphed(file: FileFormat, recipe: &Recipe, subject: &Subject, out: &Path, ctx: &Ctx) -> (compress::Variant, Model) {
+    let plan = configure::plan_for(recipe, subject, Some(file)).unwrap();
+    let variant = compress::run(&plan, subject, &|_, _| Ok(None), ctx).unwrap();
+    let draft = export::run(file, Source::Made(&variant), &plan, subject, out, ctx).unwrap();
+    let model = export::graphed(file, &plan, &variant, subject, draft.reopened.as_ref().unwrap()).unwrap();
+    (variant, model)
+}
+
+#[test]
+fn packed_weights_are_read_back_as_what_they_stand_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let ctx = Ctx::new(2).unwrap();
+    let subject = subject(&model(folder.path()), &ctx);
+    let float8 =
+        "(format: \"lapidary-recipe\", version: 1, name: \"f8\", default: (weights: Float(Fp8(kind: E4M3, scale: Channel))))";
+    let recipes = [
+        integers(8, true, "Tensor"),
+        integers(4, true, "Channel"),
+        integers(3, false, "Channel"),
+        integers(5, false, "Tensor"),
+        over(&integers(4, false, "Group(16)"), LINEAR),
+        Recipe::from_ron(float8, "test").unwrap(),
+    ];
+    for recipe in recipes {
+        let out = folder.path().join(&recipe.name).join("x.safetensors");
+        let (_, packed) = graphed(FileFormat::CompressedTensors, &recipe, &subject, &out, &ctx);
+        let (_, plain) = graphed(FileFormat::Safetensors, &recipe, &subject, &out, &ctx);
+        for weight in [LINEAR, NARROW, "model.embed_tokens.weight", "model.norm.weight"] {
+            let [a, b] = [&packed, &plain].map(|model| model.constants[weight].to_f32().unwrap());
+            assert!(a == b, "{}: {weight}", recipe.name);
+        }
+        assert!(packed.constants[NARROW].bytes() != subject.folded.constants[NARROW].bytes() || recipe.overrides.len() > 1);
+    }
+}
+
+#[test]
+fn weights_in_their_graph_again_compute_what_was_evaluated() {
+    let folder = tempfile::tempdir().unwrap();
+    let ctx = Ctx::new(2).unwrap();
+    let subject = subject(Path::new(SAMPLE), &ctx);
+    let port = subject.original.data_input().unwrap();
+    let dims: Vec<usize> = port.fact.shape.as_ref().unwrap().iter().map(|d| d.known().unwrap_or(1)).collect();
+    let mut random = Random::new(4);
+    let sample = Value::from_f32((0..dims.iter().product()).map(|_| random.normal()).collect(), &dims).unwrap();
+    let outputs = |model: &Model| {
+        let executor = Executor::new(model, &Request::default()).unwrap();
+        let outputs = executor.run(&[(port.wire.clone(), sample.clone())], &ctx, &mut |_, _| {}).unwrap();
+        outputs[0].1.to_f32().unwrap()
+    };
+    for (file, name) in [
+        (FileFormat::Safetensors, "w4-g32"),
+        (FileFormat::Safetensors, "fp16"),
+        (FileFormat::Gguf, "q8_0"),
+        (FileFormat::Gguf, "q4_0"),
+    ] {
+        let recipe = presets::preset(name).unwrap();
+        let out = folder.path().join(format!("x{}", file.suffix()));
+        let (variant, model) = graphed(file, &recipe, &subject, &out, &ctx);
+        let (ours, again, original) = (outputs(&variant.model), outputs(&model), outputs(&subject.folded));
+        assert!(ours.iter().zip(&again).all(|(a, b)| (a - b).abs() <= 1e-4), "{name}: {ours:?} {again:?}");
+        assert_ne!(again, original, "{name}");
+    }
+    // A layer that lies elsewhere in the file is found to be missing.
+    let plan = configure::plan_for(&presets::preset("w8").unwrap(), &subject, Some(FileFormat::Safetensors)).unwrap();
+    let variant = compress::run(&plan, &subject, &|_, _| Ok(None), &ctx).unwrap();
+    let mut other = load::model(Path::new(SAMPLE), &ctx).unwrap();
+    other.model.constants.clear();
+    assert!(export::graphed(FileFormat::Safetensors, &plan, &variant, &subject, &other).unwrap_err().contains("not in the file"));
 }
 
 /// The recipe, with one layer left as it is.

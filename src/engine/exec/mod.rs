@@ -12,6 +12,8 @@ mod integer;
 mod layout;
 mod memory;
 mod missing;
+#[cfg(test)]
+mod nbits_tests;
 pub(in crate::engine) mod ops;
 mod places;
 mod plan;

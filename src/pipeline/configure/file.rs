@@ -3,6 +3,7 @@
 use super::ConfigureError;
 use super::activations::{Activations, Sharing};
 use super::layer::LayerPlan;
+use super::scheme::Sparsity;
 use crate::engine::graph::{GraphError, Layer, LayerKind, Model, StoredWeight, Wire, passes};
 use crate::engine::tensor::{DType, Tensor, TensorError};
 use crate::pipeline::load::Subject;
@@ -171,6 +172,14 @@ pub(super) fn held(plan: &LayerPlan, stored: Option<&StoredWeight>, file: FileFo
             _ => Err("its inputs are rounded, which the file can say of packed weights alone".to_owned()),
         };
     };
+    // Two weights in every four have a layout of their own, where the layer's shape allows.
+    if packs
+        && inputs == Inputs::Float
+        && plan.treatment.sparsity == (Sparsity::Pattern { keep: 2, of: 4 })
+        && let Ok(packed) = PackedWeight::sparse(stored, &plan.layer)
+    {
+        return Ok(Held::Packed(packed));
+    }
     if matches!(stored, StoredWeight::Float32(_) | StoredWeight::Half(_)) || !packs || file.needs_values(&plan.layer, stored) {
         let values = file.needs_values(&plan.layer, stored);
         return match inputs {
@@ -260,27 +269,30 @@ fn metadata(subject: &Subject) -> BTreeMap<String, String> {
     about
 }
 
-/// `quantization_config`: a group for every scheme, with the modules that have it.
+/// `quantization_config`: a group for every scheme, with the modules that have it, and the modules that are sparse.
 fn config(layers: &[LayerPlan], held: &[Held]) -> Option<serde_json::Value> {
     let mut groups: Vec<(serde_json::Value, Vec<&str>)> = Vec::new();
-    let (mut ignored, mut names) = (Vec::new(), BTreeSet::new());
+    let (mut ignored, mut sparse, mut names) = (Vec::new(), Vec::new(), BTreeSet::new());
     for (layer, held) in layers.iter().zip(held) {
         let module = module(&layer.layer.weight);
         match held {
-            Held::Packed(packed) => {
-                names.insert(packed.packing.name());
-                let scheme = packed.scheme();
-                match groups.iter_mut().find(|(known, _)| *known == scheme) {
-                    Some((_, targets)) => targets.push(module),
-                    None => groups.push((scheme, vec![module])),
+            Held::Packed(packed) => match packed.scheme() {
+                Some(scheme) => {
+                    names.insert(packed.packing.name());
+                    match groups.iter_mut().find(|(known, _)| *known == scheme) {
+                        Some((_, targets)) => targets.push(module),
+                        None => groups.push((scheme, vec![module])),
+                    }
                 }
-            }
+                None => sparse.push(module),
+            },
             _ if layer.layer.kind == LayerKind::Embedding => {}
             _ => ignored.push(module),
         }
     }
     let format = match names.iter().next() {
-        None => return None,
+        None if sparse.is_empty() => return None,
+        None => "dense",
         Some(one) if names.len() == 1 => *one,
         Some(_) => "mixed-precision",
     };
@@ -290,10 +302,18 @@ fn config(layers: &[LayerPlan], held: &[Held]) -> Option<serde_json::Value> {
             (format!("group_{i}"), scheme)
         })
         .collect();
-    Some(serde_json::json!({
+    let mut config = serde_json::json!({
         "quant_method": "compressed-tensors", "quantization_status": "compressed", "format": format,
         "config_groups": groups, "ignore": ignored, "kv_cache_scheme": null, "global_compression_ratio": null,
-    }))
+    });
+    if !sparse.is_empty() {
+        let dense: Vec<&str> = layers.iter().map(|l| module(&l.layer.weight)).filter(|m| !sparse.contains(m)).collect();
+        config["sparsity_config"] = serde_json::json!({
+            "format": "sparse-24-bitmask", "sparsity_structure": "2:4", "global_sparsity": 0.5, "targets": sparse,
+            "ignore": dense,
+        });
+    }
+    Some(config)
 }
 
 /// What a C header of a plan's layers holds, `stored` with or without values: the layers, and the other tensors.

@@ -3,6 +3,7 @@
 
 mod archive;
 mod check;
+mod graphed;
 mod onnx;
 mod place;
 pub mod runtimes;
@@ -12,6 +13,7 @@ pub use crate::pipeline::configure::FileFormat as Format;
 pub use crate::pipeline::load::gguf::write as gguf;
 pub use crate::pipeline::load::onnx::LIMIT_BYTES as FILE_LIMIT_BYTES;
 pub use check::Check;
+pub use graphed::graphed;
 
 use crate::engine::context::Cancelled;
 use crate::engine::exec::ExecError;
