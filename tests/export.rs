@@ -12,7 +12,8 @@ use lapidary::pipeline::compress;
 use lapidary::pipeline::configure::{self, FileFormat, Recipe, presets};
 use lapidary::pipeline::export::{self, ExportError, Source};
 use lapidary::pipeline::load::{self, LoadedModel, Subject};
-use lapidary::workbench::work;
+use lapidary::workbench::sample;
+use lapidary::workbench::work::{self, Split, Writing};
 use safetensors::tensor::{Dtype, TensorView};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -457,4 +458,49 @@ fn a_file_in_two_is_the_same_network() {
     let refused = export::run_within(1000, FileFormat::Onnx, made, &plan, &source, &at("out.onnx"), &ctx);
     assert!(matches!(refused, Err(ExportError::OverSource { .. })));
     assert_eq!(fs::read(at("out.onnx.data")).unwrap(), b"the source's");
+}
+
+#[test]
+fn onnx_runtime_gets_its_own_operators() {
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
+    let (_, opened) = work::open(&sample::install(Some(folder.path())).unwrap(), &ctx).unwrap();
+    // Accuracy is measured elsewhere; what calibrates is there.
+    let mut document = (*opened.document).clone();
+    document.calibrate = document.calibrate.or(document.evaluate.clone());
+    document.evaluate = None;
+    let opened = opened.with_document(document.into());
+    let port = opened.subject.original.data_input().unwrap().wire.clone();
+    let data = opened.dataset(Split::Calibrate, Some(8), &ctx).unwrap();
+    let batch = data.batch(&(0..data.len()).collect::<Vec<_>>(), &ctx).unwrap();
+    // What a runtime makes of a file is said after it is there, and does not take it away.
+    let how = Writing { check_runtime: true, ..Writing::new(FileFormat::Onnx) };
+    let exported = opened.export_with(how, &presets::preset("w4").unwrap(), &folder.path().join("said.onnx"), &ctx).unwrap();
+    let last = exported.checks.last().unwrap();
+    assert!(exported.path.exists() && last.name == "in ONNX Runtime" && last.value.contains("no evaluation data"), "{last:?}");
+    for (name, tolerance) in [("int8", 1e-2), ("w4-g32", 1e-4), ("w8", 0.0)] {
+        let recipe = presets::preset(name).unwrap();
+        let write = |file: FileFormat| {
+            let out = folder.path().join(format!("{file:?}.onnx"));
+            let exported = opened.export_as(file, &recipe, &out, &ctx).unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert_eq!(exported.bytes, opened.plan_for(&recipe, Some(file)).unwrap().bytes, "{name}");
+            load::model(&out, &ctx).unwrap().model
+        };
+        let [plain, own] = [FileFormat::Onnx, FileFormat::OnnxRuntime].map(write);
+        let count = |model: &Model, op: &str| model.nodes.iter().filter(|n| n.op == op).count();
+        let integers = own.constants.values().filter(|t| t.dtype() == DType::I32).count();
+        match name {
+            "int8" => assert!(integers > 5 && integers <= count(&own, "Conv") + count(&own, "Gemm"), "{integers}"),
+            "w4-g32" => {
+                assert!(count(&own, "MatMulNBits") > 0 && count(&own, "Conv") == count(&plain, "Conv"));
+                assert_eq!((own.opsets["com.microsoft"], count(&own, "Gemm")), (1, 0));
+            }
+            _ => assert_eq!((own.nodes.len(), integers), (plain.nodes.len(), 0)),
+        }
+        let [a, b] = [&plain, &own].map(|model| {
+            let executor = Executor::new(model, &Request::default()).unwrap();
+            executor.run(&[(port.clone(), batch.clone())], &ctx, &mut |_, _| {}).unwrap()[0].1.to_f32().unwrap()
+        });
+        let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst <= tolerance, "{name}: {worst}");
+    }
 }

@@ -1,8 +1,9 @@
 //! What a project can be asked to do. The command line and the window call the same functions.
 
+mod runtime;
 mod written;
 
-pub use written::unpack;
+pub use written::{Writing, unpack};
 
 use crate::engine::context::Cancelled;
 use crate::engine::exec::Arithmetic;

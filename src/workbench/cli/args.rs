@@ -459,6 +459,9 @@ pub(super) struct Export {
     /// Write larger ONNX files as two, the tensors in one beside the graph (as is always done above 2 GB)
     #[arg(long, value_name = "BYTES", default_value_t = FILE_LIMIT_BYTES)]
     pub(super) split_above: u64,
+    /// Run an ONNX file in ONNX Runtime too (its library at ORT_DYLIB_PATH): accuracy and time there, beside ours
+    #[arg(long)]
+    pub(super) check_runtime: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! Files that are written: checked, measured, and what was found kept with the project.
 
+use super::runtime::PROGRAM;
 use super::{Opened, Split, WorkError, say_refusals};
 use crate::engine::Ctx;
 use crate::engine::exec::{self, Arithmetic};
@@ -11,6 +12,23 @@ use crate::pipeline::export::{self, Check, Exported, Format, Source};
 use crate::pipeline::load::{self, LoadError, LoadedModel, Subject};
 use crate::workbench::project::write_atomically;
 use std::path::Path;
+
+/// What is written, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Writing {
+    pub file: Format,
+    /// ONNX files of more bytes are written as two.
+    pub split_above: u64,
+    /// Whether ONNX Runtime is asked what it makes of an ONNX file.
+    pub check_runtime: bool,
+}
+
+impl Writing {
+    #[must_use]
+    pub fn new(file: Format) -> Self {
+        Self { file, split_above: export::FILE_LIMIT_BYTES, check_runtime: false }
+    }
+}
 
 /// By how much a file's accuracy may differ from the variant's it was written from.
 #[derive(Debug, Clone, Copy)]
@@ -73,28 +91,41 @@ impl Opened {
     /// # Errors
     /// When the file cannot be written or fails one of its checks.
     pub fn export_as(&self, file: Format, recipe: &Recipe, out: &Path, ctx: &Ctx) -> Result<Exported, WorkError> {
-        self.export_within(export::FILE_LIMIT_BYTES, file, recipe, out, ctx)
+        self.export_with(Writing::new(file), recipe, out, ctx)
     }
 
-    /// [`Opened::export_as`]; an ONNX file of more than `limit` bytes is written as two.
+    /// [`Opened::export_as`], with what else there is to say. What a runtime makes of the file comes with the checks, and
+    /// changes nothing: the file is there by then.
     ///
     /// # Errors
     /// When the file cannot be written or fails one of its checks.
-    pub fn export_within(&self, limit: u64, file: Format, recipe: &Recipe, out: &Path, ctx: &Ctx) -> Result<Exported, WorkError> {
+    pub fn export_with(&self, how: Writing, recipe: &Recipe, out: &Path, ctx: &Ctx) -> Result<Exported, WorkError> {
+        let mut exported = self.write(how, recipe, out, ctx)?;
+        if how.check_runtime && how.file.suffix() == Format::Onnx.suffix() {
+            exported.checks.push(match self.in_runtime(&exported.path, ctx) {
+                Ok(check) => check,
+                Err(WorkError::Cancelled(cancelled)) => return Err(cancelled.into()),
+                Err(error) => Check::new(&format!("in {PROGRAM}"), false, error.to_string()),
+            });
+        }
+        self.record(recipe, &exported, ctx);
+        Ok(exported)
+    }
+
+    fn write(&self, how: Writing, recipe: &Recipe, out: &Path, ctx: &Ctx) -> Result<Exported, WorkError> {
+        let file = how.file;
         let weights = matches!(file, Format::Safetensors | Format::CompressedTensors);
         // Shares that layers are given together take all layers at once.
         let is_apart = recipe.allocation == Allocation::default();
         if weights && is_apart && !self.subject.loaded.has_graph() {
             let plan = self.plan_for(recipe, Some(file))?;
             say_refusals(&plan, ctx);
-            let exported = export::run(file, Source::Streamed, &plan, &self.subject, out, ctx)?.publish()?;
-            self.record(recipe, &exported, ctx);
-            return Ok(exported);
+            return Ok(export::run(file, Source::Streamed, &plan, &self.subject, out, ctx)?.publish()?);
         }
         let made = self.compress_for(recipe, Some(file), ctx)?;
         // What no layer of the plan holds comes from the network as it was prepared and mended: biases above all.
         let prepared = self.subject.on(&made.1.mended_base());
-        let mut draft = export::run_within(limit, file, Source::Made(&made.1), &made.0, &prepared, out, ctx)?;
+        let mut draft = export::run_within(how.split_above, file, Source::Made(&made.1), &made.0, &prepared, out, ctx)?;
         draft.checks.push(match &draft.reopened {
             Some(reopened) if file.holds_graph() => self.measured_accuracy(recipe, &made, reopened, SAME, ctx)?,
             Some(reopened) => match export::graphed(file, &made.0, &made.1, &prepared, reopened) {
@@ -106,9 +137,7 @@ impl Opened {
             },
             None => unmeasured(&format!("{} holds weights without a graph", file.name())),
         });
-        let exported = draft.publish()?;
-        self.record(recipe, &exported, ctx);
-        Ok(exported)
+        Ok(draft.publish()?)
     }
 
     /// Keeps what was checked of a file with the project: `exports/<file>-<hash>.json`.

@@ -89,7 +89,7 @@ fn dense(left: &Tensor, mask: &Tensor, shape: &Tensor) -> Option<Tensor> {
     let dims: Vec<usize> = shape.to_i64().ok()?.into_iter().map(|d| usize::try_from(d).ok()).collect::<Option<_>>()?;
     let width = left.dtype().bits() / 8;
     let &[rows, cols] = dims.as_slice() else { return None };
-    if mask.dtype() != DType::U8 || width == 0 || left.dtype().bits() % 8 != 0 {
+    if mask.dtype() != DType::U8 || width == 0 || !left.dtype().bits().is_multiple_of(8) {
         return None;
     }
     let bytes = unpack(&left.bytes(), &mask.bytes(), [rows, cols], width)?;
