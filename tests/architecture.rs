@@ -78,6 +78,8 @@ const KEEPERS: &[(&str, &[&str])] = &[
     ("egui_extras", &["workbench::ui"]),
     ("rfd", &["workbench::ui"]),
     ("clap", &["workbench::cli"]),
+    // With the space before it, or every `report::` would be one.
+    (" ort", &["workbench::work::runtime"]),
 ];
 
 fn sources(folder: &Path, into: &mut Vec<PathBuf>) {

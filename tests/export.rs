@@ -4,12 +4,16 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use lapidary::engine::Ctx;
+use lapidary::engine::exec::{Executor, Request};
+use lapidary::engine::graph::Model;
 use lapidary::engine::random::Random;
-use lapidary::engine::tensor::DType;
+use lapidary::engine::tensor::{DType, Value};
 use lapidary::pipeline::compress;
 use lapidary::pipeline::configure::{self, FileFormat, Recipe, presets};
 use lapidary::pipeline::export::{self, ExportError, Source};
 use lapidary::pipeline::load::{self, LoadedModel, Subject};
+use lapidary::workbench::sample;
+use lapidary::workbench::work::{self, Split, Writing};
 use safetensors::tensor::{Dtype, TensorView};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -116,6 +120,104 @@ fn packed_weights_stand_for_the_values_of_the_plain_file() {
     }
 }
 
+#[test]
+fn two_weights_of_every_four_take_little_more_than_half_the_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let ctx = Ctx::new(2).unwrap();
+    let subject = subject(&model(folder.path()), &ctx);
+    for (weights, dtype) in [("Float(F32)", DType::F32), ("Float(F16)", DType::F16), ("Float(BF16)", DType::BF16)] {
+        let text = format!(
+            "(format: \"lapidary-recipe\", version: 1, name: \"half\", \
+             default: (weights: {weights}, sparsity: Pattern(keep: 2, of: 4)))"
+        );
+        // Rows of 1022 do not divide into fours.
+        let recipe = over(&Recipe::from_ron(&text, "test").unwrap(), LINEAR);
+        let place = |name: &str| folder.path().join(format!("{dtype} {name}"));
+        let sparse = both_ways(FileFormat::CompressedTensors, &recipe, &subject, &place("sparse"), &ctx);
+        let plain = both_ways(FileFormat::Safetensors, &recipe, &subject, &place("plain"), &ctx);
+        let [read, whole] = [&sparse, &plain].map(|file| &file.model.constants[NARROW]);
+        assert_eq!((read.dtype(), read.shape()), (dtype, &[33, 80][..]));
+        assert!(read.bytes() == whole.bytes(), "{dtype}");
+        let width = dtype.bits() as u64 / 8;
+        // Half the weights and a bit for each; the headers differ by a few names.
+        let saved = 33 * 80 * width / 2 - 33 * 80 / 8;
+        assert!(plain.bytes - sparse.bytes + 400 > saved, "{dtype}: {} of {}", sparse.bytes, plain.bytes);
+        let config = fs::read_to_string(place("sparse").join("b/config.json")).unwrap();
+        assert!(config.contains("\"sparse-24-bitmask\"") && config.contains("\"2:4\""), "{config}");
+    }
+}
+
+/// Writes and opens again; what the file holds, in the graph or the file that it was made from.
+fn graphed(file: FileFormat, recipe: &Recipe, subject: &Subject, out: &Path, ctx: &Ctx) -> (compress::Variant, Model) {
+    let plan = configure::plan_for(recipe, subject, Some(file)).unwrap();
+    let variant = compress::run(&plan, subject, &|_, _| Ok(None), ctx).unwrap();
+    let draft = export::run(file, Source::Made(&variant), &plan, subject, out, ctx).unwrap();
+    let model = export::graphed(file, &plan, &variant, subject, draft.reopened.as_ref().unwrap()).unwrap();
+    (variant, model)
+}
+
+#[test]
+fn packed_weights_are_read_back_as_what_they_stand_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let ctx = Ctx::new(2).unwrap();
+    let subject = subject(&model(folder.path()), &ctx);
+    let float8 =
+        "(format: \"lapidary-recipe\", version: 1, name: \"f8\", default: (weights: Float(Fp8(kind: E4M3, scale: Channel))))";
+    let recipes = [
+        integers(8, true, "Tensor"),
+        integers(4, true, "Channel"),
+        integers(3, false, "Channel"),
+        integers(5, false, "Tensor"),
+        over(&integers(4, false, "Group(16)"), LINEAR),
+        Recipe::from_ron(float8, "test").unwrap(),
+    ];
+    for recipe in recipes {
+        let out = folder.path().join(&recipe.name).join("x.safetensors");
+        let (_, packed) = graphed(FileFormat::CompressedTensors, &recipe, &subject, &out, &ctx);
+        let (_, plain) = graphed(FileFormat::Safetensors, &recipe, &subject, &out, &ctx);
+        for weight in [LINEAR, NARROW, "model.embed_tokens.weight", "model.norm.weight"] {
+            let [a, b] = [&packed, &plain].map(|model| model.constants[weight].to_f32().unwrap());
+            assert!(a == b, "{}: {weight}", recipe.name);
+        }
+        assert!(packed.constants[NARROW].bytes() != subject.folded.constants[NARROW].bytes() || recipe.overrides.len() > 1);
+    }
+}
+
+#[test]
+fn weights_in_their_graph_again_compute_what_was_evaluated() {
+    let folder = tempfile::tempdir().unwrap();
+    let ctx = Ctx::new(2).unwrap();
+    let subject = subject(Path::new(SAMPLE), &ctx);
+    let port = subject.original.data_input().unwrap();
+    let dims: Vec<usize> = port.fact.shape.as_ref().unwrap().iter().map(|d| d.known().unwrap_or(1)).collect();
+    let mut random = Random::new(4);
+    let sample = Value::from_f32((0..dims.iter().product()).map(|_| random.normal()).collect(), &dims).unwrap();
+    let outputs = |model: &Model| {
+        let executor = Executor::new(model, &Request::default()).unwrap();
+        let outputs = executor.run(&[(port.wire.clone(), sample.clone())], &ctx, &mut |_, _| {}).unwrap();
+        outputs[0].1.to_f32().unwrap()
+    };
+    for (file, name) in [
+        (FileFormat::Safetensors, "w4-g32"),
+        (FileFormat::Safetensors, "fp16"),
+        (FileFormat::Gguf, "q8_0"),
+        (FileFormat::Gguf, "q4_0"),
+    ] {
+        let recipe = presets::preset(name).unwrap();
+        let out = folder.path().join(format!("x{}", file.suffix()));
+        let (variant, model) = graphed(file, &recipe, &subject, &out, &ctx);
+        let (ours, again, original) = (outputs(&variant.model), outputs(&model), outputs(&subject.folded));
+        assert!(ours.iter().zip(&again).all(|(a, b)| (a - b).abs() <= 1e-4), "{name}: {ours:?} {again:?}");
+        assert_ne!(again, original, "{name}");
+    }
+    // A layer that lies elsewhere in the file is found to be missing.
+    let plan = configure::plan_for(&presets::preset("w8").unwrap(), &subject, Some(FileFormat::Safetensors)).unwrap();
+    let variant = compress::run(&plan, &subject, &|_, _| Ok(None), &ctx).unwrap();
+    let mut other = load::model(Path::new(SAMPLE), &ctx).unwrap();
+    other.model.constants.clear();
+    assert!(export::graphed(FileFormat::Safetensors, &plan, &variant, &subject, &other).unwrap_err().contains("not in the file"));
+}
+
 /// The recipe, with one layer left as it is.
 fn over(recipe: &Recipe, layer: &str) -> Recipe {
     let text = recipe.to_ron().unwrap();
@@ -179,39 +281,118 @@ fn an_archive_gives_back_the_file_that_would_have_been_written() {
     assert!(export::unpack(Path::new(SAMPLE), &at("x.onnx"), &ctx).is_err(), "no archive");
 }
 
+/// Compiles a program of C99 in a folder and runs it; `None` where there is no compiler.
+fn compiled(folder: &Path, program: &str) -> Option<String> {
+    fs::write(folder.join("main.c"), program).unwrap();
+    let compile = std::process::Command::new("cc")
+        .args(["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror", "main.c", "-o", "main"])
+        .current_dir(folder)
+        .output();
+    let Ok(compiled) = compile else {
+        eprintln!("skipped: there is no cc here");
+        return None;
+    };
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    let ran = std::process::Command::new(folder.join("main")).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
+    Some(String::from_utf8(ran.stdout).unwrap())
+}
+
+/// Writes the sample as a header of that name; gives how many layers it has.
+fn header(recipe: &str, out: &Path, ctx: &Ctx) -> usize {
+    let subject = subject(Path::new(SAMPLE), ctx);
+    let plan = configure::plan_for(&presets::preset(recipe).unwrap(), &subject, Some(FileFormat::CHeader)).unwrap();
+    let variant = compress::run(&plan, &subject, &|_, _| Ok(None), ctx).unwrap();
+    let draft = export::run(FileFormat::CHeader, Source::Made(&variant), &plan, &subject, out, ctx).unwrap();
+    assert_eq!(draft.bytes, plan.bytes, "{recipe}");
+    draft.publish().unwrap_or_else(|e| panic!("{recipe}: {e}"));
+    plan.layers.len()
+}
+
 #[test]
 fn a_header_is_c99_and_holds_the_weights() {
     let folder = tempfile::tempdir().unwrap();
     let ctx = Ctx::new(2).unwrap();
-    let subject = subject(Path::new(SAMPLE), &ctx);
     for name in ["w8", "w4", "w4-g32", "fp16", "codebook4", "fp32", "w16"] {
-        let plan = configure::plan_for(&presets::preset(name).unwrap(), &subject, Some(FileFormat::CHeader)).unwrap();
-        let variant = compress::run(&plan, &subject, &|_, _| Ok(None), &ctx).unwrap();
-        let out = folder.path().join("model.h");
-        let draft = export::run(FileFormat::CHeader, Source::Made(&variant), &plan, &subject, &out, &ctx).unwrap();
-        assert_eq!(draft.bytes, plan.bytes, "{name}");
-        draft.publish().unwrap_or_else(|e| panic!("{name}: {e}"));
+        let layers = header(name, &folder.path().join("model.h"), &ctx);
         let program = format!(
             "#include \"model.h\"\n#include <stdio.h>\nint main(void) {{\n  uint32_t i, n = 0;\n  \
-             for (i = 0; i < LAPIDARY_COUNT; i++) {{ n += lapidary_tensors[i].rank; }}\n  \
-             printf(\"%u %u\\n\", (unsigned)LAPIDARY_COUNT, (unsigned)n);\n  return LAPIDARY_COUNT < {};\n}}\n",
-            plan.layers.len()
+             for (i = 0; i < model_COUNT; i++) {{ n += model_tensors[i].rank; }}\n  \
+             printf(\"%u %u\\n\", (unsigned)model_COUNT, (unsigned)n);\n  return model_COUNT < {layers};\n}}\n"
         );
-        fs::write(folder.path().join("main.c"), program).unwrap();
-        let compile = std::process::Command::new("cc")
-            .args(["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror", "main.c", "-o", "main"])
-            .current_dir(folder.path())
-            .output();
-        let Ok(compiled) = compile else {
-            eprintln!("skipped: there is no cc here");
-            return;
-        };
-        assert!(compiled.status.success(), "{name}: {}", String::from_utf8_lossy(&compiled.stderr));
-        let ran = std::process::Command::new(folder.path().join("main")).output().unwrap();
-        assert!(ran.status.success() && ran.stdout.starts_with(b"24 "), "{name}: {}", String::from_utf8_lossy(&ran.stdout));
+        let Some(said) = compiled(folder.path(), &program) else { return };
+        assert!(said.starts_with("24 "), "{name}: {said}");
     }
-    let int8 = presets::preset("int8").unwrap();
+    let (int8, subject) = (presets::preset("int8").unwrap(), subject(Path::new(SAMPLE), &ctx));
     assert!(configure::plan_for(&int8, &subject, Some(FileFormat::CHeader)).unwrap_err().to_string().contains("inputs"));
+}
+
+#[test]
+fn a_program_can_hold_two_headers() {
+    let folder = tempfile::tempdir().unwrap();
+    let ctx = Ctx::new(2).unwrap();
+    header("w8", &folder.path().join("first.h"), &ctx);
+    header("w4", &folder.path().join("second.h"), &ctx);
+    let program = "#include \"first.h\"\n#include \"second.h\"\n#include \"first.h\"\n#include <stdio.h>\n\
+                   int main(void) {\n  printf(\"%d %d\\n\", first_COUNT + second_COUNT,\n    \
+                   (int)(first_tensors[0].type == LAPIDARY_I8 && second_tensors[0].type == LAPIDARY_I4));\n  return 0;\n}\n";
+    let Some(said) = compiled(folder.path(), program) else { return };
+    assert_eq!(said, "48 1\n");
+}
+
+#[test]
+fn an_archive_gives_back_weights_that_are_stored_as_codes() {
+    let folder = tempfile::tempdir().unwrap();
+    let ctx = Ctx::new(2).unwrap();
+    let subject = subject(Path::new(SAMPLE), &ctx);
+    let at = |name: &str| folder.path().join(name);
+    for name in ["w4", "w4-g32", "codebook4", "fp16", "nf4"] {
+        let recipe = presets::preset(name).unwrap();
+        let write = |file: FileFormat, out: &Path| {
+            let plan = configure::plan_for(&recipe, &subject, Some(file)).unwrap();
+            let variant = compress::run(&plan, &subject, &|_, _| Ok(None), &ctx).unwrap();
+            export::run(file, Source::Made(&variant), &plan, &subject, out, &ctx).unwrap().publish().unwrap();
+        };
+        write(FileFormat::Lapidary, &at("net.lapidary"));
+        write(FileFormat::Safetensors, &at("plain.safetensors"));
+        work::unpack(&at("net.lapidary"), &at("back.safetensors"), &ctx).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let [back, plain] = ["back.safetensors", "plain.safetensors"].map(|file| load::model(&at(file), &ctx).unwrap());
+        let mut compared = 0;
+        for (wire, tensor) in &plain.model.constants {
+            let found = back.model.constants.get(wire).unwrap_or_else(|| panic!("{name}: {wire} is missing"));
+            assert!(found.to_f32().unwrap() == tensor.to_f32().unwrap(), "{name}: {wire}");
+            compared += 1;
+        }
+        assert!(compared > 10, "{compared}");
+    }
+    for name in ["x.gguf", "x.h", "x.lapidary"] {
+        let refused = work::unpack(&at("net.lapidary"), &at(name), &ctx).unwrap_err().to_string();
+        assert!(refused.contains(".safetensors") && !at(name).exists(), "{refused}");
+    }
+    assert!(work::unpack(Path::new(SAMPLE), &at("y.safetensors"), &ctx).is_err(), "no archive");
+}
+
+#[test]
+fn floats_over_packed_weights_take_the_packing_out_of_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let ctx = Ctx::new(2).unwrap();
+    let subject = subject(&model(folder.path()), &ctx);
+    let write = |recipe: &Recipe, out: PathBuf| {
+        let file = FileFormat::CompressedTensors;
+        let plan = configure::plan_for(recipe, &subject, Some(file)).unwrap();
+        export::run(file, Source::Streamed, &plan, &subject, &out, &ctx).unwrap().publish().unwrap();
+        fs::read_to_string(out.with_file_name("config.json"))
+    };
+    let (packed, floats) = (integers(8, true, "Channel"), presets::preset("fp32").unwrap());
+    let out = folder.path().join("out").join("model.safetensors");
+    assert!(write(&packed, out.clone()).unwrap().contains("quantization_config"));
+    let left = write(&floats, out).unwrap();
+    assert!(left.contains("\"model_type\": \"toy\"") && !left.contains("quantization_config"), "{left}");
+    // Where other weights are packed, their configuration stays.
+    let beside = folder.path().join("two");
+    assert!(write(&packed, beside.join("a.safetensors")).unwrap().contains("quantization_config"));
+    assert!(write(&floats, beside.join("b.safetensors")).unwrap().contains("quantization_config"));
+    assert!(write(&floats, folder.path().join("new").join("c.safetensors")).is_err(), "floats alone need none");
 }
 
 #[test]
@@ -243,4 +424,83 @@ fn weights_without_a_sign_stand_for_the_same_values() {
     // Where data stay floats there is nothing to saturate.
     let plain = write(FileFormat::Onnx, "w8", &ctx);
     assert_eq!(plain.sha256, write(FileFormat::OnnxUnsigned, "w8", &ctx).sha256);
+}
+
+#[test]
+fn a_file_in_two_is_the_same_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let ctx = Ctx::new(2).unwrap();
+    let subject = subject(Path::new(SAMPLE), &ctx);
+    let at = |name: &str| folder.path().join(name);
+    let write = |limit: u64, recipe: &str, out: &Path| {
+        let file = FileFormat::Onnx;
+        let plan = configure::plan_for(&presets::preset(recipe).unwrap(), &subject, Some(file)).unwrap();
+        let variant = compress::run(&plan, &subject, &|_, _| Ok(None), &ctx).unwrap();
+        export::run_within(limit, file, Source::Made(&variant), &plan, &subject, out, &ctx)
+    };
+    for recipe in ["w8", "fp32"] {
+        let one = write(export::FILE_LIMIT_BYTES, recipe, &at("one.onnx")).unwrap();
+        let two = write(1000, recipe, &at("two.onnx")).unwrap();
+        assert!(two.checks.iter().all(|c| c.passed), "{:?}", two.checks);
+        let [one, two] = [one.reopened.unwrap().model, two.reopened.unwrap().model];
+        assert!(one.constants.iter().all(|(wire, tensor)| two.constants[wire].bytes() == tensor.bytes()), "{recipe}");
+    }
+    assert!(fs::read_dir(folder.path()).unwrap().count() == 0, "drafts that are dropped leave nothing behind");
+    // The tensors of the source are no target either.
+    fs::copy(SAMPLE, at("net.onnx")).unwrap();
+    let mut loaded = load::model(&at("net.onnx"), &ctx).unwrap();
+    fs::write(at("out.onnx.data"), "the source's").unwrap();
+    loaded.externals.push(at("out.onnx.data"));
+    let source = Subject::new(loaded).unwrap();
+    let plan = configure::plan_for(&presets::preset("w8").unwrap(), &source, Some(FileFormat::Onnx)).unwrap();
+    let variant = compress::run(&plan, &source, &|_, _| Ok(None), &ctx).unwrap();
+    let made = Source::Made(&variant);
+    let refused = export::run_within(1000, FileFormat::Onnx, made, &plan, &source, &at("out.onnx"), &ctx);
+    assert!(matches!(refused, Err(ExportError::OverSource { .. })));
+    assert_eq!(fs::read(at("out.onnx.data")).unwrap(), b"the source's");
+}
+
+#[test]
+fn onnx_runtime_gets_its_own_operators() {
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
+    let (_, opened) = work::open(&sample::install(Some(folder.path())).unwrap(), &ctx).unwrap();
+    // Accuracy is measured elsewhere; what calibrates is there.
+    let mut document = (*opened.document).clone();
+    document.calibrate = document.calibrate.or(document.evaluate.clone());
+    document.evaluate = None;
+    let opened = opened.with_document(document.into());
+    let port = opened.subject.original.data_input().unwrap().wire.clone();
+    let data = opened.dataset(Split::Calibrate, Some(8), &ctx).unwrap();
+    let batch = data.batch(&(0..data.len()).collect::<Vec<_>>(), &ctx).unwrap();
+    // What a runtime makes of a file is said after it is there, and does not take it away.
+    let how = Writing { check_runtime: true, ..Writing::new(FileFormat::Onnx) };
+    let exported = opened.export_with(how, &presets::preset("w4").unwrap(), &folder.path().join("said.onnx"), &ctx).unwrap();
+    let last = exported.checks.last().unwrap();
+    assert!(exported.path.exists() && last.name == "in ONNX Runtime" && last.value.contains("no evaluation data"), "{last:?}");
+    for (name, tolerance) in [("int8", 1e-2), ("w4-g32", 1e-4), ("w8", 0.0)] {
+        let recipe = presets::preset(name).unwrap();
+        let write = |file: FileFormat| {
+            let out = folder.path().join(format!("{file:?}.onnx"));
+            let exported = opened.export_as(file, &recipe, &out, &ctx).unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert_eq!(exported.bytes, opened.plan_for(&recipe, Some(file)).unwrap().bytes, "{name}");
+            load::model(&out, &ctx).unwrap().model
+        };
+        let [plain, own] = [FileFormat::Onnx, FileFormat::OnnxRuntime].map(write);
+        let count = |model: &Model, op: &str| model.nodes.iter().filter(|n| n.op == op).count();
+        let integers = own.constants.values().filter(|t| t.dtype() == DType::I32).count();
+        match name {
+            "int8" => assert!(integers > 5 && integers <= count(&own, "Conv") + count(&own, "Gemm"), "{integers}"),
+            "w4-g32" => {
+                assert!(count(&own, "MatMulNBits") > 0 && count(&own, "Conv") == count(&plain, "Conv"));
+                assert_eq!((own.opsets["com.microsoft"], count(&own, "Gemm")), (1, 0));
+            }
+            _ => assert_eq!((own.nodes.len(), integers), (plain.nodes.len(), 0)),
+        }
+        let [a, b] = [&plain, &own].map(|model| {
+            let executor = Executor::new(model, &Request::default()).unwrap();
+            executor.run(&[(port.clone(), batch.clone())], &ctx, &mut |_, _| {}).unwrap()[0].1.to_f32().unwrap()
+        });
+        let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst <= tolerance, "{name}: {worst}");
+    }
 }

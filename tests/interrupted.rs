@@ -63,6 +63,56 @@ fn a_killed_export_leaves_the_old_file_or_none() {
 }
 
 #[test]
+fn a_killed_export_in_two_files_leaves_two_that_fit_or_no_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = project(folder.path());
+    let out = folder.path().join("out é").join("large.onnx");
+    let beside = out.with_file_name("large.onnx.data");
+    let export = |recipe: &str| {
+        let path = out.to_str().unwrap();
+        lapidary(&["export", &place, "--recipe", recipe, "--out", path, "--split-above", "1000"])
+    };
+    let started = Instant::now();
+    let read = || (fs::read(&out).ok(), fs::read(&beside).ok());
+    let made = |recipe: &str| {
+        assert!(export(recipe).status().unwrap().success());
+        let (model, data) = read();
+        (model.unwrap(), data.unwrap())
+    };
+    let old = made("w8");
+    let whole = started.elapsed();
+    let new = made("w4");
+    assert!(old.0 != new.0 && old.1 != new.1 && new.1.len() > 1000, "{}", new.1.len());
+    let hidden = || fs::read_dir(out.parent().unwrap()).unwrap().count() - 2;
+    assert_eq!(hidden(), 0, "nothing is left behind");
+    let mut random = Random::new(12);
+    let (mut absent, mut there) = (0, 0);
+    for round in 0..40 {
+        let had = round % 2 == 1;
+        let _ = (fs::remove_file(&out), fs::remove_file(&beside));
+        if had {
+            fs::write(&out, &old.0).unwrap();
+            fs::write(&beside, &old.1).unwrap();
+        }
+        let mut child = export("w4").spawn().unwrap();
+        sleep(whole.mul_f64(f64::from(random.normal().abs() * 0.5).min(1.2)));
+        let _ = child.kill();
+        child.wait().unwrap();
+        let (model, data) = read();
+        match (model, data) {
+            (None, _) => absent += 1,
+            (Some(model), Some(data)) => {
+                there += 1;
+                let fits = (&model, &data) == (&new.0, &new.1) || had && (&model, &data) == (&old.0, &old.1);
+                assert!(fits, "a graph with tensors of another, in round {round}");
+            }
+            (Some(_), None) => panic!("a graph without its tensors, in round {round}"),
+        }
+    }
+    assert!(absent > 0 && there > 0, "{absent} without a file, {there} with one: the moments are not random");
+}
+
+#[test]
 fn folders_that_are_missing_are_made_and_those_that_are_read_only_are_said_to_be() {
     let folder = tempfile::tempdir().unwrap();
     let place = project(folder.path());

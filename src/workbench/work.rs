@@ -1,9 +1,10 @@
 //! What a project can be asked to do. The command line and the window call the same functions.
 
+mod runtime;
 mod unfinished;
 mod written;
 
-pub use written::unpack;
+pub use written::{Writing, unpack};
 
 use crate::engine::context::Cancelled;
 use crate::engine::exec::Arithmetic;
@@ -57,8 +58,10 @@ pub enum WorkError {
     NoGraph { path: PathBuf },
     #[error("{path} gives {file} outputs and the project's model {own}; it was not exported from this project", path = path.display())]
     OtherModel { path: PathBuf, file: usize, own: usize },
-    #[error("the weights of {path} are stored as codes, which its graph turns into floats; unpack it to a file named .onnx", path = path.display())]
+    #[error("some weights of {path} are stored as codes, and cannot be computed without running its graph; unpack it to a file named .onnx", path = path.display())]
     Codes { path: PathBuf },
+    #[error("{path} gives back an ONNX file, or its weights as safetensors, and no {file}; name the file .onnx or .safetensors", path = path.display())]
+    NotHeld { path: PathBuf, file: &'static str },
     #[error("{path}: {source}", path = path.display())]
     Io { path: PathBuf, source: std::io::Error },
 }

@@ -12,6 +12,8 @@ mod integer;
 mod layout;
 mod memory;
 mod missing;
+#[cfg(test)]
+mod nbits_tests;
 pub(in crate::engine) mod ops;
 mod places;
 mod plan;
@@ -25,7 +27,7 @@ mod walk;
 pub use cuts::{Checkpoints, Suffix};
 pub use gradient::{Target, gradients};
 pub use missing::{MissingOperator, missing_operators};
-pub use prepare::prepare;
+pub use prepare::{decode, prepare};
 pub use walk::Walk;
 
 use crate::engine::context::Cancelled;

@@ -1,7 +1,7 @@
 //! What every model goes through after loading.
 
 use super::{evaluate_node, ops};
-use crate::engine::graph::passes::{fold_constants, infer_shapes};
+use crate::engine::graph::passes::{Folding, fold_constants, infer_shapes};
 use crate::engine::graph::{GraphError, Model, Node};
 use crate::engine::tensor::{Tensor, Value};
 
@@ -11,8 +11,17 @@ use crate::engine::tensor::{Tensor, Value};
 /// When the graph is not valid.
 pub fn prepare(model: &Model) -> Result<Model, GraphError> {
     let opset = model.opset();
-    let folded = fold_constants(model, &|node, inputs| evaluate(node, inputs, opset))?;
+    let folded = fold_constants(model, Folding::Compact, &|node, inputs| evaluate(node, inputs, opset))?;
     Ok(infer_shapes(&folded))
+}
+
+/// The model with all that constants alone decide computed, quantized weights too: as floats.
+///
+/// # Errors
+/// When the graph is broken.
+pub fn decode(model: &Model) -> Result<Model, GraphError> {
+    let opset = model.opset();
+    fold_constants(model, Folding::Whole, &|node, inputs| evaluate(node, inputs, opset))
 }
 
 /// Computes a node of stored constants; `None` where it cannot be.

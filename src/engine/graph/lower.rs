@@ -61,7 +61,7 @@ pub fn lower(model: &Model, layers: &[LoweredLayer]) -> Result<Model, GraphError
 pub(super) struct Names(BTreeSet<Wire>);
 
 impl Names {
-    fn of(model: &Model) -> Self {
+    pub(super) fn of(model: &Model) -> Self {
         let given = model.inputs.iter().map(|p| p.wire.clone()).chain(model.constants.keys().cloned());
         Self(given.chain(model.nodes.iter().flat_map(|n| n.outputs.iter().flatten().cloned())).collect())
     }

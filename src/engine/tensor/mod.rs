@@ -220,6 +220,12 @@ impl Tensor {
         self.len() == 0
     }
 
+    /// Whether there is more than a size.
+    #[must_use]
+    pub fn has_values(&self) -> bool {
+        !matches!(self.storage, Storage::Zeros(_))
+    }
+
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         match &self.storage {

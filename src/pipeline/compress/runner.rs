@@ -91,7 +91,7 @@ pub fn run_on(
         })?,
     };
     let (lowered, layers): (Vec<_>, Vec<_>) = done.into_iter().map(|made| (made.lowered, made.layer)).unzip();
-    let model = lower(&subject.folded, &lowered)?;
+    let model = plan.file.finished(lower(&subject.folded, &lowered)?)?;
     let base = Arc::clone(&subject.folded);
     Ok(Variant { recipe: plan.recipe.clone(), model: Arc::new(model), base, layers, unchanged: false })
 }

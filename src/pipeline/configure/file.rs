@@ -3,7 +3,8 @@
 use super::ConfigureError;
 use super::activations::{Activations, Sharing};
 use super::layer::LayerPlan;
-use crate::engine::graph::{Layer, LayerKind, StoredWeight, Wire};
+use super::scheme::Sparsity;
+use crate::engine::graph::{GraphError, Layer, LayerKind, Model, StoredWeight, Wire, passes};
 use crate::engine::tensor::{DType, Tensor, TensorError};
 use crate::pipeline::load::Subject;
 use crate::pipeline::load::header::{self, Array, HeaderLayer};
@@ -21,6 +22,9 @@ pub enum FileFormat {
     /// The same with 8-bit weights without a sign where data are rounded too, for integer kernels on processors whose
     /// products of bytes with and without a sign saturate.
     OnnxUnsigned,
+    /// ONNX as the kernels of ONNX Runtime have it: weights in blocks of 4 and 8 bits as `MatMulNBits`, biases of layers on
+    /// 8-bit data as int32.
+    OnnxRuntime,
     /// GGUF: the weights alone. Holds blocks, which ONNX does not.
     Gguf,
     /// safetensors: the weights alone, as floats.
@@ -34,14 +38,23 @@ pub enum FileFormat {
 }
 
 impl FileFormat {
-    pub const ALL: [Self; 7] =
-        [Self::Onnx, Self::OnnxUnsigned, Self::Gguf, Self::Safetensors, Self::CompressedTensors, Self::Lapidary, Self::CHeader];
+    pub const ALL: [Self; 8] = [
+        Self::Onnx,
+        Self::OnnxUnsigned,
+        Self::OnnxRuntime,
+        Self::Gguf,
+        Self::Safetensors,
+        Self::CompressedTensors,
+        Self::Lapidary,
+        Self::CHeader,
+    ];
 
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Onnx => "ONNX",
             Self::OnnxUnsigned => "ONNX, unsigned weights",
+            Self::OnnxRuntime => "ONNX for ONNX Runtime",
             Self::Gguf => "GGUF",
             Self::Safetensors => "safetensors",
             Self::CompressedTensors => "compressed-tensors",
@@ -54,7 +67,7 @@ impl FileFormat {
     #[must_use]
     pub fn suffix(self) -> &'static str {
         match self {
-            Self::Onnx | Self::OnnxUnsigned => ".onnx",
+            Self::Onnx | Self::OnnxUnsigned | Self::OnnxRuntime => ".onnx",
             Self::Gguf => ".gguf",
             Self::Safetensors | Self::CompressedTensors => ".safetensors",
             Self::Lapidary => ".lapidary",
@@ -79,7 +92,19 @@ impl FileFormat {
     /// Whether the file holds the network too, so that it can be run.
     #[must_use]
     pub fn holds_graph(self) -> bool {
-        matches!(self, Self::Onnx | Self::OnnxUnsigned | Self::Lapidary)
+        matches!(self, Self::Onnx | Self::OnnxUnsigned | Self::OnnxRuntime | Self::Lapidary)
+    }
+
+    /// A network with its weights stored and its data rounded, in the operators of the file. What is evaluated is what it
+    /// gives.
+    ///
+    /// # Errors
+    /// When sizes overflow, or the result is no valid graph.
+    pub fn finished(self, model: Model) -> Result<Model, GraphError> {
+        match self {
+            Self::OnnxRuntime => passes::integer_bias(&passes::matmul_nbits(&model)?),
+            _ => Ok(model),
+        }
     }
 
     /// Whether the size is known before the file is there; else the plan's bytes are the most that it takes.
@@ -104,7 +129,7 @@ impl FileFormat {
     pub fn needs_values(self, layer: &Layer, stored: &StoredWeight) -> bool {
         let floats = matches!(stored, StoredWeight::Float32(_) | StoredWeight::Half(_));
         match self {
-            Self::Onnx | Self::OnnxUnsigned | Self::Lapidary | Self::CHeader => false,
+            Self::Onnx | Self::OnnxUnsigned | Self::OnnxRuntime | Self::Lapidary | Self::CHeader => false,
             Self::Gguf => stored.whole().is_none(),
             Self::Safetensors => !floats,
             Self::CompressedTensors => !floats && layer.kind == LayerKind::Embedding,
@@ -147,6 +172,14 @@ pub(super) fn held(plan: &LayerPlan, stored: Option<&StoredWeight>, file: FileFo
             _ => Err("its inputs are rounded, which the file can say of packed weights alone".to_owned()),
         };
     };
+    // Two weights in every four have a layout of their own, where the layer's shape allows.
+    if packs
+        && inputs == Inputs::Float
+        && plan.treatment.sparsity == (Sparsity::Pattern { keep: 2, of: 4 })
+        && let Ok(packed) = PackedWeight::sparse(stored, &plan.layer)
+    {
+        return Ok(Held::Packed(packed));
+    }
     if matches!(stored, StoredWeight::Float32(_) | StoredWeight::Half(_)) || !packs || file.needs_values(&plan.layer, stored) {
         let values = file.needs_values(&plan.layer, stored);
         return match inputs {
@@ -236,27 +269,30 @@ fn metadata(subject: &Subject) -> BTreeMap<String, String> {
     about
 }
 
-/// `quantization_config`: a group for every scheme, with the modules that have it.
+/// `quantization_config`: a group for every scheme, with the modules that have it, and the modules that are sparse.
 fn config(layers: &[LayerPlan], held: &[Held]) -> Option<serde_json::Value> {
     let mut groups: Vec<(serde_json::Value, Vec<&str>)> = Vec::new();
-    let (mut ignored, mut names) = (Vec::new(), BTreeSet::new());
+    let (mut ignored, mut sparse, mut names) = (Vec::new(), Vec::new(), BTreeSet::new());
     for (layer, held) in layers.iter().zip(held) {
         let module = module(&layer.layer.weight);
         match held {
-            Held::Packed(packed) => {
-                names.insert(packed.packing.name());
-                let scheme = packed.scheme();
-                match groups.iter_mut().find(|(known, _)| *known == scheme) {
-                    Some((_, targets)) => targets.push(module),
-                    None => groups.push((scheme, vec![module])),
+            Held::Packed(packed) => match packed.scheme() {
+                Some(scheme) => {
+                    names.insert(packed.packing.name());
+                    match groups.iter_mut().find(|(known, _)| *known == scheme) {
+                        Some((_, targets)) => targets.push(module),
+                        None => groups.push((scheme, vec![module])),
+                    }
                 }
-            }
+                None => sparse.push(module),
+            },
             _ if layer.layer.kind == LayerKind::Embedding => {}
             _ => ignored.push(module),
         }
     }
     let format = match names.iter().next() {
-        None => return None,
+        None if sparse.is_empty() => return None,
+        None => "dense",
         Some(one) if names.len() == 1 => *one,
         Some(_) => "mixed-precision",
     };
@@ -266,22 +302,30 @@ fn config(layers: &[LayerPlan], held: &[Held]) -> Option<serde_json::Value> {
             (format!("group_{i}"), scheme)
         })
         .collect();
-    Some(serde_json::json!({
+    let mut config = serde_json::json!({
         "quant_method": "compressed-tensors", "quantization_status": "compressed", "format": format,
         "config_groups": groups, "ignore": ignored, "kv_cache_scheme": null, "global_compression_ratio": null,
-    }))
+    });
+    if !sparse.is_empty() {
+        let dense: Vec<&str> = layers.iter().map(|l| module(&l.layer.weight)).filter(|m| !sparse.contains(m)).collect();
+        config["sparsity_config"] = serde_json::json!({
+            "format": "sparse-24-bitmask", "sparsity_structure": "2:4", "global_sparsity": 0.5, "targets": sparse,
+            "ignore": dense,
+        });
+    }
+    Some(config)
 }
 
-/// The text of a C header of a plan's layers, `stored` with or without values.
+/// What a C header of a plan's layers holds, `stored` with or without values: the layers, and the other tensors.
 ///
 /// # Errors
 /// When the header cannot hold a layer, naming it.
-pub fn header_text(
+pub fn header_contents(
     recipe: &str,
     subject: &Subject,
     layers: &[LayerPlan],
     stored: &[Option<StoredWeight>],
-) -> Result<String, ConfigureError> {
+) -> Result<(Vec<HeaderLayer>, Vec<Array>), ConfigureError> {
     let fail = |layer: &LayerPlan, reason: String| ConfigureError::Unholdable {
         recipe: recipe.to_owned(),
         layer: layer.layer.name.clone(),
@@ -297,11 +341,28 @@ pub fn header_text(
         }
     }
     let is_layer = |wire: &Wire| layers.iter().any(|l| l.layer.weight == *wire);
-    let others: Vec<Array> = (subject.folded.constants.iter())
+    let others = (subject.folded.constants.iter())
         .filter(|(wire, tensor)| tensor.dtype().is_float() && !tensor.is_empty() && !is_layer(wire))
         .map(|(wire, tensor)| Array { name: wire.to_string(), tensor: tensor.clone() })
         .collect();
-    header::text(&made, &others).map_err(|source| ConfigureError::Header { recipe: recipe.to_owned(), source })
+    Ok((made, others))
+}
+
+/// The text of a C header of a plan's layers for the file `out`, `stored` with or without values; it is as long for any
+/// file.
+///
+/// # Errors
+/// When the header cannot hold a layer, naming it.
+pub fn header_text(
+    recipe: &str,
+    subject: &Subject,
+    layers: &[LayerPlan],
+    stored: &[Option<StoredWeight>],
+    out: &Path,
+) -> Result<String, ConfigureError> {
+    let (layers, others) = header_contents(recipe, subject, layers, stored)?;
+    let header = |source| ConfigureError::Header { recipe: recipe.to_owned(), source };
+    header::text(header::Name::of(out), &layers, &others).map_err(header)
 }
 
 /// Bytes of a layer in a file of weights.

@@ -21,7 +21,7 @@ pub use branches::LeftOut;
 pub use channels::{ChannelCut, ChannelScore, Cuts, GroupCut};
 pub use correction::{Correction, Level as CorrectionLevel, Loss, Order, Recovery, Solver, Target};
 pub use families::{Family, Offer, Offers, WIDTHS};
-pub use file::{FileFormat, Held, WeightsFile, header_text, module, weights_file, weights_of};
+pub use file::{FileFormat, Held, WeightsFile, header_contents, header_text, module, weights_file, weights_of};
 pub use groups::{Group, GroupKind, groups};
 pub use layer::{ImportanceSource, LayerPlan, fitting, stored_bytes};
 pub use plan::{Plan, plan, plan_for, prepared, resolve};

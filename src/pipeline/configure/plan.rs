@@ -11,6 +11,7 @@ use super::recipe::{Allocation, Equalization, Recipe, Treatment};
 use crate::engine::graph::{GraphError, Layer, LoweredLayer, StoredWeight, Wire, lower};
 use crate::engine::tensor::{DType, Tensor};
 use crate::pipeline::load::{Subject, gguf};
+use std::path::Path;
 
 /// What a recipe will do to a model, known before anything runs.
 #[derive(Debug, Clone)]
@@ -277,17 +278,11 @@ fn predicted_bytes(
         None
     } else {
         let graph = |source| ConfigureError::Graph { recipe: recipe.name.clone(), source };
-        Some(lower(&subject.folded, lowered).map_err(graph)?)
+        Some(lower(&subject.folded, lowered).and_then(|model| file.finished(model)).map_err(graph)?)
     };
     match (file, model) {
-        (FileFormat::Onnx | FileFormat::OnnxUnsigned | FileFormat::Lapidary, None) => subject.unchanged_bytes().map_err(format),
         // The blocks' own bytes count: the file that was asked for cannot be written, as the export says.
-        (FileFormat::Onnx | FileFormat::OnnxUnsigned | FileFormat::Lapidary, Some(_)) if file_of(layers) == FileFormat::Gguf => {
-            Ok(layers.iter().map(|l| l.bytes).sum())
-        }
-        (FileFormat::Onnx | FileFormat::OnnxUnsigned | FileFormat::Lapidary, Some(model)) => {
-            subject.file_bytes(&model).map_err(format)
-        }
+        (file, Some(_)) if file.holds_graph() && file_of(layers) == FileFormat::Gguf => Ok(layers.iter().map(|l| l.bytes).sum()),
         (FileFormat::Safetensors | FileFormat::CompressedTensors, _) => {
             let stored: Vec<_> = lowered.iter().map(|l| l.stored.clone()).collect();
             Ok(weights_file(&recipe.name, subject, layers, &stored, file)?.sheet.bytes())
@@ -302,13 +297,16 @@ fn predicted_bytes(
                 });
             }
             let stored: Vec<_> = lowered.iter().map(|l| l.stored.clone()).collect();
-            Ok(header_text(&recipe.name, subject, layers, &stored)?.len() as u64)
+            Ok(header_text(&recipe.name, subject, layers, &stored, Path::new("model.h"))?.len() as u64)
         }
         (FileFormat::Gguf, _) => {
             let replaced = layers.iter().zip(lowered).filter_map(|(plan, lowered)| whole(plan, lowered)).collect();
             let (metadata, tensors) = gguf::write::contents(&subject.folded, &subject.loaded.metadata, &replaced);
             let gguf = |source| ConfigureError::Gguf { recipe: recipe.name.clone(), source };
             gguf::write::file_len(&metadata, &tensors).map_err(gguf)
+        }
+        (FileFormat::Onnx | FileFormat::OnnxUnsigned | FileFormat::OnnxRuntime | FileFormat::Lapidary, model) => {
+            model.map_or_else(|| subject.unchanged_bytes(), |model| subject.file_bytes(&model)).map_err(format)
         }
     }
 }

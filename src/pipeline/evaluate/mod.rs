@@ -16,7 +16,7 @@ pub use finding::{Defect, Finding, findings};
 pub use report::{
     ChangedPrediction, Fidelity, LayerError, NextToken, Percentage, REPORT_FORMAT, REPORT_VERSION, Report, StepError, TaskMetrics,
 };
-pub use run::{Settings, Subjects, run};
+pub use run::{Elsewhere, Settings, Subjects, run, run_elsewhere};
 
 use crate::engine::context::Cancelled;
 use crate::engine::exec::ExecError;
@@ -33,6 +33,8 @@ pub enum EvaluateError {
     Exec { which: &'static str, source: ExecError },
     #[error(transparent)]
     Tensor(#[from] TensorError),
+    #[error("{program}: {reason}")]
+    Elsewhere { program: &'static str, reason: String },
     #[error("there are no samples to evaluate; check the data, the split and --limit")]
     Empty,
     #[error("the original gives outputs of shape {original:?}, the other model {compressed:?}; it is not this model compressed")]

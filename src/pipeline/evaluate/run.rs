@@ -69,11 +69,7 @@ pub fn run(subjects: &Subjects<'_>, data: &Dataset, settings: &Settings, ctx: &C
         let values = data.batch(&Dataset::whole_batch(indices, original.fixed_batch()), ctx)?;
         let before = first_output(ORIGINAL, &original, &input, &values, ctx)?;
         let after = first_output(COMPRESSED, &variant, &input, &values, ctx)?;
-        let truth = match &data.labels {
-            _ if data.is_text() => Truth::Next(values.to_i64()?),
-            Some(labels) => Truth::Classes(indices.iter().map(|i| labels[*i]).collect()),
-            None => Truth::Unknown,
-        };
+        let truth = Truth::of(data, indices, &values)?;
         let shape = before.shape().to_vec();
         if after.shape() != shape {
             return Err(EvaluateError::OtherShape { original: shape, compressed: after.shape().to_vec() });
@@ -117,6 +113,49 @@ pub fn run(subjects: &Subjects<'_>, data: &Dataset, settings: &Settings, ctx: &C
         seconds: started.elapsed().as_secs_f64(),
         unix_time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
     })
+}
+
+/// What another program made of the data.
+#[derive(Debug, Clone)]
+pub struct Elsewhere {
+    /// `None` without labels.
+    pub metrics: Option<TaskMetrics>,
+    pub fidelity: Fidelity,
+    pub samples: usize,
+}
+
+/// Holds what another program gives for each batch against the original model: its first output.
+///
+/// # Errors
+/// When data and models do not fit each other, outputs are not finite, the program says so, or on cancel.
+pub fn run_elsewhere(
+    original: &Model,
+    forward: &mut dyn FnMut(&Value) -> Result<Value, EvaluateError>,
+    data: &Dataset,
+    ctx: &Ctx,
+) -> Result<Elsewhere, EvaluateError> {
+    if data.is_empty() {
+        return Err(EvaluateError::Empty);
+    }
+    let input = original.data_input().ok_or(EvaluateError::NoPorts)?.wire.clone();
+    let ours = executor(ORIGINAL, original, Arithmetic::Simulated)?;
+    let mut tally = Tally::new(OutputKind::of(original));
+    ctx.start("Evaluating elsewhere", data.len());
+    let all: Vec<usize> = (0..data.len()).collect();
+    for indices in all.chunks(data.batch_size(ours.fixed_batch())) {
+        ctx.check()?;
+        let values = data.batch(&Dataset::whole_batch(indices, ours.fixed_batch()), ctx)?;
+        let before = first_output(ORIGINAL, &ours, &input, &values, ctx)?;
+        let after = forward(&values)?;
+        let (shape, truth) = (before.shape().to_vec(), Truth::of(data, indices, &values)?);
+        if after.shape() != shape {
+            return Err(EvaluateError::OtherShape { original: shape, compressed: after.shape().to_vec() });
+        }
+        before.with_f32(|b| after.with_f32(|a| tally.batch(indices, &truth, &shape, b, a)))???;
+        ctx.advance(indices.len());
+    }
+    let (metrics, _, fidelity, _) = tally.finish();
+    Ok(Elsewhere { metrics, fidelity, samples: data.len() })
 }
 
 fn executor(which: &'static str, model: &Model, arithmetic: Arithmetic) -> Result<Executor, EvaluateError> {
@@ -178,6 +217,16 @@ enum Truth {
     Classes(Vec<usize>),
     /// The tokens that were fed: each is what the place before it should predict.
     Next(Vec<i64>),
+}
+
+impl Truth {
+    fn of(data: &Dataset, indices: &[usize], fed: &Value) -> Result<Self, EvaluateError> {
+        Ok(match &data.labels {
+            _ if data.is_text() => Self::Next(fed.to_i64()?),
+            Some(labels) => Self::Classes(indices.iter().filter_map(|i| labels.get(*i).copied()).collect()),
+            None => Self::Unknown,
+        })
+    }
 }
 
 /// One row of output in its place.

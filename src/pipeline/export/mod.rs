@@ -3,6 +3,7 @@
 
 mod archive;
 mod check;
+mod graphed;
 mod onnx;
 mod place;
 pub mod runtimes;
@@ -10,16 +11,18 @@ mod safetensors;
 
 pub use crate::pipeline::configure::FileFormat as Format;
 pub use crate::pipeline::load::gguf::write as gguf;
+pub use crate::pipeline::load::onnx::LIMIT_BYTES as FILE_LIMIT_BYTES;
 pub use check::Check;
+pub use graphed::graphed;
 
 use crate::engine::context::Cancelled;
 use crate::engine::exec::ExecError;
 use crate::engine::tensor::{MappedFile, TensorError};
 use crate::engine::{Ctx, hash};
 use crate::pipeline::compress::{CompressError, Variant};
-use crate::pipeline::configure::{Activations, ConfigureError, Plan, Scheme, header_text};
-use crate::pipeline::load::lapidary;
-use crate::pipeline::load::safetensors::write::SafetensorsError;
+use crate::pipeline::configure::{Activations, ConfigureError, Plan, header_text};
+use crate::pipeline::load::lapidary::{self, Gain};
+use crate::pipeline::load::safetensors::write::{SafetensorsError, Written};
 use crate::pipeline::load::{self, LoadError, LoadedModel, Subject};
 use place::Pending;
 use std::path::{Path, PathBuf};
@@ -76,9 +79,13 @@ fn full_disk(error: &std::io::Error) -> &'static str {
 #[derive(Debug)]
 pub struct Draft {
     pending: Pending,
+    /// The tensors of an ONNX file that is larger than one file can be.
+    data: Option<Pending>,
     /// Files that belong to it.
     beside: Vec<Pending>,
+    /// Of the file and its tensors.
     pub bytes: u64,
+    /// Of the file; of both, where its tensors lie beside it.
     pub sha256: String,
     pub checks: Vec<Check>,
     /// What our own reader made of the file; of a C header nothing can be made.
@@ -113,77 +120,118 @@ pub fn run(
     out: &Path,
     ctx: &Ctx,
 ) -> Result<Draft, ExportError> {
+    run_within(FILE_LIMIT_BYTES, format, source, plan, subject, out, ctx)
+}
+
+/// [`run`]; an ONNX file of more than `limit` bytes is written as two, its graph and beside it its tensors.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_within(
+    limit: u64,
+    format: Format,
+    source: Source<'_>,
+    plan: &Plan,
+    subject: &Subject,
+    out: &Path,
+    ctx: &Ctx,
+) -> Result<Draft, ExportError> {
     place::check(out, &subject.loaded)?;
     ctx.start(format!("Exporting {}", plan.recipe), 3);
-    let mut pending = Pending::new(out, format.suffix())?;
-    let (mut beside, mut wrote, mut gain) = (Vec::new(), None, None);
-    match (format, source) {
-        (Format::Safetensors | Format::CompressedTensors, _) => {
-            let made = safetensors::write(format, source, plan, subject, pending.file.as_file_mut(), ctx)?;
-            pending.file.as_file().sync_all().map_err(|e| pending.fail(e))?;
-            beside.extend(made.config.as_ref().map(|config| safetensors::config(out, config, subject)).transpose()?);
-            wrote = Some(made.written);
-        }
-        (Format::Lapidary, Source::Made(variant)) => {
-            let file = bytes(Format::Onnx, variant, plan, subject)?;
-            gain = Some(archive::write(&file, &mut pending, ctx)?);
-        }
-        (_, Source::Made(variant)) => pending.put(&bytes(format, variant, plan, subject)?)?,
-        (_, Source::Streamed) => return Err(ExportError::NotStreamed { file: format.name() }),
-    }
+    let mut written = Files::write((format, limit), source, plan, subject, out, ctx)?;
     ctx.advance(1);
     ctx.check()?;
     let reopened = match format {
         Format::CHeader => None,
-        _ => Some(load::model(pending.file.path(), &ctx.fresh())?),
+        _ => Some(load::model(written.pending.file.path(), &ctx.fresh())?),
     };
     ctx.advance(1);
-    let size = pending.file.as_file().metadata().map_err(|e| pending.fail(e))?.len();
-    let mut checks = check::opened_and_sized(size, plan);
-    checks.extend(match (wrote, source) {
-        (Some(written), _) => {
-            let read = safetensors::same_bytes(pending.file.as_file_mut(), &written).map_err(|e| pending.fail(e))?;
-            check::of_weights(read)
+    let size = written.pending.size()? + written.data.as_ref().map_or(Ok(0), |data| data.pending.size())?;
+    let mut checks = check::opened_and_sized(size, written.data.as_ref().map_or(0, |data| data.count), plan);
+    checks.extend(match (&written.tensors, source) {
+        (Some(tensors), _) => {
+            let read = safetensors::same_bytes(written.pending.file.as_file_mut(), tensors);
+            check::of_weights(read.map_err(|e| written.pending.fail(e))?)
         }
         (None, Source::Made(variant)) => match &reopened {
             Some(reopened) => check::all(format, variant, (subject, reopened), ctx)?,
-            None => check::of_header(&pending, variant, plan, subject)?,
+            None => check::of_header(&written.pending, variant, plan, subject)?,
         },
         (None, Source::Streamed) => Vec::new(),
     });
-    checks.extend(gain.map(|gain| check::of_codes(&gain)));
-    let sha256 = hash::of_file(pending.file.path()).map_err(|e| pending.fail(e))?;
+    checks.extend(written.gain.map(|gain| check::of_codes(&gain)));
+    let sha256 = match (&written.data, &reopened) {
+        (Some(_), Some(both)) => both.hash_within(ctx)?.to_owned(),
+        _ => hash::of_file(written.pending.file.path()).map_err(|e| written.pending.fail(e))?,
+    };
     ctx.advance(1);
-    Ok(Draft { pending, beside, bytes: size, sha256, checks, reopened })
+    let Files { pending, data, beside, .. } = written;
+    Ok(Draft { pending, data: data.map(|d| d.pending), beside, bytes: size, sha256, checks, reopened })
 }
 
-/// The bytes of the file.
-fn bytes(format: Format, variant: &Variant, plan: &Plan, subject: &Subject) -> Result<Vec<u8>, ExportError> {
-    match format {
-        Format::Onnx | Format::OnnxUnsigned => {
-            let blocks = plan.layers.iter().find(|l| matches!(l.treatment.weights, Scheme::Block(_)));
-            match blocks {
-                Some(l) => Err(ExportError::Blocks { layer: l.layer.name.clone(), scheme: l.treatment.weights.to_string() }),
-                None => Ok(onnx::bytes(variant, subject)?),
+/// What was written, none of it with its name yet.
+struct Files {
+    pending: Pending,
+    /// The tensors that `pending` speaks of.
+    data: Option<onnx::Data>,
+    beside: Vec<Pending>,
+    /// Of files of weights: what was made.
+    tensors: Option<Vec<Written>>,
+    gain: Option<Gain>,
+}
+
+impl Files {
+    fn write(
+        (format, limit): (Format, u64),
+        source: Source<'_>,
+        plan: &Plan,
+        subject: &Subject,
+        out: &Path,
+        ctx: &Ctx,
+    ) -> Result<Self, ExportError> {
+        let alone = |pending| Self { pending, data: None, beside: Vec::new(), tensors: None, gain: None };
+        let new = || Pending::new(out, format.suffix());
+        Ok(match (format, source) {
+            (Format::Safetensors | Format::CompressedTensors, _) => {
+                let mut pending = new()?;
+                let made = safetensors::write(format, source, plan, subject, pending.file.as_file_mut(), ctx)?;
+                pending.flush()?;
+                let beside = safetensors::config(out, made.config.as_ref(), subject)?.into_iter().collect();
+                Self { beside, tensors: Some(made.written), ..alone(pending) }
             }
-        }
-        Format::Gguf => {
-            if let Some(l) = plan.layers.iter().find(|l| l.treatment.activations != Activations::None) {
-                return Err(ExportError::Inputs { layer: l.layer.name.clone() });
+            (_, Source::Streamed) => return Err(ExportError::NotStreamed { file: format.name() }),
+            (Format::Lapidary, Source::Made(variant)) => {
+                let mut pending = new()?;
+                let gain = archive::write(&onnx::bytes(variant, plan, subject)?, &mut pending, ctx)?;
+                Self { gain: Some(gain), ..alone(pending) }
             }
-            let (metadata, tensors) = gguf::contents(&subject.folded, &subject.loaded.metadata, &variant.whole_weights(subject));
-            let mut bytes = Vec::new();
-            gguf::write(&metadata, &tensors, &mut bytes)?;
-            Ok(bytes)
-        }
-        Format::CHeader => {
-            let stored: Vec<_> = variant.layers.iter().map(|l| l.stored.clone()).collect();
-            Ok(header_text(&plan.recipe, subject, &plan.layers, &stored)?.into_bytes())
-        }
-        Format::Safetensors | Format::CompressedTensors | Format::Lapidary => {
-            Err(ExportError::NotStreamed { file: format.name() })
-        }
+            (Format::Onnx | Format::OnnxUnsigned | Format::OnnxRuntime, Source::Made(variant)) => {
+                let (pending, data) = onnx::write(variant, plan, subject, (out, limit), ctx)?;
+                Self { data, ..alone(pending) }
+            }
+            (Format::Gguf, Source::Made(variant)) => {
+                let mut pending = new()?;
+                pending.put(&gguf_bytes(variant, plan, subject)?)?;
+                alone(pending)
+            }
+            (Format::CHeader, Source::Made(variant)) => {
+                let mut pending = new()?;
+                let stored: Vec<_> = variant.layers.iter().map(|l| l.stored.clone()).collect();
+                pending.put(header_text(&plan.recipe, subject, &plan.layers, &stored, out)?.as_bytes())?;
+                alone(pending)
+            }
+        })
     }
+}
+
+fn gguf_bytes(variant: &Variant, plan: &Plan, subject: &Subject) -> Result<Vec<u8>, ExportError> {
+    if let Some(l) = plan.layers.iter().find(|l| l.treatment.activations != Activations::None) {
+        return Err(ExportError::Inputs { layer: l.layer.name.clone() });
+    }
+    let (metadata, tensors) = gguf::contents(&subject.folded, &subject.loaded.metadata, &variant.whole_weights(subject));
+    let mut bytes = Vec::new();
+    gguf::write(&metadata, &tensors, &mut bytes)?;
+    Ok(bytes)
 }
 
 /// Larger files are not packed to see what comes of it.
@@ -237,6 +285,13 @@ impl Draft {
             beside.publish()?;
         }
         let path = self.pending.target.clone();
+        if let Some(data) = self.data {
+            // An older graph would find newer tensors: rather no file for a moment.
+            if data.target.exists() && path.exists() {
+                std::fs::remove_file(&path).map_err(|source| ExportError::Io { path: path.clone(), source })?;
+            }
+            data.publish()?;
+        }
         self.pending.publish()?;
         Ok(Exported { path, bytes: self.bytes, sha256: self.sha256, checks: self.checks })
     }

@@ -4,13 +4,16 @@ use super::ExportError;
 use crate::pipeline::load::LoadedModel;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
+use std::sync::Arc;
+use tempfile::{NamedTempFile, TempDir};
 
 /// A file that does not have its name yet; dropped, it is gone.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) file: NamedTempFile,
     pub(super) target: PathBuf,
+    /// The hidden folder that it lies in, if it has one; gone with the last file in it.
+    folder: Option<Arc<TempDir>>,
 }
 
 /// # Errors
@@ -42,7 +45,25 @@ impl Pending {
         let folder = folder(target);
         std::fs::create_dir_all(folder).map_err(io)?;
         let file = tempfile::Builder::new().prefix(".lapidary-").suffix(suffix).tempfile_in(folder).map_err(io)?;
-        Ok(Self { file, target: target.to_path_buf() })
+        Ok(Self { file, target: target.to_path_buf(), folder: None })
+    }
+
+    /// Two empty files with the names that they will have, in a hidden folder beside their targets: so one can speak of
+    /// the other.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(super) fn pair(first: &Path, second: &Path) -> Result<[Self; 2], ExportError> {
+        let io = |source| ExportError::Io { path: first.to_path_buf(), source };
+        let beside = folder(first);
+        std::fs::create_dir_all(beside).map_err(io)?;
+        let folder = Arc::new(tempfile::Builder::new().prefix(".lapidary-").tempdir_in(beside).map_err(io)?);
+        let file = |target: &Path| -> Result<Self, ExportError> {
+            let name = target.file_name().unwrap_or_default();
+            let file = tempfile::Builder::new().prefix(name).rand_bytes(0).tempfile_in(folder.path()).map_err(io)?;
+            Ok(Self { file, target: target.to_path_buf(), folder: Some(Arc::clone(&folder)) })
+        };
+        Ok([file(first)?, file(second)?])
     }
 
     pub(super) fn fail(&self, source: std::io::Error) -> ExportError {
@@ -52,8 +73,26 @@ impl Pending {
     /// # Errors
     /// What the disk says.
     pub(super) fn put(&mut self, bytes: &[u8]) -> Result<(), ExportError> {
-        let written = self.file.write_all(bytes).and_then(|()| self.file.as_file().sync_all());
-        written.map_err(|e| self.fail(e))
+        self.append(bytes)?;
+        self.flush()
+    }
+
+    /// # Errors
+    /// What the disk says.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), ExportError> {
+        self.file.write_all(bytes).map_err(|e| self.fail(e))
+    }
+
+    /// What was written, on the disk.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(super) fn flush(&self) -> Result<(), ExportError> {
+        self.file.as_file().sync_all().map_err(|e| self.fail(e))
+    }
+
+    pub(super) fn size(&self) -> Result<u64, ExportError> {
+        Ok(self.file.as_file().metadata().map_err(|e| self.fail(e))?.len())
     }
 
     /// Gives the file its name.
@@ -61,9 +100,10 @@ impl Pending {
     /// # Errors
     /// What the disk says; a file of that name is still as it was.
     pub(super) fn publish(self) -> Result<(), ExportError> {
-        let Self { file, target } = self;
+        let Self { file, target, folder } = self;
         make_readable(file.as_file()).map_err(|source| ExportError::Io { path: target.clone(), source })?;
         file.persist(&target).map_err(|e| ExportError::Io { path: target.clone(), source: e.error })?;
+        drop(folder);
         Ok(())
     }
 }

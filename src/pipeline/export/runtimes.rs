@@ -68,6 +68,9 @@ impl fmt::Display for Runs {
 #[serde(deny_unknown_fields)]
 struct Rule {
     parts: Vec<Part>,
+    /// The group sizes that it speaks of; empty: all that no rule before it speaks of.
+    #[serde(default)]
+    groups: Vec<usize>,
     runs: Runs,
     why: String,
     source: String,
@@ -149,9 +152,10 @@ impl Runtime {
         }
     }
 
-    /// What it does with one part: how, why, and who says so.
-    fn rule(&self, part: Part) -> Option<&Rule> {
-        self.rules.iter().find(|rule| rule.parts.contains(&part))
+    /// What it does with one part of a layer whose weights have groups of a size: how, why, and who says so.
+    fn rule(&self, part: Part, group: Option<usize>) -> Option<&Rule> {
+        let fits = |rule: &&Rule| rule.groups.is_empty() || group.is_some_and(|size| rule.groups.contains(&size));
+        self.rules.iter().filter(|rule| rule.parts.contains(&part)).find(fits)
     }
 
     /// What it does with each layer of a plan.
@@ -162,9 +166,10 @@ impl Runtime {
 
     fn verdict(&self, layer: &LayerPlan) -> Verdict {
         let mut verdict = Verdict { layer: layer.layer.name.clone(), runs: Runs::Native, remarks: Vec::new() };
+        let group = group_of(layer);
         for part in parts(layer) {
             // Of what nothing is known nothing good is promised.
-            let (runs, why, source, said) = match self.rule(part) {
+            let (runs, why, source, said) = match self.rule(part, group) {
                 Some(rule) => (rule.runs, rule.why.clone(), rule.source.clone(), rule.caution || rule.runs != Runs::Native),
                 None => (Runs::Refused, format!("nothing is known of {part:?}"), String::new(), true),
             };
@@ -174,6 +179,15 @@ impl Runtime {
             }
         }
         verdict
+    }
+}
+
+/// How many weights of a row share a scale, where not all do.
+fn group_of(layer: &LayerPlan) -> Option<usize> {
+    match layer.treatment.weights.format()? {
+        formats::Format::Integer(Integer { granularity: Granularity::Group(size), .. }) => Some(size),
+        formats::Format::Integer(Integer { granularity: Granularity::Block { cols, .. }, .. }) => Some(cols),
+        _ => None,
     }
 }
 
@@ -223,7 +237,7 @@ fn weight_parts(format: formats::Format) -> Vec<Part> {
 mod tests {
     use super::*;
     use crate::engine::graph::{Layer, LayerKind};
-    use crate::pipeline::configure::presets;
+    use crate::pipeline::configure::{Scheme, presets};
 
     const PARTS: [Part; 20] = [
         Part::Float16,
@@ -254,10 +268,16 @@ mod tests {
         assert!(all.len() >= 6);
         for runtime in &all {
             for part in PARTS {
-                let rules = runtime.rules.iter().filter(|r| r.parts.contains(&part)).count();
-                assert_eq!(rules, 1, "{} on {part:?}", runtime.name);
+                let rules: Vec<_> = runtime.rules.iter().filter(|r| r.parts.contains(&part)).collect();
+                let whole = rules.iter().filter(|r| r.groups.is_empty()).count();
+                assert_eq!(whole, 1, "{} on {part:?}", runtime.name);
+                assert!(rules.last().unwrap().groups.is_empty(), "{} on {part:?}: what comes after is never read", runtime.name);
             }
-            assert!(runtime.rules.iter().all(|r| r.source.len() > 12 && r.why.len() > 12), "{}", runtime.name);
+            for rule in &runtime.rules {
+                // A page or a file that can be looked up.
+                assert!(rule.source.contains('/') || runtime.name == "c-header", "{}: {}", runtime.name, rule.source);
+                assert!(rule.why.len() > 12, "{}", runtime.name);
+            }
         }
         assert!(named("abacus").unwrap_err().to_string().contains("onnxruntime"));
     }
@@ -276,6 +296,14 @@ mod tests {
         assert_eq!(runs("tensorrt", "int8"), Runs::Refused, "zero points beside data");
         assert_eq!(runs("llama.cpp", "q4_k"), Runs::Native);
         assert_eq!(runs("vllm", "w4-g32"), Runs::Native);
+        let groups = |runtime: &str, size: usize| {
+            let mut treatment = presets::preset("w4-g32").unwrap().default;
+            treatment.weights = Scheme::Integer { bits: 4, symmetric: true, granularity: Granularity::Group(size) };
+            named(runtime).unwrap().verdict(&LayerPlan::bare(Layer::lone(LayerKind::Gemm, &[8, 768]), treatment)).runs
+        };
+        assert_eq!([32, 64, 128].map(|size| groups("vllm", size)), [Runs::Native; 3]);
+        assert_eq!([16, 48, 256].map(|size| groups("vllm", size)), [Runs::Refused; 3]);
+        assert_eq!([16, 24].map(|size| groups("onnxruntime", size)), [Runs::Native, Runs::Falls]);
         assert_eq!(runs("vllm", "fp32"), Runs::Native);
         assert!(!named("tensorrt").unwrap().verdict(&bare("int8")).remarks.is_empty());
     }

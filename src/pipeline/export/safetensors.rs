@@ -16,10 +16,12 @@ use crate::pipeline::load::safetensors::packed::{PackedWeight, Part};
 use crate::pipeline::load::safetensors::write::{Filler, SafetensorsError, Written};
 use flate2::Crc;
 use rayon::prelude::*;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
+use std::path::Path;
 
 /// Bytes of weights that are worked on at once, about.
 const SLAB_BYTES: usize = 4 << 20;
@@ -29,7 +31,7 @@ const ROWS_OF_WORDS: usize = 32;
 /// What a file holds, and what belongs beside it.
 pub(super) struct Wrote {
     pub(super) written: Vec<Written>,
-    pub(super) config: Option<serde_json::Value>,
+    pub(super) config: Option<Value>,
 }
 
 pub(super) fn write(
@@ -233,34 +235,48 @@ pub(super) fn same_bytes(file: &mut File, written: &[Written]) -> io::Result<Res
     Ok(Ok(written.len()))
 }
 
-/// `config.json` beside the file: that of the original, with how the weights are packed.
-pub(super) fn config(out: &std::path::Path, config: &serde_json::Value, subject: &Subject) -> Result<Pending, ExportError> {
+/// `config.json` beside the file: that of the original, with how the weights are packed. Where nothing is packed, none
+/// is needed; one that still says how the file's older weights were packed is set right.
+pub(super) fn config(out: &Path, config: Option<&Value>, subject: &Subject) -> Result<Option<Pending>, ExportError> {
     const NAME: &str = "config.json";
+    const HOW: &str = "quantization_config";
     let target = place::folder(out).join(NAME);
-    place::check(&target, &subject.loaded)?;
-    let read = |path: &std::path::Path| -> Option<serde_json::Map<String, serde_json::Value>> {
-        serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
-    };
-    let ours = |known: &serde_json::Map<String, serde_json::Value>| {
-        known.get("quantization_config").and_then(|c| c.get("quant_method")).is_some_and(|m| m == "compressed-tensors")
-    };
+    let read = |path: &Path| -> Option<Map<String, Value>> { serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok() };
+    let there = read(&target);
+    let ours =
+        there.as_ref().and_then(|c| c.get(HOW)).and_then(|c| c.get("quant_method")).is_some_and(|m| m == "compressed-tensors");
     let original = place::folder(&subject.loaded.path).join(NAME);
     let own = match (target.canonicalize(), original.canonicalize()) {
         (Ok(a), Ok(b)) => a == b,
         _ => false,
     };
-    // A configuration that is there speaks of whatever other weights lie there.
-    let others = std::fs::read_dir(place::folder(out)).into_iter().flatten().flatten().any(|entry| {
-        let name = entry.file_name();
-        let is_weights = std::path::Path::new(&name).extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"));
-        is_weights && !name.to_string_lossy().starts_with('.') && Some(name.as_os_str()) != out.file_name()
-    });
-    if target.exists() && (own || others || !read(&target).is_some_and(|known| ours(&known))) {
-        return Err(ExportError::Beside { path: target });
-    }
-    let mut all = if subject.loaded.has_graph() { None } else { read(&original) }.unwrap_or_default();
-    all.insert("quantization_config".to_owned(), config.clone());
+    let others = own || has_other_weights(out);
+    let all = match (config, there) {
+        (Some(config), there) => {
+            place::check(&target, &subject.loaded)?;
+            if target.exists() && (others || there.is_none() || !ours) {
+                return Err(ExportError::Beside { path: target });
+            }
+            let mut all = if subject.loaded.has_graph() { None } else { read(&original) }.unwrap_or_default();
+            all.insert(HOW.to_owned(), config.clone());
+            all
+        }
+        (None, Some(mut there)) if ours && !others => {
+            there.remove(HOW);
+            there
+        }
+        (None, _) => return Ok(None),
+    };
     let mut pending = Pending::new(&target, ".json")?;
-    pending.put(format!("{:#}\n", serde_json::Value::Object(all)).as_bytes())?;
-    Ok(pending)
+    pending.put(format!("{:#}\n", Value::Object(all)).as_bytes())?;
+    Ok(Some(pending))
+}
+
+/// Whether other weights lie in the folder: a configuration that is there speaks of them.
+fn has_other_weights(out: &Path) -> bool {
+    std::fs::read_dir(place::folder(out)).into_iter().flatten().flatten().any(|entry| {
+        let name = entry.file_name();
+        let is_weights = Path::new(&name).extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"));
+        is_weights && !name.to_string_lossy().starts_with('.') && Some(name.as_os_str()) != out.file_name()
+    })
 }

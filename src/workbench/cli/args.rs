@@ -2,6 +2,7 @@
 
 use crate::engine::exec::Arithmetic;
 use crate::pipeline::configure::FileFormat;
+use crate::pipeline::export::FILE_LIMIT_BYTES;
 use crate::pipeline::load::{Channels, Layout, Preprocess};
 use crate::workbench::work::Split;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -417,6 +418,8 @@ pub(super) enum ExportFormat {
     Onnx,
     /// With 8-bit weights without a sign, for ONNX Runtime on processors without VNNI
     OnnxUnsigned,
+    /// With ONNX Runtime's own operators: `MatMulNBits` for blocks of 4 and 8 bits, biases in int32 beside 8-bit data
+    OnnxRuntime,
     Gguf,
     /// The weights as floats
     Safetensors,
@@ -433,6 +436,7 @@ impl From<ExportFormat> for FileFormat {
         match format {
             ExportFormat::Onnx => Self::Onnx,
             ExportFormat::OnnxUnsigned => Self::OnnxUnsigned,
+            ExportFormat::OnnxRuntime => Self::OnnxRuntime,
             ExportFormat::Gguf => Self::Gguf,
             ExportFormat::Safetensors => Self::Safetensors,
             ExportFormat::CompressedTensors => Self::CompressedTensors,
@@ -452,6 +456,12 @@ pub(super) struct Export {
     /// File to write
     #[arg(long)]
     pub(super) out: PathBuf,
+    /// Write larger ONNX files as two, the tensors in one beside the graph (as is always done above 2 GB)
+    #[arg(long, value_name = "BYTES", default_value_t = FILE_LIMIT_BYTES)]
+    pub(super) split_above: u64,
+    /// Run an ONNX file in ONNX Runtime too (its library at ORT_DYLIB_PATH): accuracy and time there, beside ours
+    #[arg(long)]
+    pub(super) check_runtime: bool,
 }
 
 #[derive(Debug, Args)]

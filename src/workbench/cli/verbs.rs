@@ -13,7 +13,7 @@ use crate::pipeline::load;
 use crate::workbench::conformance;
 use crate::workbench::project::{Project, check_name, write_atomically};
 use crate::workbench::sample;
-use crate::workbench::work::{self, NewProject, Opened, Split};
+use crate::workbench::work::{self, NewProject, Opened, Split, Writing};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -204,7 +204,8 @@ fn export_recipe(asked: &Export, ctx: &Ctx) -> Answer {
     let (_, opened) = work::open(&asked.of.project, ctx)?;
     let recipe = recipe(&opened, &asked.of.recipe)?;
     let file = asked.format.map_or_else(|| Format::of_name(&asked.out), Format::from);
-    let exported = opened.export_as(file, &recipe, &asked.out, ctx)?;
+    let how = Writing { file, split_above: asked.split_above, check_runtime: asked.check_runtime };
+    let exported = opened.export_with(how, &recipe, &asked.out, ctx)?;
     let loaded = &opened.subject.loaded;
     let zipped = export::zipped_bytes(loaded).map_err(work::WorkError::from)?;
     Ok(show::exported(&exported).beside(&exported, loaded.bytes, zipped))

@@ -3,6 +3,7 @@
 //! The parts of the file are first gathered by reference ([`Parts`]); from these the file is either
 //! put together ([`encode`]) or only measured ([`encoded_len`]), so that both agree to the byte.
 
+use super::beside::{Beside, Shelf};
 use super::decode::fact;
 use super::proto::{
     GraphProto, ModelProto, NodeProto, OperatorSetIdProto, SparseTensorProto, TensorAnnotation, TensorProto, ValueInfoProto,
@@ -18,7 +19,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Protocol buffers are limited to 2 GiB − 1.
-const LIMIT_BYTES: u64 = i32::MAX as u64;
+pub const LIMIT_BYTES: u64 = i32::MAX as u64;
 /// Operator set → the format version it needs (the version table of `onnx/helper.py`).
 const IR_OF_OPSET: [(i64, i64); 11] =
     [(9, 4), (10, 5), (11, 6), (12, 7), (15, 8), (19, 9), (21, 10), (23, 11), (24, 12), (25, 13), (28, 14)];
@@ -28,6 +29,19 @@ enum Weight<'a> {
     Kept(&'a TensorProto),
     /// The message without its data, and the data.
     Raw(Box<TensorProto>, &'a Tensor),
+    /// The message that says where in another file the data lie.
+    Beside(Box<TensorProto>),
+}
+
+/// The messages of a file, and what does not lie in it.
+#[derive(Debug)]
+pub enum Encoded {
+    Whole(ModelProto),
+    /// The graph, and the tensors of the file beside it in the order of their places.
+    Split {
+        graph: ModelProto,
+        data: Vec<Beside>,
+    },
 }
 
 /// Everything that a file consists of.
@@ -60,20 +74,38 @@ struct Infos<'a> {
 /// ONNX has no place for.
 pub fn encode(model: &Model, source: &OnnxSource) -> Result<ModelProto, LoadError> {
     let parts = Parts::gather(model, source)?;
-    let bytes = parts.len();
-    if bytes > LIMIT_BYTES {
-        return Err(LoadError::TooLarge { bytes });
-    }
+    parts.check_len()?;
     Ok(parts.build())
 }
 
+/// [`encode`], with all but small tensors in the file `location` beside it where it would be larger than `limit` bytes.
+///
+/// # Errors
+/// As [`encode`], where the graph alone is too large.
+pub fn encode_within(model: &Model, source: &OnnxSource, limit: u64, location: &str) -> Result<Encoded, LoadError> {
+    let mut parts = Parts::gather(model, source)?;
+    if parts.len() <= limit.min(LIMIT_BYTES) {
+        return Ok(Encoded::Whole(parts.build()));
+    }
+    let data = parts.move_out(model, location);
+    parts.check_len()?;
+    Ok(Encoded::Split { graph: parts.build(), data })
+}
+
 /// Size in bytes of the file that [`encode`] would give, without touching the values of changed
-/// constants: tensors of zeros that take no memory may stand for them.
+/// constants: tensors of zeros that take no memory may stand for them. Of what one file cannot hold
+/// it is that of both, as [`encode_within`] writes them to `model.onnx`.
 ///
 /// # Errors
 /// When the model has something that ONNX has no place for.
 pub fn encoded_len(model: &Model, source: &OnnxSource) -> Result<u64, LoadError> {
-    Ok(Parts::gather(model, source)?.len())
+    let mut parts = Parts::gather(model, source)?;
+    let whole = parts.len();
+    if whole <= LIMIT_BYTES {
+        return Ok(whole);
+    }
+    let data = parts.move_out(model, "model.onnx.data");
+    Ok(parts.len() + data.last().map_or(0, Beside::end))
 }
 
 /// Length of a field of `len` bytes with its tag (all our tags take one or two bytes) and length.
@@ -120,6 +152,30 @@ impl<'a> Parts<'a> {
         })
     }
 
+    /// # Errors
+    /// When it is more than a file can hold.
+    fn check_len(&self) -> Result<(), LoadError> {
+        match self.len() {
+            bytes if bytes > LIMIT_BYTES => Err(LoadError::TooLarge { bytes }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the larger tensors out, to be written to the file `location`.
+    fn move_out(&mut self, model: &'a Model, location: &str) -> Vec<Beside> {
+        let mut shelf = Shelf::new(location);
+        for weight in &mut self.weights {
+            let (proto, tensor) = match weight {
+                Weight::Kept(proto) => (*proto, model.constants.get(proto.name())),
+                Weight::Raw(proto, tensor) => (&**proto, Some(*tensor)),
+                Weight::Beside(_) => continue,
+            };
+            let Some((tensor, place)) = tensor.and_then(|tensor| Some((tensor, shelf.add(tensor)?))) else { continue };
+            *weight = Weight::Beside(Box::new(place.of(*changed(proto, tensor))));
+        }
+        shelf.into_tensors()
+    }
+
     fn len(&self) -> u64 {
         let weights: u64 = self.weights.iter().map(|w| field_len(5, w.len())).sum();
         let graph = self.graph.encoded_len() as u64
@@ -153,6 +209,7 @@ impl Weight<'_> {
     fn len(&self) -> u64 {
         match self {
             Self::Kept(proto) => proto.encoded_len() as u64,
+            Self::Beside(proto) => proto.encoded_len() as u64,
             Self::Raw(proto, data) => proto.encoded_len() as u64 + field_len(9, data.size_bytes() as u64),
         }
     }
@@ -160,6 +217,7 @@ impl Weight<'_> {
     fn build(self) -> TensorProto {
         match self {
             Self::Kept(proto) => proto.clone(),
+            Self::Beside(proto) => *proto,
             Self::Raw(proto, data) => TensorProto { raw_data: Some(raw_bytes(data)), ..*proto },
         }
     }

@@ -3,6 +3,7 @@
 //! What was read is kept as [`OnnxSource`], so that writing a model again changes only what was
 //! changed in it: names, documentation, annotations and fields unknown to us survive.
 
+mod beside;
 mod decode;
 mod encode;
 pub mod proto;
@@ -11,8 +12,9 @@ mod tensors;
 mod tests;
 mod write;
 
+pub use beside::Beside;
 pub use decode::{Decoded, decode_bytes, decode_file};
-pub use encode::{encode, encoded_len};
+pub use encode::{Encoded, LIMIT_BYTES, encode, encode_within, encoded_len};
 pub use tensors::tensor_from_bytes;
 
 use crate::engine::graph::{Attribute, Wire};

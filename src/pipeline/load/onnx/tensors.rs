@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 /// A sparse tensor may be this large once it is dense: a few bytes of file must not fill the memory.
 const SPARSE_LIMIT_BYTES: usize = 1 << 28;
 /// `TensorProto.DataLocation.EXTERNAL`.
-const EXTERNAL: i32 = 1;
+pub(super) const EXTERNAL: i32 = 1;
 
 /// Reads tensors of one file, from its map where it has one.
 pub(super) struct TensorReader<'a> {

@@ -31,6 +31,7 @@ pub(super) fn read(path: &Path, map: &MappedFile, ctx: &Ctx) -> Result<BTreeMap<
         })?;
         found.insert(name.as_str().into(), tensor);
     }
+    packed::sparse::join(&mut found);
     Ok(found)
 }
 

@@ -2,14 +2,64 @@
 //! takes as many characters as any other of its type, so that the size is known before there are values. What the
 //! arrays mean is told at the head of each file. C99 (ISO/IEC 9899:1999), `stdint.h` alone.
 
+mod read;
+
+pub use read::{Row, rows};
+
 use crate::engine::graph::{Layer, ScaleLayout, Scales, StoredWeight};
+use crate::engine::hash;
 use crate::engine::tensor::{DType, Tensor, TensorError};
 use std::fmt::Write as _;
+use std::path::Path;
 
 /// Text of more than this is for no microcontroller.
 const MOST_ELEMENTS: usize = 1 << 28;
 /// Numbers of a line.
 const ACROSS: usize = 12;
+/// Characters of the longest name.
+const NAME_WIDTH: usize = 24;
+/// Stands for the name until the text is whole; no tensor's name can hold it.
+const PLACE: char = '\u{1}';
+
+/// What everything in a header begins with that is its own, so that one program can hold several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name(String);
+
+impl Name {
+    /// From the name of the file: what C does not take becomes `_`. Where anything of it is lost, a part of its hash
+    /// tells it from others.
+    #[must_use]
+    pub fn of(path: &Path) -> Self {
+        const HASH: usize = 6;
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let mut name: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit() || c == '_') {
+            name.insert(0, 'm');
+        }
+        if name != stem || name.len() > NAME_WIDTH {
+            name.truncate(NAME_WIDTH - HASH - 1);
+            name = format!("{name}_{}", hash::of_bytes(stem.as_bytes()).get(..HASH).unwrap_or_default());
+        }
+        Self(name)
+    }
+
+    /// Puts the name in its places; lines are filled up, so that they are as long with any name.
+    fn into_text(self, text: &str) -> String {
+        let spare = NAME_WIDTH.saturating_sub(self.0.len());
+        let mut out = String::with_capacity(text.len() + text.len() / 4);
+        for line in text.lines() {
+            match line.matches(PLACE).count() {
+                0 => out.push_str(line),
+                places => {
+                    out.push_str(&line.replace(PLACE, &self.0));
+                    out.extend(std::iter::repeat_n(' ', places * spare));
+                }
+            }
+            out.push('\n');
+        }
+        out
+    }
+}
 
 /// Why a header could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -128,28 +178,28 @@ fn numbers(tensor: &Tensor, kind: &str) -> Vec<String> {
 /// A name that C takes: what is no letter or digit becomes `_`.
 fn identifier(index: usize, name: &str) -> String {
     let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(40).collect();
-    format!("t{index}_{plain}")
+    format!("{PLACE}_t{index}_{plain}")
 }
 
 fn text_of(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '?') || c == ' ' { c } else { '_' }).collect()
 }
 
-const HEAD: &str = include_str!("../../../assets/header/head.h");
+const HEAD: &str = include_str!("../../../../assets/header/head.h");
 
-/// The text of a header: layers, then other tensors (biases and the like).
+/// The text of a header: layers, then other tensors (biases and the like). It is as long with any name.
 ///
 /// # Errors
 /// When an element type has no counterpart in C, a value is not finite, or there is too much of it.
-pub fn text(layers: &[HeaderLayer], others: &[Array]) -> Result<String, HeaderError> {
-    let mut out = HEAD.to_owned();
+pub fn text(name: Name, layers: &[HeaderLayer], others: &[Array]) -> Result<String, HeaderError> {
+    let mut out = format!("{HEAD}#ifndef LAPIDARY_HEADER_{PLACE}\n#define LAPIDARY_HEADER_{PLACE}\n\n");
     let mut rows = String::new();
     let mut index = 0;
     let shape = |out: &mut String, index: usize, shape: &[usize]| {
         let dims: Vec<String> = shape.iter().map(ToString::to_string).collect();
         let dims = if dims.is_empty() { vec!["1".to_owned()] } else { dims };
-        let _ = writeln!(out, "static const uint32_t t{index}_shape[{}] = {{{}}};", dims.len(), dims.join(", "));
-        format!("{}, t{index}_shape", dims.len())
+        let _ = writeln!(out, "static const uint32_t {PLACE}_t{index}_shape[{}] = {{{}}};", dims.len(), dims.join(", "));
+        format!("{}, {PLACE}_t{index}_shape", dims.len())
     };
     for layer in layers {
         let mut ids = Vec::new();
@@ -188,11 +238,10 @@ pub fn text(layers: &[HeaderLayer], others: &[Array]) -> Result<String, HeaderEr
         index += 1;
     }
     let count = layers.len() + others.len();
-    let _ =
-        write!(out, "\n#define LAPIDARY_COUNT {count}\nstatic const lapidary_tensor lapidary_tensors[{}] = {{\n", count.max(1));
+    let _ = write!(out, "\n#define {PLACE}_COUNT {count}\nstatic const lapidary_tensor {PLACE}_tensors[{}] = {{\n", count.max(1));
     out += if count == 0 { "    {\"\", LAPIDARY_F32, 0, 0, 0, 0, LAPIDARY_F32, 0, 0, -1, 0}\n" } else { &rows };
     out += "};\n\n#endif\n";
-    Ok(out)
+    Ok(name.into_text(&out))
 }
 
 /// Writes an array and gives its identifier.
@@ -216,41 +265,61 @@ fn put(out: &mut String, index: usize, array: &Array) -> Result<String, HeaderEr
     Ok(id)
 }
 
-/// The bytes of the arrays of a header, in their order: what a compiler makes of it.
-///
-/// # Errors
-/// The place of what is no number.
-pub fn arrays(text: &str) -> Result<Vec<Vec<u8>>, String> {
-    let mut all = Vec::new();
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        let Some(kind) = line.strip_prefix("static const ").filter(|l| l.ends_with("] = {")).and_then(|l| l.split(' ').next())
-        else {
-            continue;
-        };
-        if kind == "lapidary_tensor" {
-            break;
-        }
-        let mut bytes = Vec::new();
-        for number in lines.by_ref().take_while(|line| *line != "};").flat_map(|line| line.split(',')) {
-            let number = number.trim();
-            if !number.is_empty() {
-                bytes.extend(number_bytes(number, kind).ok_or_else(|| format!("\"{number}\" is no {kind}"))?);
-            }
-        }
-        all.push(bytes);
-    }
-    Ok(all)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn number_bytes(text: &str, kind: &str) -> Option<Vec<u8>> {
-    Some(match kind {
-        "float" => text.strip_suffix('f')?.parse::<f32>().ok()?.to_le_bytes().to_vec(),
-        "int8_t" => text.parse::<i8>().ok()?.to_le_bytes().to_vec(),
-        "int16_t" => text.parse::<i16>().ok()?.to_le_bytes().to_vec(),
-        "int32_t" => text.parse::<i32>().ok()?.to_le_bytes().to_vec(),
-        "uint16_t" => u16::from_str_radix(text.strip_prefix("0x")?, 16).ok()?.to_le_bytes().to_vec(),
-        "uint8_t" => vec![u8::from_str_radix(text.strip_prefix("0x")?, 16).ok()?],
-        _ => return None,
-    })
+    #[test]
+    fn names_are_c_and_tell_files_apart() {
+        let name = |path: &str| Name::of(Path::new(path)).0;
+        assert_eq!((name("a/net.h").as_str(), name("small_1.h").as_str()), ("net", "small_1"));
+        let odd = [
+            "ne t.h",
+            "ne-t.h",
+            "1net.h",
+            "_net.h",
+            ".h",
+            "größe.h",
+            "a_name_that_is_far_too_long_1.h",
+            "a_name_that_is_far_too_long_2.h",
+        ];
+        let names: std::collections::BTreeSet<String> = odd.iter().map(|path| name(path)).collect();
+        assert_eq!(names.len(), odd.len(), "{names:?}");
+        assert!(names.iter().all(|n| n.len() <= NAME_WIDTH && n.starts_with(|c: char| c.is_ascii_alphabetic())), "{names:?}");
+    }
+
+    #[test]
+    fn what_is_read_is_what_was_written_and_as_long_with_any_name() {
+        let tensor = |values: &[f32]| Tensor::from_f32(vec![values.len()], values).unwrap();
+        let array = |name: &str, tensor| Array { name: name.to_owned(), tensor };
+        let codes = Tensor::from_integers(DType::I4, vec![2, 2], &[-8, 7, 0, 1]).unwrap();
+        let layer = HeaderLayer {
+            name: "a, \"b\" {".to_owned(),
+            shape: vec![2, 2],
+            codes: array("w data", codes),
+            scales: Some(array("w scale", tensor(&[0.1, -2.5e-9]))),
+            zero_points: None,
+            codebook: None,
+            axis: 0,
+            block: 0,
+        };
+        let bias = array("bias", tensor(&[1.0, f32::MIN_POSITIVE, -0.0]));
+        let write = |name: &str, layer: &HeaderLayer| {
+            text(Name::of(Path::new(name)), std::slice::from_ref(layer), std::slice::from_ref(&bias)).unwrap()
+        };
+        let written = write("net.h", &layer);
+        assert_eq!(rows(&written).unwrap(), [Row::of(&layer), Row::of_array(&bias)]);
+        assert_eq!(written.len(), write("another name.h", &layer).len());
+        // Each part counts.
+        let others = [
+            HeaderLayer { shape: vec![4], ..layer.clone() },
+            HeaderLayer { scales: Some(array("w scale", tensor(&[0.1, 2.5e-9]))), ..layer.clone() },
+            HeaderLayer { scales: None, ..layer.clone() },
+            HeaderLayer { axis: 1, ..layer.clone() },
+        ];
+        for other in others {
+            assert_ne!(rows(&write("net.h", &other)).unwrap().first(), Some(&Row::of(&layer)));
+        }
+        assert!(rows(&written.replace("1.0", "1.x")).is_err());
+    }
 }

@@ -5,6 +5,9 @@
 //! vLLM's `compressed_tensors_wNa16.py` (4 and 8 bits, by group or channel) and `compressed_tensors_w8a8_int8.py`
 //! (symmetric weights; one range for all data, or one per token found while the model runs).
 
+mod read;
+pub(super) mod sparse;
+
 use crate::engine::graph::{Channels, Layer, LayerKind, ScaleLayout, Scales, StoredWeight};
 use crate::engine::tensor::{DType, Tensor, TensorError};
 use serde_json::{Value, json};
@@ -34,6 +37,8 @@ pub enum Packing {
     Bytes,
     /// `float-quantized`: float8 E4M3.
     Floats,
+    /// `sparse-24-bitmask`: floats, two of every four inputs.
+    Sparse { dtype: DType },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +69,8 @@ pub enum Part {
     ZeroPoints,
     /// The two sizes of the matrix.
     Shape,
+    /// A bit for each weight: whether it is there.
+    Mask,
     InputScale,
     InputZeroPoint,
 }
@@ -103,6 +110,25 @@ impl PackedWeight {
         Ok(Self { packing, strategy, symmetric, inputs, rows, cols, scales: scales.dtype() })
     }
 
+    /// The layout of floats of which two in every four inputs are left; they need no values yet.
+    ///
+    /// # Errors
+    /// A sentence on what it does not hold.
+    pub fn sparse(stored: &StoredWeight, layer: &Layer) -> Result<Self, String> {
+        let (StoredWeight::Float32(floats) | StoredWeight::Half(floats)) = stored else {
+            return Err("the layout holds floats".to_owned());
+        };
+        let rows = layer.out_channels();
+        let cols = layer.parameters() / rows.max(1);
+        let is_linear = matches!(layer.kind, LayerKind::Gemm | LayerKind::MatMul | LayerKind::Linear) && layer.shape.len() == 2;
+        if !is_linear || !cols.is_multiple_of(4) {
+            return Err(format!("rows of {cols} of a {} do not divide into fours", layer.kind.name().to_lowercase()));
+        }
+        let dtype = floats.dtype();
+        let packing = Packing::Sparse { dtype };
+        Ok(Self { packing, strategy: Strategy::Tensor, symmetric: true, inputs: Inputs::Float, rows, cols, scales: dtype })
+    }
+
     /// What is written for the layer: a name's end, an element type and a shape each.
     #[must_use]
     pub fn parts(&self) -> Vec<(Part, &'static str, DType, Vec<usize>)> {
@@ -113,6 +139,13 @@ impl PackedWeight {
         };
         let scales = if self.strategy == Strategy::Tensor { vec![1] } else { vec![rows, groups] };
         let mut parts = match self.packing {
+            Packing::Sparse { dtype } => {
+                return vec![
+                    (Part::Codes, "compressed", dtype, vec![rows, cols / 2]),
+                    (Part::Mask, "bitmask", DType::U8, vec![rows, cols.div_ceil(8)]),
+                    (Part::Shape, "shape", DType::I64, vec![2, 1]),
+                ];
+            }
             Packing::Words { bits } => vec![
                 (Part::Codes, "weight_packed", DType::I32, vec![rows, words(cols, bits)]),
                 (Part::Shape, "weight_shape", DType::I64, vec![2]),
@@ -133,10 +166,11 @@ impl PackedWeight {
         parts
     }
 
-    /// The layer's entry in `config_groups`, but for its targets.
+    /// The layer's entry in `config_groups`, but for its targets; `None` for floats.
     #[must_use]
-    pub fn scheme(&self) -> Value {
+    pub fn scheme(&self) -> Option<Value> {
         let (kind, bits) = match self.packing {
+            Packing::Sparse { .. } => return None,
             Packing::Words { bits } => ("int", bits),
             Packing::Bytes => ("int", 8),
             Packing::Floats => ("float", 8),
@@ -156,7 +190,9 @@ impl PackedWeight {
             Inputs::Static { symmetric } => data("tensor", symmetric, false),
             Inputs::Token { symmetric } => data("token", symmetric, true),
         };
-        json!({ "weights": weights, "input_activations": inputs, "output_activations": null, "format": self.packing.name() })
+        Some(json!({
+            "weights": weights, "input_activations": inputs, "output_activations": null, "format": self.packing.name(),
+        }))
     }
 
     /// The bytes of one part of some rows of the matrix (all of them, or a multiple of 32 that other rows follow);
@@ -165,6 +201,12 @@ impl PackedWeight {
     /// # Errors
     /// When `stored` is not what the layout was made for.
     pub fn bytes(&self, part: Part, stored: &StoredWeight, layer: &Layer) -> Result<Vec<u8>, TensorError> {
+        if let (Packing::Sparse { .. }, Part::Codes | Part::Mask) = (self.packing, part) {
+            return self.left(part, stored, layer);
+        }
+        if part == Part::Shape {
+            return Ok([self.rows, self.cols].iter().flat_map(|n| (*n as i64).to_le_bytes()).collect());
+        }
         let StoredWeight::Scaled { codes, scales: Scales::Plain(scales), zero_points, .. } = stored else {
             return Err(TensorError::Type { dtype: stored.dtype(), wanted: "integers or float8 with plain scales" });
         };
@@ -182,10 +224,24 @@ impl PackedWeight {
                 }
                 _ => Vec::new(),
             },
-            Part::Shape => [self.rows, self.cols].iter().flat_map(|n| (*n as i64).to_le_bytes()).collect(),
             // Data are no part of a stored weight: they are written by who knows them.
-            Part::InputScale | Part::InputZeroPoint => Vec::new(),
+            Part::InputScale | Part::InputZeroPoint | Part::Shape | Part::Mask => Vec::new(),
         })
+    }
+
+    /// What pruning left of rows of floats, or where it lies.
+    fn left(&self, part: Part, stored: &StoredWeight, layer: &Layer) -> Result<Vec<u8>, TensorError> {
+        let dense = TensorError::Type { dtype: stored.dtype(), wanted: "floats with two weights in every four" };
+        let (StoredWeight::Float32(floats) | StoredWeight::Half(floats)) = stored else { return Err(dense) };
+        let (bytes, width) = (floats.bytes(), floats.dtype().bits() / 8);
+        let turn = || Channels::new(&layer.shape, layer.out_axis);
+        let rows = match (layer.out_axis, width) {
+            (0, _) => bytes,
+            (_, 2) => turn().gather(bytes.as_chunks::<2>().0).concat().into(),
+            _ => turn().gather(bytes.as_chunks::<4>().0).concat().into(),
+        };
+        let (left, mask) = sparse::pack(&rows, self.cols, width).map_err(|_| dense)?;
+        Ok(if part == Part::Mask { mask } else { left })
     }
 
     /// Rows of codes, whatever way the layer's weight lies.
@@ -223,6 +279,7 @@ impl Packing {
             Self::Words { .. } => "pack-quantized",
             Self::Bytes => "int-quantized",
             Self::Floats => "float-quantized",
+            Self::Sparse { .. } => "sparse-24-bitmask",
         }
     }
 }
@@ -321,7 +378,7 @@ mod tests {
         assert_eq!(packed.bytes(Part::Codes, &weight, &layer).unwrap(), [0x80, 0x0F, 0, 0, 0x79, 0x0A, 0, 0]);
         assert_eq!(packed.parts()[0].3, [2, 1]);
         assert_eq!(packed.bytes(Part::Shape, &weight, &layer).unwrap(), [2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(packed.scheme()["weights"]["strategy"], "channel");
+        assert_eq!(packed.scheme().unwrap()["weights"]["strategy"], "channel");
     }
 
     #[test]
