@@ -225,7 +225,8 @@ fn every_preset(subject: &Subject, known: Option<&Known>, every: usize, ctx: &Ct
         let Treatment { activations, importance, saliency, channels, correction, .. } = recipe.default;
         let chosen = matches!(channels, ChannelCut::Share { by, .. } if by.needs_data());
         let of_inputs = activations != Activations::None || importance != Importance::Alike || correction != Correction::NONE;
-        of_inputs || saliency != Saliency::Magnitude || chosen
+        let balanced = recipe.balance != configure::Balance::None;
+        of_inputs || balanced || saliency != Saliency::Magnitude || chosen
     };
     let recipes = presets::names().into_iter().map(|name| presets::preset(name).unwrap());
     // Stability runs the network eight times per channel: of a language model with its thousand that takes minutes.

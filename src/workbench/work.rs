@@ -12,7 +12,7 @@ use crate::engine::hash::of_bytes;
 use crate::engine::{Ctx, Warning};
 use crate::pipeline::calibrate::{self, CalibrateError, Statistics};
 use crate::pipeline::compress::{self, CompressError, Variant};
-use crate::pipeline::configure::{self, Allocation, ConfigureError, Equalization, Grouping, Importance, Plan, Recipe};
+use crate::pipeline::configure::{self, Allocation, Balance, ConfigureError, Equalization, Grouping, Importance, Plan, Recipe};
 use crate::pipeline::evaluate::{self, EvaluateError, Report, Settings, Subjects};
 use crate::pipeline::export::{ExportError, Format};
 use crate::pipeline::load::{self, Dataset, LoadError, LoadedModel, Preprocess, Subject, imatrix};
@@ -251,6 +251,9 @@ impl Opened {
         }
         if recipe.equalize != Equalization::default() {
             key += " equalized";
+        }
+        if recipe.balance != Balance::default() {
+            key += &format!(" {:?}", recipe.balance);
         }
         if treatments.iter().any(|t| t.importance != Importance::Alike) {
             key += &self.subject.importance_key;

@@ -1,6 +1,7 @@
 //! Chooses the channels that a plan cuts and cuts them, before any layer is treated on its own.
 
 use super::CompressError;
+use super::balance::balance;
 use super::importance::{activation, batch_norm, by_channel, gradient, least, magnitude, median, stability, together};
 use crate::engine::Ctx;
 use crate::engine::graph::structure::{ChannelGroup, Member, Structure, Values, cut};
@@ -23,13 +24,13 @@ const PAIRS: usize = 4;
 /// Standard deviation of a disturbance, relative to the weight.
 const SIGMA: f32 = 0.1;
 
-/// The subject as the layers of `plan` are compressed: equalized, where that is asked for, and without the channels
-/// that go.
+/// The subject as the layers of `plan` are compressed: equalized, where that is asked for, without the channels
+/// that go, and with the others balanced.
 ///
 /// # Errors
 /// As [`cut_channels`], and when a rewritten graph is not valid.
 pub fn prepare(plan: &Plan, subject: &Subject, data: DataSource<'_>, ctx: &Ctx) -> Result<Subject, CompressError> {
-    cut_channels(plan, &prepared(plan.equalize, subject)?, data, ctx)
+    balance(plan, cut_channels(plan, &prepared(plan.equalize, subject)?, data, ctx)?, data, ctx)
 }
 
 /// The subject without the channels that `plan` cuts: the least important of each group. As it is where none are.

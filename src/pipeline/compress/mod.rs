@@ -5,6 +5,7 @@ mod activation_range;
 mod adaround;
 mod allocation;
 mod alone;
+mod balance;
 mod bias_correction;
 mod channels;
 mod corrected;
@@ -61,6 +62,8 @@ pub enum CompressError {
     NoChannelData { score: &'static str },
     #[error(transparent)]
     Calibrate(#[from] CalibrateError),
+    #[error("recipe \"{recipe}\" balances channels, and there are no calibration data; add some, or leave `balance` out")]
+    NoBalanceData { recipe: String },
     #[error(
         "recipe \"{recipe}\" rounds activations with calibrated ranges, and the project has no calibration data; add some, or use dynamic activations"
     )]

@@ -377,6 +377,14 @@ impl LayerPlan {
         }
     }
 
+    /// Does without the balance that there is no data for.
+    pub(super) fn refuse_balance(&mut self) {
+        if !self.treatment.is_unchanged() {
+            let reason = "there are no calibration data to balance its channels with";
+            self.refusal = Some(and(self.refusal.take(), reason));
+        }
+    }
+
     /// What will be stored, without values; `None` where the weight stays as it is.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! Touches no weight values and runs nothing.
 
 mod activations;
+mod balance;
 mod channels;
 mod correction;
 mod families;
@@ -15,6 +16,7 @@ mod recipe;
 mod scheme;
 
 pub use activations::{Activations, Sharing, StaticGrid};
+pub use balance::Balance;
 pub use channels::{ChannelCut, ChannelScore, Cuts, GroupCut};
 pub use correction::{Correction, Loss, Order, Recovery, Solver, Target};
 pub use families::{Family, Offer, Offers, WIDTHS};

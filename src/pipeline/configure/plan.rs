@@ -2,6 +2,7 @@
 
 use super::ConfigureError;
 use super::activations::Activations;
+use super::balance::Balance;
 use super::channels::{ChannelCut, Cuts};
 use super::correction::Correction;
 use super::file::{FileFormat, header_text, weights_file};
@@ -23,6 +24,8 @@ pub struct Plan {
     pub allocation: Allocation,
     /// What is done before to the network as a whole.
     pub equalize: Equalization,
+    /// How its channels are balanced then; nothing where none can be.
+    pub balance: Balance,
     /// The channels that are cut before anything else; shapes of `layers` are those of what is left.
     pub cuts: Option<Cuts>,
     /// The file that is counted: ONNX, unless a layer is stored in blocks that only GGUF holds, or it was asked for.
@@ -57,7 +60,10 @@ impl Plan {
     #[must_use]
     pub fn needs_calibration(&self) -> bool {
         let chosen = self.cuts.as_ref().is_some_and(Cuts::needs_data);
-        chosen || self.is_corrected() || self.layers.iter().any(|l| l.needs_range() || l.needs_channels())
+        chosen
+            || self.balance != Balance::None
+            || self.is_corrected()
+            || self.layers.iter().any(|l| l.needs_range() || l.needs_channels())
     }
 
     /// The same plan, no layer corrected.
@@ -80,6 +86,10 @@ impl Plan {
         self.layers.iter_mut().for_each(LayerPlan::refuse_correction);
         self.layers.iter_mut().for_each(LayerPlan::refuse_saliency);
         self.cuts.iter_mut().for_each(Cuts::refuse_data);
+        if self.balance != Balance::None {
+            self.balance = Balance::None;
+            self.layers.iter_mut().for_each(LayerPlan::refuse_balance);
+        }
         self
     }
 }
@@ -179,6 +189,7 @@ pub fn plan_for(recipe: &Recipe, subject: &Subject, file: Option<FileFormat>) ->
     for (layer, before) in layers.iter_mut().zip(whole.layers.iter()) {
         layer.original_bytes = whole.folded.constants.get(&before.weight).map_or(0, |t| t.size_bytes() as u64);
     }
+    let balance = recipe.balance.fitted(&subject.folded, &subject.layers, &mut layers);
     share_ranges(&groups, &mut layers);
     let file = file.unwrap_or_else(|| file_of(&layers));
     let lowered = layers.iter_mut().map(|layer| placeholder(layer, file)).collect::<Result<Vec<_>, _>>().map_err(graph)?;
@@ -193,6 +204,7 @@ pub fn plan_for(recipe: &Recipe, subject: &Subject, file: Option<FileFormat>) ->
         groups,
         allocation: recipe.allocation,
         equalize: recipe.equalize,
+        balance,
         cuts,
         file,
         bytes,

@@ -78,6 +78,8 @@ pub const GROUPS: &[Group] = &[
             "w4-histogram",
             "w4-gaussian",
             "w4-importance",
+            "w4-g32-zero",
+            "w4-g32-hqq",
         ],
     },
     Group {
@@ -96,6 +98,8 @@ pub const GROUPS: &[Group] = &[
             "w3-adaround-act",
             "w4a8-best",
             "int8-equalized",
+            "int8-smooth",
+            "w4-g32-awq",
             "s50-ls",
             "s50-sparsegpt",
             "s50-lamp-ls",

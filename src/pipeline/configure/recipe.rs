@@ -2,6 +2,7 @@
 
 use super::ConfigureError;
 use super::activations::Activations;
+use super::balance::Balance;
 use super::channels::ChannelCut;
 use super::correction::Correction;
 use super::scheme::{Rounding, Saliency, Scheme, Sparsity};
@@ -143,7 +144,8 @@ impl Treatment {
     #[must_use]
     pub fn sensible(self) -> Self {
         let rounding = if self.weights.rounds() { self.rounding } else { Rounding::default() };
-        let range = if self.weights.has_ranges() { self.range } else { Observer::default() };
+        let movable = self.range != Observer::HalfQuadratic || self.weights.has_zero_points();
+        let range = if self.weights.has_ranges() && movable { self.range } else { Observer::default() };
         let importance = if self.weights.weighs(range) { self.importance } else { Importance::default() };
         Self { rounding, range, importance, ..self }
     }
@@ -154,6 +156,8 @@ impl Treatment {
         let (weights, sensible) = (self.weights, self.sensible());
         if sensible.rounding != self.rounding {
             Some(format!("{weights} has its own rule of rounding; leave `rounding` out"))
+        } else if sensible.range != self.range && weights.has_ranges() {
+            Some(format!("{} ranges move zero points, and {weights} has none; take asymmetric integers", self.range))
         } else if sensible.range != self.range {
             Some(format!("{weights} has its own rule for scales; leave `range` out"))
         } else if sensible.importance != self.importance && weights.has_ranges() {
@@ -287,6 +291,9 @@ pub struct Recipe {
     /// What is done to the network before anything is compressed, without a change of what it computes.
     #[serde(default, skip_serializing_if = "is_default")]
     pub equalize: Equalization,
+    /// What is done then, told by calibration data, without a change of what the network computes either.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub balance: Balance,
 }
 
 /// Read before the rest, so that a newer file is refused by its version and not by a field.
@@ -310,6 +317,7 @@ impl Recipe {
             groups: Grouping::default(),
             allocation: Allocation::default(),
             equalize: Equalization::default(),
+            balance: Balance::default(),
         }
     }
 
@@ -353,6 +361,7 @@ impl Recipe {
             return Err(bad("the name", "a recipe needs a name".to_owned()));
         }
         self.default.validate().map_err(|r| bad("the default", r))?;
+        self.balance.validate().map_err(|r| bad("the balance", r))?;
         for rule in &self.overrides {
             rule.validate().map_err(|r| bad(&format!("the override \"{}\"", rule.layers), r))?;
         }

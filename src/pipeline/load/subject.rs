@@ -69,6 +69,12 @@ impl Subject {
         Self { folded: Arc::clone(folded), equalized: Arc::default(), ..self.clone() }
     }
 
+    /// The same with `folded`, whose channels are of other sizes as `key` tells, in place of what recipes change.
+    #[must_use]
+    pub fn balanced(&self, folded: Model, key: &str) -> Self {
+        Self { change_key: format!("{} balanced {key}", self.change_key).into(), ..self.on(&Arc::new(folded)) }
+    }
+
     /// The same with `folded`, whose channels `key` tells of, in place of what recipes change.
     #[must_use]
     pub fn cut(&self, folded: Model, key: &str) -> Self {
