@@ -146,6 +146,7 @@ fn a_graph_computes_with_what_the_format_decodes_to() {
             let [made, foretold] = [Some(&encoded), None].map(|encoded| StoredWeight::of(format, &layer, encoded).unwrap());
             let lowered = [made, foretold].map(|stored| {
                 let layer = LoweredLayer {
+                    low_rank: None,
                     weight: layer.weight.clone(),
                     shape: shape.to_vec(),
                     out_axis: axis,

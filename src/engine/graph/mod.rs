@@ -21,7 +21,7 @@ pub use bias::BiasPlace;
 pub use channels::Channels;
 pub use known::{KnownRange, known_range};
 pub use layers::{Layer, LayerKind, layers};
-pub use lower::{LoweredLayer, lower};
+pub use lower::{LowRank, LoweredLayer, lower};
 
 pub use operators::is_elementwise;
 pub use order::{captured, consumers, producers, reads, topological};

@@ -6,6 +6,7 @@ pub mod affine;
 pub mod aligned;
 pub mod attention;
 pub mod convolve;
+pub mod eigen;
 pub mod factor;
 pub mod fourier;
 pub mod gram;

@@ -5,6 +5,7 @@ use super::bias_correction::{factors, missing};
 use super::grids::Grids;
 use super::judge::{Judge, Step};
 use super::least_squares::{on_samples, on_support, pursue};
+use super::low_rank::{Factors, lacking};
 use super::round_to_nearest::how;
 use super::system::System;
 use super::technique::LayerWork;
@@ -87,6 +88,9 @@ pub(super) fn correct(
     let Some(mut bench) = Bench::new(plan, data, original, rows, ctx) else { return Ok(None) };
     bench.prune();
     let stored = bench.round(data, behind)?;
+    if let Some(factors) = bench.compensate() {
+        work.low_rank = Some(factors.stored(&plan.layer)?);
+    }
     let added = bench.mend_bias();
     work.stored = Some(stored);
     work.weights = channels.scatter(&bench.rows);
@@ -363,6 +367,23 @@ impl<'a> Bench<'a> {
                 by_row.iter().enumerate().for_each(|(row, factor)| grids.scale_row(row, *factor));
             }
         }
+    }
+
+    /// Makes up for what is lacking by a product of thin matrices. What does not help is kept as zeros: the bytes are
+    /// those of the plan.
+    fn compensate(&mut self) -> Option<Factors> {
+        let rank = usize::from(self.plan.treatment.compensate);
+        // Layers in groups are not compensated, as the plan says.
+        let moments = self.moments.first().filter(|_| rank > 0 && self.moments.len() == 1)?;
+        let known = (!self.is_wide()).then(|| hessian(moments, self.correction()));
+        let delta = lacking(&self.original, &self.rows);
+        let run = || until(self.ctx.stop(), || Factors::of(&delta, self.width, known.as_deref(), rank));
+        let factors = self.ctx.pool().install(run);
+        let mut made = self.rows.clone();
+        factors.add_to(&mut made, self.width);
+        let outputs = self.original.len() / self.width.max(1);
+        let kept = self.take("low rank", made);
+        Some(if kept { factors } else { Factors::none(outputs, self.width, factors.rank) })
     }
 
     fn mend_bias(&mut self) -> Option<Vec<f32>> {

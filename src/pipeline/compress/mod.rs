@@ -14,6 +14,7 @@ mod grids;
 pub mod importance;
 mod judge;
 mod least_squares;
+mod low_rank;
 mod magnitude;
 pub mod pattern;
 mod preview;

@@ -8,7 +8,7 @@ use super::sequential;
 use super::technique::{LayerWork, registry};
 use super::variant::{CompressedLayer, Variant};
 use crate::engine::Ctx;
-use crate::engine::graph::{LoweredLayer, StoredWeight, Wire, lower};
+use crate::engine::graph::{LowRank, LoweredLayer, Wire, lower};
 use crate::engine::kernels::affine::ErrorSums;
 use crate::engine::tensor::Tensor;
 use crate::pipeline::calibrate::{CalibrateError, Statistics};
@@ -117,7 +117,7 @@ impl LayerWork {
         if count > 0 && !plan.treatment.is_unchanged() {
             return Err(CompressError::NotFinite { layer: plan.layer.name.clone(), count, total: original.len() });
         }
-        Ok(Self { weights: original.clone(), original, stored: None, rounded: None })
+        Ok(Self { weights: original.clone(), original, stored: None, rounded: None, low_rank: None })
     }
 }
 
@@ -143,11 +143,12 @@ impl Made {
         work.stored = work.stored.map(|s| file.adapted(s, plan.treatment.activations)).transpose().map_err(failed)?;
         let mut sums = ErrorSums::default();
         sums.add_slices(&work.original, &work.weights);
+        let beside = work.low_rank.as_ref().map_or(0, LowRank::size_bytes);
         let layer = CompressedLayer {
             name: plan.layer.name.clone(),
             weight_sqnr_db: sums.sqnr_db(),
             zero_fraction: zero_fraction(&work.weights),
-            bytes: work.stored.as_ref().map_or(plan.bytes, StoredWeight::size_bytes),
+            bytes: work.stored.as_ref().map_or(plan.bytes, |stored| stored.size_bytes() + beside),
             dense: match &work.stored {
                 Some(stored) if file.needs_values(&plan.layer, stored) => {
                     Some(Tensor::from_f32(plan.layer.shape.clone(), &work.weights).map_err(failed)?)
@@ -165,6 +166,7 @@ impl Made {
             input: plan.layer.input.clone(),
             rounded: work.rounded,
             bias: plan.bias.clone().map(|place| (place, vec![0.0; plan.layer.out_channels()])),
+            low_rank: work.low_rank,
         };
         Ok(Self { lowered, layer, weights: work.weights })
     }

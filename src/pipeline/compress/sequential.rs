@@ -10,7 +10,7 @@ use crate::engine::Ctx;
 use crate::engine::graph::{Channels, Layer, LoweredLayer, Model, StoredWeight, consumers, lower};
 use crate::engine::tensor::Tensor;
 use crate::pipeline::calibrate::{CalibrateError, LayerData, Sequence, Statistics};
-use crate::pipeline::configure::{Correction, LayerPlan, Plan};
+use crate::pipeline::configure::{LayerPlan, Plan};
 use crate::pipeline::load::{Dataset, Subject};
 
 /// What becomes of every layer of a plan, in its order.
@@ -33,10 +33,7 @@ pub(super) fn run(
     let mut done = Vec::with_capacity(plan.layers.len());
     for layer in &plan.layers {
         ctx.check()?;
-        let found = match layer.treatment.correction {
-            Correction::NONE => None,
-            _ => look(&mut sequence, (original, &made), layer, subject, ctx)?,
-        };
+        let found = if layer.needs_samples() { look(&mut sequence, (original, &made), layer, subject, ctx)? } else { None };
         let one = match found {
             Some(data) => corrected(layer, plan, subject, statistics, &data, ctx)?,
             None => compress_layer(&layer.uncorrected(), plan.file, subject, statistics, ctx)?,
@@ -125,6 +122,6 @@ impl Made {
     fn as_floats(&self, plan: &LayerPlan) -> Result<LoweredLayer, CompressError> {
         let tensor = Tensor::from_f32(plan.layer.shape.clone(), &self.weights)
             .map_err(|source| CompressError::Tensor { layer: plan.layer.name.clone(), source })?;
-        Ok(LoweredLayer { stored: Some(StoredWeight::Float32(tensor)), rounded: None, ..self.lowered.clone() })
+        Ok(LoweredLayer { stored: Some(StoredWeight::Float32(tensor)), rounded: None, low_rank: None, ..self.lowered.clone() })
     }
 }

@@ -1,13 +1,14 @@
 //! What a recipe does to one layer.
 
 use super::activations::Activations;
+use super::compensation::compensated;
 use super::correction::{Correction, Loss, Recovery, Solver};
 use super::file::{FileFormat, held, held_bytes};
 use super::recipe::{Importance, Treatment};
 use super::scheme::{FloatFormat, Saliency, Scheme, Sparsity};
 use crate::engine::formats::blocks::BlockFormat;
 use crate::engine::formats::{Granularity, Storage};
-use crate::engine::graph::{BiasPlace, KnownRange, Layer, LayerKind, Model, Node, StoredWeight, Wire, known_range};
+use crate::engine::graph::{BiasPlace, KnownRange, Layer, LayerKind, LowRank, Model, Node, StoredWeight, Wire, known_range};
 use crate::engine::tensor::{DType, Tensor, TensorError};
 use crate::pipeline::load::Subject;
 use std::sync::Arc;
@@ -253,7 +254,7 @@ fn corrected(layer: &Layer, treatment: &Treatment, model: &Model) -> (Correction
 
 /// # Errors
 /// Why it cannot be told what each weight of the layer is multiplied with.
-fn readable(layer: &Layer, model: &Model) -> Result<(), &'static str> {
+pub(super) fn readable(layer: &Layer, model: &Model) -> Result<(), &'static str> {
     let node = layer.node.and_then(|id| model.node(id)).ok_or("the file holds weights without a graph")?;
     if model.constants.contains_key(&layer.input) {
         return Err("its input is a constant of the model");
@@ -298,6 +299,11 @@ pub(super) fn layer_plan(layer: &Layer, wanted: Treatment, subject: &Subject) ->
         treatment = Treatment::UNCHANGED;
         refusal =
             Some(format!("its weights are {dtype}, and only float32 weights are compressed yet; export the model in float32"));
+    }
+    let (compensate, reason) = compensated(layer, &treatment, model);
+    treatment.compensate = compensate;
+    if let Some(reason) = reason {
+        refusal = Some(and(refusal, &reason));
     }
     let (correction, bias, reason) = corrected(layer, &treatment, model);
     treatment.correction = correction;
@@ -383,6 +389,22 @@ impl LayerPlan {
             let reason = "there are no calibration data to balance its channels with";
             self.refusal = Some(and(self.refusal.take(), reason));
         }
+    }
+
+    /// Whether samples tell how its weights are chosen or made up for.
+    #[must_use]
+    pub fn needs_samples(&self) -> bool {
+        self.treatment.correction != Correction::NONE || self.treatment.compensate > 0
+    }
+
+    /// What is added to what it gives, without values.
+    ///
+    /// # Errors
+    /// When sizes overflow.
+    pub(super) fn compensation(&self) -> Result<Option<LowRank>, TensorError> {
+        let Layer { kind, shape, out_axis, .. } = &self.layer;
+        let rank = usize::from(self.treatment.compensate);
+        if rank == 0 { Ok(None) } else { LowRank::of(*kind, (shape, *out_axis), rank, None).map(Some) }
     }
 
     /// What will be stored, without values; `None` where the weight stays as it is.

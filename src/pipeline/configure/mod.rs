@@ -5,6 +5,7 @@
 mod activations;
 mod balance;
 mod channels;
+mod compensation;
 mod correction;
 mod families;
 mod file;

@@ -4,13 +4,12 @@ use super::ConfigureError;
 use super::activations::Activations;
 use super::balance::Balance;
 use super::channels::{ChannelCut, Cuts};
-use super::correction::Correction;
 use super::file::{FileFormat, header_text, weights_file};
 use super::groups::{Decided, Group, groups, share_ranges, together};
 use super::layer::{LayerPlan, and, file_of, layer_plan};
 use super::recipe::{Allocation, Equalization, Recipe, Treatment};
-use crate::engine::graph::{GraphError, Layer, LoweredLayer, StoredWeight, Wire, lower};
-use crate::engine::tensor::{DType, Tensor};
+use crate::engine::graph::{GraphError, Layer, LowRank, LoweredLayer, StoredWeight, Wire, lower};
+use crate::engine::tensor::{DType, Tensor, TensorError};
 use crate::pipeline::load::{Subject, gguf};
 
 /// What a recipe will do to a model, known before anything runs.
@@ -75,7 +74,7 @@ impl Plan {
     /// Whether some layer is to be corrected, which takes samples.
     #[must_use]
     pub fn is_corrected(&self) -> bool {
-        self.layers.iter().any(|l| l.treatment.correction != Correction::NONE)
+        self.layers.iter().any(LayerPlan::needs_samples)
     }
 
     /// The same where there are no data to calibrate with: what only data can tell of weights is refused.
@@ -252,6 +251,14 @@ fn predicted_bytes(
     lowered: &[LoweredLayer],
     file: FileFormat,
 ) -> Result<u64, ConfigureError> {
+    if let Some(layer) = layers.iter().find(|l| l.treatment.compensate > 0 && !file.holds_graph()) {
+        return Err(ConfigureError::Unholdable {
+            recipe: recipe.name.clone(),
+            layer: layer.layer.name.clone(),
+            file: file.name(),
+            reason: "two matrices beside it make up for what rounding took, and the file holds no graph that adds them; set its `compensate` to 0".to_owned(),
+        });
+    }
     let format = |source| ConfigureError::Format { recipe: recipe.name.clone(), source };
     // Made for either kind of file: what cannot be made is refused here, not when it is compressed.
     let model = if unchanged {
@@ -305,9 +312,11 @@ fn whole(plan: &LayerPlan, lowered: &LoweredLayer) -> Option<(Wire, Tensor)> {
 }
 
 fn placeholder(plan: &mut LayerPlan, file: FileFormat) -> Result<LoweredLayer, GraphError> {
-    let stored: Option<StoredWeight> = plan
-        .measure(file)
-        .map_err(|e| GraphError::Patch { label: format!("store \"{}\"", plan.layer.name), reason: e.to_string() })?;
+    let label = format!("store \"{}\"", plan.layer.name);
+    let failed = |e: TensorError| GraphError::Patch { label: label.clone(), reason: e.to_string() };
+    let stored: Option<StoredWeight> = plan.measure(file).map_err(failed)?;
+    let low_rank = plan.compensation().map_err(failed)?;
+    plan.bytes += low_rank.as_ref().map_or(0, LowRank::size_bytes);
     Ok(LoweredLayer {
         weight: plan.layer.weight.clone(),
         shape: plan.layer.shape.clone(),
@@ -316,5 +325,6 @@ fn placeholder(plan: &mut LayerPlan, file: FileFormat) -> Result<LoweredLayer, G
         input: plan.layer.input.clone(),
         rounded: plan.treatment.activations.rounded(1.0, 0),
         bias: plan.bias.clone().map(|place| (place, vec![0.0; plan.layer.out_channels()])),
+        low_rank,
     })
 }

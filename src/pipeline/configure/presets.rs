@@ -100,6 +100,7 @@ pub const GROUPS: &[Group] = &[
             "int8-equalized",
             "int8-smooth",
             "w4-g32-awq",
+            "w4-g32-eora",
             "s50-ls",
             "s50-sparsegpt",
             "s50-lamp-ls",

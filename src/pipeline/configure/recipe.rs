@@ -41,6 +41,9 @@ pub struct Treatment {
     /// What makes a weight small, where `sparsity` takes the small ones away.
     #[serde(default, skip_serializing_if = "is_default")]
     pub saliency: Saliency,
+    /// The rank of the product of two matrices that makes up for what rounding took, as far as it can; 0 for none.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub compensate: u16,
 }
 
 /// What the error of a weight counts.
@@ -105,6 +108,7 @@ impl Treatment {
         correction: Correction::NONE,
         channels: ChannelCut::None,
         saliency: Saliency::Magnitude,
+        compensate: 0,
     };
 
     #[must_use]
@@ -136,6 +140,9 @@ impl Treatment {
         }
         if self.correction != Correction::NONE {
             text += &format!("; {}", self.correction);
+        }
+        if self.compensate > 0 {
+            text += &format!("; compensated by rank {}", self.compensate);
         }
         text
     }
@@ -207,6 +214,8 @@ pub struct Override {
     pub channels: Option<ChannelCut>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saliency: Option<Saliency>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compensate: Option<u16>,
 }
 
 impl Override {
@@ -223,6 +232,7 @@ impl Override {
             correction: None,
             channels: None,
             saliency: None,
+            compensate: None,
         }
     }
 
@@ -248,6 +258,7 @@ impl Override {
             correction: self.correction.unwrap_or(kept.correction),
             channels: self.channels.unwrap_or(kept.channels),
             saliency: self.saliency.unwrap_or(kept.saliency),
+            compensate: self.compensate.unwrap_or(kept.compensate),
         }
     }
 
