@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod conformance;
 pub mod explore;
+pub mod importance;
 pub mod jobs;
 pub mod project;
 pub mod sample;

@@ -11,9 +11,9 @@ use crate::engine::graph::{Layer, Wire};
 use crate::engine::hash::of_bytes;
 use crate::engine::{Ctx, Warning};
 use crate::pipeline::calibrate::{self, CalibrateError, Statistics};
-use crate::pipeline::compress::{self, CompressError, Variant};
+use crate::pipeline::compress::{self, CompressError, Step, Variant};
 use crate::pipeline::configure::{self, Allocation, Balance, ConfigureError, Equalization, Grouping, Importance, Plan, Recipe};
-use crate::pipeline::evaluate::{self, EvaluateError, Report, Settings, Subjects};
+use crate::pipeline::evaluate::{self, EvaluateError, Report, Settings, StepError, Subjects};
 use crate::pipeline::export::{ExportError, Format};
 use crate::pipeline::load::{self, Dataset, LoadError, LoadedModel, Preprocess, Subject, imatrix};
 use crate::pipeline::search::SearchError;
@@ -438,7 +438,11 @@ impl Opened {
             bytes_original: plan.original_bytes,
             arithmetic,
         };
-        Ok(evaluate::run(&subjects, data, &settings, ctx)?)
+        let mut report = evaluate::run(&subjects, data, &settings, ctx)?;
+        for (layer, made) in report.layers.iter_mut().zip(&variant.layers) {
+            layer.steps = made.steps.iter().map(step_error).collect();
+        }
+        Ok(report)
     }
 
     /// Holds an exported file against the project's model.
@@ -479,6 +483,10 @@ impl Opened {
         };
         Ok(evaluate::run(&subjects, data, &settings, ctx)?)
     }
+}
+
+fn step_error(step: &Step) -> StepError {
+    StepError { name: step.name.to_owned(), before: step.before, after: step.after, kept: step.kept }
 }
 
 /// Warns of what a recipe asks for and will not be done.

@@ -28,6 +28,7 @@ mod variant;
 pub use alone::{Alone, alone};
 pub use channels::{DataSource, channel_scores, choose_channels, cut_channels, prepare};
 pub use judge::Step;
+pub use magnitude::weight_scores;
 pub use preview::{Preview, preview};
 pub use runner::{StatisticsSource, needs, run, run_with};
 pub use technique::{LayerWork, Technique, registry};

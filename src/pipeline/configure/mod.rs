@@ -19,7 +19,7 @@ mod scheme;
 pub use activations::{Activations, Sharing, StaticGrid};
 pub use balance::Balance;
 pub use channels::{ChannelCut, ChannelScore, Cuts, GroupCut};
-pub use correction::{Correction, Loss, Order, Recovery, Solver, Target};
+pub use correction::{Correction, Level as CorrectionLevel, Loss, Order, Recovery, Solver, Target};
 pub use families::{Family, Offer, Offers, WIDTHS};
 pub use file::{FileFormat, Held, WeightsFile, header_text, module, weights_file, weights_of};
 pub use groups::{Group, GroupKind, groups};

@@ -220,6 +220,18 @@ pub enum Saliency {
     Inputs,
 }
 
+impl Saliency {
+    pub const ALL: [Self; 2] = [Self::Magnitude, Self::Inputs];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Magnitude => "magnitude",
+            Self::Inputs => "magnitude times inputs",
+        }
+    }
+}
+
 impl Sparsity {
     /// # Errors
     /// A sentence on what is wrong.

@@ -3,6 +3,7 @@
 use super::commands::Command;
 use super::layout::{Pane, Workspace};
 use super::session::{Axis, Column, ErrorKind, Heat};
+use crate::workbench::importance::Question;
 use crate::workbench::jobs::JobId;
 use crate::workbench::project::Edit;
 use std::path::PathBuf;
@@ -35,6 +36,10 @@ pub enum Act {
     BrowseExport,
     ExportNow,
     ErrorKind(ErrorKind),
+    /// What the panel of importance shows.
+    Ask(Question),
+    /// Has it found out.
+    MeasureImportance,
     /// The recipe that others are held against; `None`: none.
     Base(Option<String>),
     ClearLog,

@@ -13,6 +13,7 @@ use super::losses::Losses;
 use super::pictures::{ErrorPicture, Gallery};
 use super::scores::Scores;
 use super::session::Session;
+use super::tasks::Answered;
 use crate::engine::graph::Layer;
 use crate::pipeline::configure::{LayerPlan, Offers, Plan, Recipe, Treatment};
 use crate::pipeline::evaluate::Report;
@@ -46,6 +47,8 @@ pub struct Bench {
     /// Pictures of samples by their place in the evaluation data.
     pub changed: Gallery,
     pub exported: Option<(String, Exported)>,
+    /// What was last asked of a layer's importance.
+    pub importance: Option<Answered>,
     /// The recipe that others are held against.
     pub base: Option<String>,
     /// A scoring job failed: it is not started again by itself.
@@ -81,6 +84,7 @@ impl Bench {
             gallery: None,
             changed: Gallery::default(),
             exported: None,
+            importance: None,
             base: None,
             scoring_failed: false,
             presets: BTreeMap::new(),

@@ -33,6 +33,8 @@ pub enum Pane {
     Data,
     Grid,
     Inspector,
+    Corrections,
+    Importance,
     Tradeoff,
     Points,
     Jobs,
@@ -52,6 +54,8 @@ impl Pane {
             Self::Data => "Data",
             Self::Grid => "Layers",
             Self::Inspector => "Inspector",
+            Self::Corrections => "Corrections",
+            Self::Importance => "Importance",
             Self::Tradeoff => "Trade-off",
             Self::Points => "Points",
             Self::Jobs => "Jobs",
@@ -77,7 +81,7 @@ pub fn default_tree(workspace: Workspace) -> Tree<Pane> {
         }
         Workspace::Configure => {
             let grid = tabs(&mut tiles, &[Pane::Grid]);
-            let inspector = tabs(&mut tiles, &[Pane::Inspector]);
+            let inspector = tabs(&mut tiles, &[Pane::Inspector, Pane::Corrections, Pane::Importance]);
             let chart = tabs(&mut tiles, &[Pane::Tradeoff, Pane::Points]);
             let jobs = tabs(&mut tiles, &[Pane::Jobs, Pane::Log]);
             let below = row(&mut tiles, &[(chart, 0.68), (jobs, 0.32)]);

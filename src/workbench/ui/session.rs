@@ -1,6 +1,8 @@
 //! What outlives a run but belongs to no project: layout, theme, recent projects.
 
 use super::layout::{Pane, Workspace, default_tree};
+use crate::pipeline::configure::Saliency;
+use crate::workbench::importance::Question;
 use eframe::egui::ThemePreference;
 use egui_tiles::Tree;
 use serde::{Deserialize, Serialize};
@@ -106,6 +108,8 @@ pub struct Session {
     pub descending: bool,
     pub error_kind: ErrorKind,
     pub heat: Heat,
+    /// What is asked of the inspected layer.
+    pub question: Question,
 }
 
 impl Default for Session {
@@ -120,6 +124,7 @@ impl Default for Session {
             descending: false,
             error_kind: ErrorKind::Weight,
             heat: Heat::Weights,
+            question: Question::Weights(Saliency::Magnitude),
         }
     }
 }

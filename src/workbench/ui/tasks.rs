@@ -15,6 +15,7 @@ use crate::pipeline::load::Dataset;
 use crate::pipeline::search::goal::{self, Planner};
 use crate::pipeline::search::sensitivity::{self, Method};
 use crate::workbench::explore::{MapRequest, SearchRequest, Searched};
+use crate::workbench::importance::{Importances, Question};
 use crate::workbench::jobs::{JobId, Jobs};
 use crate::workbench::project::{Project, write_atomically};
 use crate::workbench::sample;
@@ -33,6 +34,7 @@ pub const LOSSES: &str = "losses";
 pub const EXPORT: &str = "export";
 pub const SEARCH: &str = "search";
 pub const PAGE: &str = "page";
+pub const IMPORTANCE: &str = "importance";
 
 /// What the person asked for and waits for: its end is told.
 pub const ASKED_FOR: [&str; 6] = [OPEN, EVALUATE, EXPORT, LOSSES, SEARCH, PAGE];
@@ -65,6 +67,7 @@ pub enum Found {
     News(String),
     Searched(Box<Searched>),
     Exported(String, Box<Exported>),
+    Importance(Answered),
     Samples {
         total: usize,
         classes: Vec<String>,
@@ -75,6 +78,13 @@ pub enum Found {
         pictures: Vec<SamplePicture>,
     },
     Nothing,
+}
+
+/// What was asked of a layer's importance, and the answer or why there is none.
+pub struct Answered {
+    pub layer: usize,
+    pub question: Question,
+    pub answer: Result<Importances, String>,
 }
 
 pub struct OpenedProject {
@@ -218,6 +228,17 @@ pub fn search(jobs: &mut Jobs<Found>, bench: &Bench, request: SearchRequest) {
         };
         let found = opened.search(&request, ctx, &mut told).map_err(|e| e.to_string())?;
         Ok(Found::Searched(Box::new(found)))
+    });
+}
+
+/// Finds out what a layer's weights or channels count.
+pub fn importance(jobs: &mut Jobs<Found>, bench: &Bench, layer: usize, question: Question) {
+    let opened = bench.opened.clone();
+    jobs.submit(IMPORTANCE, format!("Importance by {}", question.name()), move |ctx, _| {
+        let answer = opened.importance(layer, question, ctx);
+        // To be cancelled is no answer.
+        ctx.check().map_err(|e| e.to_string())?;
+        Ok(Found::Importance(Answered { layer, question, answer: answer.map_err(|e| e.to_string()) }))
     });
 }
 

@@ -43,6 +43,26 @@ impl Technique for Magnitude {
     }
 }
 
+/// What each weight counts, in rows of output channels.
+///
+/// # Errors
+/// When it hangs on inputs and what calibration saw does not fit the layer.
+pub fn weight_scores(
+    layer: &Layer,
+    weights: &[f32],
+    saliency: Saliency,
+    statistics: &Statistics,
+) -> Result<Vec<f64>, CompressError> {
+    let rows = Channels::new(&layer.shape, layer.out_axis).gather(weights);
+    match saliency {
+        Saliency::Magnitude => Ok(rows.iter().map(|w| f64::from(w.abs())).collect()),
+        Saliency::Inputs => {
+            let (squares, runs) = Columns::calibrated(layer, statistics)?;
+            Ok(activation::wanda(&rows, Lie::of(layer).row_len, &squares, runs))
+        }
+    }
+}
+
 /// Sets the small weights to zero, which lie in the order of `layer.shape`. Of equal magnitudes the earlier goes first.
 pub(in crate::pipeline::compress) fn prune(weights: &mut [f32], layer: &Layer, sparsity: Sparsity) {
     if let Sparsity::Threshold(threshold) = sparsity {

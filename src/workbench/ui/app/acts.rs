@@ -46,6 +46,8 @@ impl App {
             Act::Axis(axis) => self.session.axis = Some(axis),
             Act::Heat(heat) => self.session.heat = heat,
             Act::Budget(bytes) => self.keep_to(bytes),
+            Act::Ask(question) => self.session.question = question,
+            Act::MeasureImportance => self.measure_importance(),
             Act::ErrorKind(kind) => self.session.error_kind = kind,
             Act::Cancel(id) => self.jobs.cancel(id),
             Act::Open(path) => self.open_path(path),
@@ -276,6 +278,14 @@ impl App {
             return self.tell(Level::Info, "Nothing has been measured yet: evaluate some recipes first");
         }
         tasks::page(&mut self.jobs, bench, reports, path);
+    }
+
+    /// Finds out what the panel of importance asks, unless that is being done.
+    fn measure_importance(&mut self) {
+        let Some(bench) = &self.bench else { return };
+        if let Some(layer) = bench.selection.primary().filter(|_| !self.jobs.has_kind(tasks::IMPORTANCE)) {
+            tasks::importance(&mut self.jobs, bench, layer, self.session.question);
+        }
     }
 
     fn export_now(&mut self) {

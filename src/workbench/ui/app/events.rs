@@ -106,6 +106,7 @@ impl App {
             Found::Planned(planner) => bench.losses.set_planner(planner),
             Found::Report(report) => bench.reports.push(Arc::from(report)),
             Found::Exported(key, exported) => bench.exported = Some((key, *exported)),
+            Found::Importance(answered) => bench.importance = Some(answered),
             Found::Samples { total, classes, pictures } => {
                 let mut gallery = Gallery { total, classes, ..Gallery::default() };
                 gallery.add(ctx, pictures);

@@ -2,7 +2,9 @@
 
 use super::picker::{Picked, scheme_button};
 use crate::engine::units;
-use crate::pipeline::configure::{Activations, FloatFormat, Granularity, LayerPlan, Scheme, Sparsity, WIDTHS};
+use crate::pipeline::configure::{
+    Activations, Correction, CorrectionLevel, FloatFormat, Granularity, LayerPlan, Scheme, Sparsity, WIDTHS,
+};
 use crate::workbench::project::{Change, Edit};
 use crate::workbench::ui::act::{Act, Pick};
 use crate::workbench::ui::bench::Bench;
@@ -11,8 +13,8 @@ use crate::workbench::ui::scores::{FEW_STEPS, at_width};
 use crate::workbench::ui::session::{Column as SortBy, Heat};
 use crate::workbench::ui::tasks;
 use crate::workbench::ui::view::{View, decibels, shape_text};
-use crate::workbench::ui::widgets::{HeatCell, HeatError, Icon, bar, empty, heat_cell, icon, legend, painting, small};
-use eframe::egui::{ComboBox, DragValue, Id, Key, Label, PointerButton, Rect, RichText, Sense, TextEdit, Ui, pos2, vec2};
+use crate::workbench::ui::widgets::{HeatCell, HeatError, Icon, bar, combo, empty, heat_cell, icon, legend, painting, small};
+use eframe::egui::{DragValue, Id, Key, Label, PointerButton, Rect, RichText, Sense, TextEdit, Ui, pos2, vec2};
 use egui_extras::{Column, TableBuilder, TableRow};
 
 const ROW: f32 = 26.0;
@@ -114,9 +116,9 @@ fn table_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
     let heat = HEAT_CELL * WIDTHS.len() as f32 + 2.0;
     let width = ui.available_width() - 8.0;
     // What a narrow panel does without comes back when it is widened.
-    let roomy = width > 900.0;
+    let roomy = width > 960.0;
     let narrow = [58.0, 64.0, 38.0, 78.0, 66.0, 44.0, heat];
-    let wide = [78.0, 76.0, 54.0, 72.0];
+    let wide = [78.0, 76.0, 54.0, 72.0, 78.0];
     let columns = 1 + narrow.len() + if roomy { wide.len() } else { 0 };
     let fixed = narrow.iter().sum::<f32>() + if roomy { wide.iter().sum() } else { 0.0 } + GAP * (columns - 1) as f32;
     let mut table = TableBuilder::new(ui)
@@ -132,7 +134,7 @@ fn table_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
     }
     table = narrow[..4].iter().fold(table, |table, &w| table.column(Column::exact(w)));
     if roomy {
-        table = table.column(Column::exact(wide[2])).column(Column::exact(wide[3]));
+        table = wide[2..].iter().fold(table, |table, &w| table.column(Column::exact(w)));
     }
     table = narrow[4..].iter().fold(table, |table, &w| table.column(Column::exact(w)));
     if bench.selection.reveal
@@ -161,6 +163,7 @@ fn header_ui(header: &mut TableRow<'_, '_>, view: &View<'_>, roomy: bool, acts: 
     if roomy {
         title("Pruned", None, "Share of the weights that is set to zero, the smallest first; drag to change");
         title("Inputs", None, "How the data that the layer reads is stored");
+        title("Correction", None, "What is done, given data, so that the layer gives what it gave before");
     }
     title("Bytes", Some(SortBy::Bytes), "Bytes of the stored weight: codes, scales and zero points");
     title("SQNR", Some(SortBy::Sqnr), "Weight error as signal to noise, in dB: more is better");
@@ -216,7 +219,7 @@ fn row_ui(row: &mut TableRow<'_, '_>, view: &View<'_>, bench: &Bench, scale: &Sc
     });
     match plan {
         Some(plan) => settings_ui(row, view, bench, index, plan, roomy, acts),
-        None => (0..if roomy { 5 } else { 3 }).for_each(|_| drop(row.col(|_| {}))),
+        None => (0..if roomy { 6 } else { 3 }).for_each(|_| drop(row.col(|_| {}))),
     }
     row.col(|ui| bytes_ui(ui, view, plan, scale));
     row.col(|ui| {
@@ -311,29 +314,24 @@ fn settings_ui(
                 acts.push(Act::Edit(treat(Change { activations: Some(activations), ..Change::default() })));
             }
         });
+        row.col(|ui| {
+            if let Some(correction) = correction_ui(ui, plan) {
+                acts.push(Act::Edit(treat(Change { correction: Some(correction), ..Change::default() })));
+            }
+        });
     }
 }
 
-fn combo<T: PartialEq + Copy>(
-    ui: &mut Ui,
-    name: String,
-    width: f32,
-    present: T,
-    text: &str,
-    choices: &[(T, String)],
-) -> Option<T> {
-    let mut chosen = present;
-    let response = ComboBox::from_id_salt(&name)
-        .width(width)
-        .selected_text(RichText::new(text.to_owned()).size(12.0))
-        .show_ui(ui, |ui| {
-            for (choice, words) in choices {
-                ui.selectable_value(&mut chosen, *choice, words.clone());
-            }
-        })
-        .response;
-    drop(response.accessible_name(name));
-    (chosen != present).then_some(chosen)
+/// The level of correction; one of a recipe's own making is called so.
+pub(super) fn correction_ui(ui: &mut Ui, plan: &LayerPlan) -> Option<Correction> {
+    let present = plan.wanted.correction;
+    let level = CorrectionLevel::of(present);
+    let choices: Vec<(Option<CorrectionLevel>, String)> =
+        CorrectionLevel::ALL.into_iter().map(|l| (Some(l), l.name().to_owned())).collect();
+    let name = format!("Correction of {}", plan.layer.name);
+    let width = ui.available_width().min(78.0);
+    let chosen = combo(ui, name, width, level, level.map_or("own", CorrectionLevel::name), &choices)?;
+    Some(chosen?.correction(plan.wanted.sparsity != Sparsity::Dense))
 }
 
 /// A word for a column that stands beside those of bits and scales.

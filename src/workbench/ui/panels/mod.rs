@@ -1,8 +1,10 @@
 //! The panels. Each draws what it sees and asks for what it wants.
 
 pub mod compare;
+mod corrections;
 mod export;
 pub mod grid;
+mod importance;
 mod inspector;
 mod jobs;
 mod load;
@@ -27,6 +29,8 @@ pub fn pane_ui(ui: &mut Ui, pane: Pane, view: &View<'_>, acts: &mut Vec<Act>) {
             Pane::Data => load::data_ui(ui, view, acts),
             Pane::Grid => grid::grid_ui(ui, view, acts),
             Pane::Inspector => inspector::inspector_ui(ui, view, acts),
+            Pane::Corrections => corrections::corrections_ui(ui, view, acts),
+            Pane::Importance => importance::importance_ui(ui, view, acts),
             Pane::Tradeoff => tradeoff::tradeoff_ui(ui, view, acts),
             Pane::Points => tradeoff::points_ui(ui, view, acts),
             Pane::Jobs => jobs::jobs_ui(ui, view, acts),
