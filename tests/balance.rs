@@ -14,8 +14,10 @@ use lapidary::engine::graph::{Dim, Model};
 use lapidary::engine::random::Random;
 use lapidary::engine::tensor::{DType, Value};
 use lapidary::pipeline::compress::Variant;
-use lapidary::pipeline::configure::{self, Activations, Balance, Recipe, Scheme, Treatment};
-use lapidary::pipeline::load::{self, Subject};
+use lapidary::pipeline::configure::{
+    self, Activations, Balance, Correction, Order, Recipe, Recovery, Scheme, Solver, Target, Treatment,
+};
+use lapidary::pipeline::load::{self, Preprocess, Subject};
 use lapidary::workbench::sample;
 use lapidary::workbench::work::{self, NewProject, Opened, Split};
 use std::path::Path;
@@ -198,4 +200,84 @@ fn zero_points_that_move_take_no_data() {
         variant.layers.iter().map(|l| l.weight_sqnr_db).collect::<Vec<_>>()
     };
     assert_ne!(error(moved), error(groups_of_32(Symmetry::Asymmetric)));
+}
+
+/// Real networks that normalize batches, and the inputs of a few layers: what normalization told against what is seen.
+#[test]
+fn biases_that_batch_norm_tells_take_no_data() {
+    let Some(corpus) = corpus() else { return };
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
+    let model = corpus.join("models/cifar_resnet20/resnet20.onnx");
+    let images = corpus.join("data/cifar10/calib");
+    let preprocess = Preprocess { channels: Some(load::Channels::Rgb), scale: Some(255.0), ..Preprocess::default() };
+    let new = NewProject { model, evaluate: Some(images), preprocess, ..NewProject::default() };
+    let opened = work::init(&folder.path().join("p"), &new, &ctx).unwrap().1;
+    let weights =
+        Scheme::Affine { bits: 3, symmetry: Symmetry::Restricted, granularity: Granularity::Channel, scales: ScaleType::F32 };
+    let correction = Correction { solver: Solver::Nearest, recovery: Recovery::BatchNorm };
+    let treatment = Treatment { weights, range: Observer::MSE, correction, ..Treatment::UNCHANGED };
+    let mended = recipe(treatment, Balance::None);
+    let plan = opened.plan(&mended).unwrap();
+    assert!(!plan.needs_calibration());
+    // Behind the sums of shortcuts normalization tells nothing, and the plan says so.
+    let known = plan.layers.iter().filter(|l| l.bias.is_some()).count();
+    assert_eq!(known, 9, "the second convolution of each block reads normalized data");
+    assert!(plan.layers[3].refusal.as_deref().is_some_and(|r| r.contains("behind Add")), "{:?}", plan.layers[3].refusal);
+    let plain = Recipe::new("plain", Treatment { correction: Correction::NONE, ..treatment });
+    let (before, after) = (divergence(&opened, &plain, &ctx), divergence(&opened, &mended, &ctx));
+    assert!(after < 0.9 * before, "{before} became {after}");
+    let exported = opened.export(&mended, &folder.path().join("out.onnx"), &ctx).unwrap();
+    assert!(exported.checks.iter().all(|c| c.passed), "{:?}", exported.checks);
+    let wrong = Correction { solver: Solver::Gptq { order: Order::Natural, target: Target::Own, sweeps: 0 }, ..correction };
+    let wrong = Recipe::new("wrong", Treatment { correction: wrong, ..treatment });
+    assert!(wrong.validate().unwrap_err().to_string().contains("take no data"));
+}
+
+/// Graph, bytes and what is said of layers that two thin matrices stand beside.
+#[test]
+fn what_rounding_took_is_made_up_for_beside_the_layer() {
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
+    let opened = sample_in(folder.path(), &ctx);
+    let mut document = (*opened.document).clone();
+    (document.evaluate, document.calibrate) = (None, None);
+    let alone = opened.with_document(document.into());
+    let with = |compensate| recipe(Treatment { compensate, ..groups_of_32(Symmetry::Full) }, Balance::None);
+    for opened in [&opened, &alone] {
+        let plan = opened.plan(&with(4)).unwrap();
+        assert!(plan.layers.iter().any(|l| l.treatment.compensate == 4));
+        let plain = opened.plan(&with(0)).unwrap();
+        for (layer, before) in plan.layers.iter().zip(&plain.layers) {
+            let outputs = layer.layer.out_channels();
+            let beside = layer.treatment.compensate as usize * (outputs + layer.layer.parameters() / outputs) * 2;
+            assert_eq!(layer.bytes, before.bytes + beside as u64, "{}", layer.layer.name);
+        }
+        let out = folder.path().join("out.onnx");
+        let exported = opened.export(&with(4), &out, &ctx).unwrap();
+        assert!(exported.checks.iter().all(|c| c.passed), "{:?}", exported.checks);
+        assert_eq!(exported.bytes, plan.bytes);
+        let variants = [4, 0].map(|rank| opened.compress(&with(rank), &ctx).unwrap().1);
+        let worse = variants[0].layers.iter().zip(&variants[1].layers).filter(|(a, b)| a.weight_sqnr_db < b.weight_sqnr_db);
+        assert!(opened.document.calibrate.is_some() || opened.document.evaluate.is_some() || worse.count() == 0);
+        let [compensated, plain] = variants.map(|v| difference(&v.model, &opened.subject.folded, &ctx));
+        assert!(compensated < plain, "{plain} became {compensated}");
+    }
+    for name in ["out.safetensors", "out.gguf", "out.h"] {
+        let error = opened.export(&with(4), &folder.path().join(name), &ctx).unwrap_err().to_string();
+        assert!(error.contains("holds no graph"), "{name}: {error}");
+        assert!(!folder.path().join(name).exists());
+    }
+    let steps = opened.compress(&with(4), &ctx).unwrap().1.layers;
+    assert!(steps.iter().any(|l| l.steps.iter().any(|s| s.name == "low rank" && s.kept)));
+}
+
+#[test]
+fn low_rank_brings_a_language_model_s_outputs_nearer() {
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
+    let Some(opened) = stories(folder.path(), &ctx) else { return };
+    let error = |compensate| {
+        let treatment = Treatment { compensate, ..groups_of_32(Symmetry::Full) };
+        divergence(&opened, &recipe(treatment, Balance::None), &ctx)
+    };
+    let (plain, compensated) = (error(0), error(8));
+    assert!(compensated < 0.8 * plain, "to nearest {plain}, compensated {compensated}");
 }

@@ -23,6 +23,7 @@ pub mod recurrent;
 pub mod resample;
 mod share;
 pub mod softmax;
+pub mod special;
 pub mod summary;
 pub mod tile;
 pub mod transcendental;

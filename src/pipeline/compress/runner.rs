@@ -3,16 +3,17 @@
 
 use super::CompressError;
 use super::allocation::allocate;
+use super::bias_correction::analytic;
 use super::channels::DataSource;
 use super::sequential;
 use super::technique::{LayerWork, registry};
 use super::variant::{CompressedLayer, Variant};
 use crate::engine::Ctx;
-use crate::engine::graph::{LowRank, LoweredLayer, Wire, lower};
+use crate::engine::graph::{Channels, LowRank, LoweredLayer, Wire, lower};
 use crate::engine::kernels::affine::ErrorSums;
 use crate::engine::tensor::Tensor;
 use crate::pipeline::calibrate::{CalibrateError, Statistics};
-use crate::pipeline::configure::{FileFormat, LayerPlan, Plan};
+use crate::pipeline::configure::{FileFormat, LayerPlan, Plan, Recovery};
 use crate::pipeline::load::Subject;
 use rayon::prelude::*;
 use std::collections::BTreeSet;
@@ -134,7 +135,21 @@ pub(super) fn compress_layer(
     for technique in registry().into_iter().filter(|t| t.concerns(plan)) {
         technique.apply(plan, &mut work, statistics, ctx)?;
     }
-    Made::of(plan, file, work)
+    let added = mended(plan, subject, &work);
+    let mut made = Made::of(plan, file, work)?;
+    if let (Some((_, bias)), Some(added)) = (&mut made.lowered.bias, added) {
+        *bias = added;
+    }
+    Ok(made)
+}
+
+/// What batch normalization says is to be added to each output channel, where the plan asks for that.
+fn mended(plan: &LayerPlan, subject: &Subject, work: &LayerWork) -> Option<Vec<f32>> {
+    if plan.treatment.correction.recovery != Recovery::BatchNorm {
+        return None;
+    }
+    let channels = Channels::new(&plan.layer.shape, plan.layer.out_axis);
+    analytic(plan, &subject.folded, &channels.gather(&work.original), &channels.gather(&work.weights))
 }
 
 impl Made {

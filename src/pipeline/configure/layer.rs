@@ -8,7 +8,9 @@ use super::recipe::{Importance, Treatment};
 use super::scheme::{FloatFormat, Saliency, Scheme, Sparsity};
 use crate::engine::formats::blocks::BlockFormat;
 use crate::engine::formats::{Granularity, Storage};
-use crate::engine::graph::{BiasPlace, KnownRange, Layer, LayerKind, LowRank, Model, Node, StoredWeight, Wire, known_range};
+use crate::engine::graph::{
+    BiasPlace, KnownRange, Layer, LayerKind, LowRank, Model, Node, StoredWeight, Wire, cut_normals, known_range,
+};
 use crate::engine::tensor::{DType, Tensor, TensorError};
 use crate::pipeline::load::Subject;
 use std::sync::Arc;
@@ -243,6 +245,10 @@ fn corrected(layer: &Layer, treatment: &Treatment, model: &Model) -> (Correction
     if !correction.mends_bias() {
         return (correction, None, refusal);
     }
+    if let (Recovery::BatchNorm, Err(reason)) = (correction.recovery, cut_normals(model, &layer.input)) {
+        correction.recovery = Recovery::None;
+        return (correction, None, Some(and(refusal, &format!("{reason}: its bias is not set right"))));
+    }
     match BiasPlace::of(model, layer) {
         Ok(place) => (correction, Some(place), refusal),
         Err(reason) => {
@@ -394,7 +400,7 @@ impl LayerPlan {
     /// Whether samples tell how its weights are chosen or made up for.
     #[must_use]
     pub fn needs_samples(&self) -> bool {
-        self.treatment.correction != Correction::NONE || self.treatment.compensate > 0
+        self.treatment.correction.needs_data() || self.treatment.compensate > 0
     }
 
     /// What is added to what it gives, without values.
@@ -438,9 +444,9 @@ impl LayerPlan {
     #[must_use]
     pub fn uncorrected(&self) -> Self {
         let mut plan = self.clone();
-        plan.treatment.correction = Correction::NONE;
+        plan.treatment.correction = self.treatment.correction.without_data();
         // What errors are weighed by comes with the data that correct.
-        if self.treatment.correction != Correction::NONE {
+        if self.treatment.correction.needs_data() {
             plan.importance = ImportanceSource::None;
         }
         plan
@@ -448,7 +454,7 @@ impl LayerPlan {
 
     /// Does without the correction that there is no data for.
     pub(super) fn refuse_correction(&mut self) {
-        if self.treatment.correction == Correction::NONE {
+        if !self.treatment.correction.needs_data() {
             return;
         }
         // A bias that was to be added is written all the same, of zeros: its bytes are counted.

@@ -78,7 +78,11 @@ pub fn equalize(model: &Model) -> Result<Model, GraphError> {
             split_clip(&mut patch, model, clip, scales).map_err(&fail)?;
         }
     }
-    patch.apply(model)
+    let mut out = patch.apply(model)?;
+    for (pair, scales) in pairs.iter().zip(&scales) {
+        out.divide_normals(&layers[pair.first].output, scales);
+    }
+    Ok(out)
 }
 
 const LABEL: &str = "equalize layers";

@@ -38,6 +38,14 @@ pub(super) fn passages(model: &Model, layers: &[Layer]) -> Passages {
     out
 }
 
+/// What makes the channels of a passage.
+#[derive(Debug, Clone, Default)]
+struct Makers {
+    parts: Vec<Part>,
+    /// What layers among them give.
+    made: Vec<Wire>,
+}
+
 struct Finder<'a> {
     model: &'a Model,
     layers: &'a [Layer],
@@ -61,9 +69,9 @@ impl Finder<'_> {
             readers.push(member);
         }
         let (axis, channels) = found.ok_or("nobody reads it")?;
-        let mut makers = Vec::new();
+        let mut makers = Makers::default();
         self.makers(wire, axis, channels, REACH, &mut makers)?;
-        Ok(Passage { wire: wire.clone(), channels, readers, makers })
+        Ok(Passage { wire: wire.clone(), channels, readers, makers: makers.parts, made: makers.made })
     }
 
     /// A layer that reads the wire, along which axis and how many channels.
@@ -114,49 +122,49 @@ impl Finder<'_> {
     }
 
     /// Adds to `parts` the constants that have the channels of a wire as factors.
-    fn makers(&self, wire: &Wire, axis: Axis, channels: usize, reach: usize, parts: &mut Vec<Part>) -> Result<(), String> {
+    fn makers(&self, wire: &Wire, axis: Axis, channels: usize, reach: usize, makers: &mut Makers) -> Result<(), String> {
         let node = self.sources.get(wire).and_then(|i| self.model.nodes.get(*i));
         let node = node.filter(|n| matches!(n.domain.as_str(), "" | "ai.onnx")).ok_or("no layer or normalization makes it")?;
         if reach == 0 {
             return Err("what makes it lies too far away".to_owned());
         }
-        let go_on = |input: usize, parts: &mut Vec<Part>| {
+        let go_on = |input: usize, makers: &mut Makers| {
             let from = node.input(input).ok_or_else(|| format!("{} makes it", said(node)))?;
             if self.readers.get(from).map_or(0, Vec::len) != 1 || self.is_output(from) {
                 return Err(format!("more than {} reads \"{from}\", of which it is made", said(node)));
             }
-            self.makers(from, axis, channels, reach - 1, parts)
+            self.makers(from, axis, channels, reach - 1, makers)
         };
         match node.op.as_str() {
-            "Relu" | "LeakyRelu" | "PRelu" | "Identity" => go_on(0, parts),
+            "Relu" | "LeakyRelu" | "PRelu" | "Identity" => go_on(0, makers),
             "MaxPool" | "AveragePool" | "GlobalAveragePool" | "GlobalMaxPool" if axis == Axis::Second => {
                 if node.outputs.iter().skip(1).any(Option::is_some) {
                     return Err(format!("{} tells places too", said(node)));
                 }
-                go_on(0, parts)
+                go_on(0, makers)
             }
-            "Mul" | "Div" | "Add" | "Sub" => self.pair(node, (axis, channels), &go_on, parts),
+            "Mul" | "Div" | "Add" | "Sub" => self.pair(node, (axis, channels), &go_on, makers),
             "LayerNormalization" | "RMSNormalization" if axis == Axis::Last => {
                 let last = node.int("axis").unwrap_or(-1);
                 if last != -1 {
                     return Err(format!("{} does not normalize channel by channel", said(node)));
                 }
-                self.affine(node, (axis, channels), parts)
+                self.affine(node, (axis, channels), makers)
             }
-            "BatchNormalization" | "InstanceNormalization" if axis == Axis::Second => self.affine(node, (axis, channels), parts),
-            "Conv" | "ConvTranspose" | "Gemm" | "MatMul" => self.layer(node, (axis, channels), parts),
+            "BatchNormalization" | "InstanceNormalization" if axis == Axis::Second => self.affine(node, (axis, channels), makers),
+            "Conv" | "ConvTranspose" | "Gemm" | "MatMul" => self.layer(node, (axis, channels), makers),
             _ => Err(format!("{} lies before it, which scaling does not pass through", said(node))),
         }
     }
 
     /// Scale and shift of a normalization.
-    fn affine(&self, node: &Node, of: (Axis, usize), parts: &mut Vec<Part>) -> Result<(), String> {
+    fn affine(&self, node: &Node, of: (Axis, usize), makers: &mut Makers) -> Result<(), String> {
         for wire in [1, 2].into_iter().filter_map(|i| node.input(i)) {
             let fits = self.model.constants.get(wire).is_some_and(|t| t.shape() == [of.1]);
             if !fits {
                 return Err(format!("\"{wire}\" has not one number for each channel"));
             }
-            parts.push(self.own(wire, Places { group: usize::MAX, wide: of.1, inner: 1 })?);
+            makers.parts.push(self.own(wire, Places { group: usize::MAX, wide: of.1, inner: 1 })?);
         }
         Ok(())
     }
@@ -166,8 +174,8 @@ impl Finder<'_> {
         &self,
         node: &Node,
         of: (Axis, usize),
-        go_on: &dyn Fn(usize, &mut Vec<Part>) -> Result<(), String>,
-        parts: &mut Vec<Part>,
+        go_on: &dyn Fn(usize, &mut Makers) -> Result<(), String>,
+        makers: &mut Makers,
     ) -> Result<(), String> {
         // Before set 7 an attribute said along which axis constants are spread.
         if node.int("axis").is_some() {
@@ -178,27 +186,27 @@ impl Finder<'_> {
             ("Mul", Some((wire, tensor)), None) | ("Mul", None, Some((wire, tensor))) => {
                 let other = usize::from(constant(0).is_some());
                 match self.by_channel(tensor, node, of) {
-                    Some(places) => self.own(wire, places).map(|part| parts.push(part)).or_else(|_| go_on(other, parts)),
-                    None => go_on(other, parts),
+                    Some(places) => self.own(wire, places).map(|part| makers.parts.push(part)).or_else(|_| go_on(other, makers)),
+                    None => go_on(other, makers),
                 }
             }
             ("Mul", None, None) => {
-                let known = parts.len();
-                go_on(1, parts).or_else(|_| {
-                    parts.truncate(known);
-                    go_on(0, parts)
+                let known = makers.clone();
+                go_on(1, makers).or_else(|_| {
+                    *makers = known;
+                    go_on(0, makers)
                 })
             }
-            ("Div", None, _) => go_on(0, parts),
+            ("Div", None, _) => go_on(0, makers),
             ("Add" | "Sub", Some((wire, tensor)), None) | ("Add" | "Sub", None, Some((wire, tensor))) => {
                 let places = self.by_channel(tensor, node, of);
                 let places = places.ok_or_else(|| format!("\"{wire}\" has not one number for each channel"))?;
-                parts.push(self.own(wire, places)?);
-                go_on(usize::from(constant(0).is_some()), parts)
+                makers.parts.push(self.own(wire, places)?);
+                go_on(usize::from(constant(0).is_some()), makers)
             }
             ("Add" | "Sub", None, None) => {
-                go_on(0, parts)?;
-                go_on(1, parts)
+                go_on(0, makers)?;
+                go_on(1, makers)
             }
             _ => Err(format!("{} makes it", said(node))),
         }
@@ -219,7 +227,7 @@ impl Finder<'_> {
     }
 
     /// The rows of a layer's weights, and its bias.
-    fn layer(&self, node: &Node, (axis, channels): (Axis, usize), parts: &mut Vec<Part>) -> Result<(), String> {
+    fn layer(&self, node: &Node, (axis, channels): (Axis, usize), makers: &mut Makers) -> Result<(), String> {
         let Some(layer) = self.layers.iter().find(|l| l.node == Some(node.id)) else {
             return Err(format!("{} makes it, of data", said(node)));
         };
@@ -240,13 +248,14 @@ impl Finder<'_> {
         if (own, made) != (axis, channels) {
             return Err(format!("\"{}\" makes other channels than are read", layer.name));
         }
-        parts.push(self.own(&layer.weight, places)?);
+        makers.parts.push(self.own(&layer.weight, places)?);
+        makers.made.push(layer.output.clone());
         if let Some(bias) = &layer.bias {
             let tensor = self.model.constants.get(bias).ok_or("a bias is computed")?;
             if tensor.shape().last() != Some(&channels) {
                 return Err(format!("\"{bias}\" has not one number for each channel"));
             }
-            parts.push(self.own(bias, Places { group: whole, wide: channels, inner: 1 })?);
+            makers.parts.push(self.own(bias, Places { group: whole, wide: channels, inner: 1 })?);
         }
         Ok(())
     }

@@ -18,6 +18,8 @@ pub struct Passage {
     pub readers: Vec<Member>,
     /// Constants that have each channel as a factor: weights' rows, biases, scales of normalizations.
     makers: Vec<Part>,
+    /// What the layers among them give.
+    made: Vec<Wire>,
 }
 
 /// A layer of a passage.
@@ -89,8 +91,7 @@ impl Passages {
                 let count = model.constants.get(&part.wire).map_or(0, Tensor::len);
                 let own = factors.entry(&part.wire).or_insert_with(|| vec![1.0; count]);
                 for (place, factor) in own.iter_mut().enumerate() {
-                    let scale = scales.get(part.places.channel(place)).copied().map_or(1.0, f64::from);
-                    let scale = if scale.is_normal() && scale > 0.0 { scale } else { 1.0 };
+                    let scale = f64::from(usable(scales.get(part.places.channel(place)).copied()));
                     *factor *= if divides { 1.0 / scale } else { scale };
                 }
             }
@@ -103,11 +104,22 @@ impl Passages {
                 None => return Err(fail(format!("\"{wire}\" would hold numbers that are not finite"))),
             }
         }
-        patch.apply(model)
+        let mut out = patch.apply(model)?;
+        for (number, scales) in scales {
+            let scales: Vec<f32> = scales.iter().map(|s| usable(Some(*s))).collect();
+            for wire in self.found.get(*number).into_iter().flat_map(|passage| &passage.made) {
+                out.divide_normals(wire, &scales);
+            }
+        }
+        Ok(out)
     }
 }
 
 const LABEL: &str = "rescale channels";
+
+fn usable(scale: Option<f32>) -> f32 {
+    scale.filter(|s| s.is_normal() && *s > 0.0).unwrap_or(1.0)
+}
 
 /// `None` where a product is not finite and what it was made of is.
 fn multiplied(tensor: &Tensor, factors: &[f64]) -> Result<Option<Tensor>, TensorError> {
