@@ -178,7 +178,8 @@ fn divergence(opened: &Opened, recipe: &Recipe, ctx: &Ctx) -> f64 {
 fn awq_brings_a_language_model_s_outputs_nearer() {
     let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
     let Some(opened) = stories(folder.path(), &ctx) else { return };
-    let error = |balance| divergence(&opened, &recipe(groups_of_32(Symmetry::Asymmetric), balance), &ctx);
+    let treatment = Treatment { range: Observer::MSE, ..groups_of_32(Symmetry::Asymmetric) };
+    let error = |balance| divergence(&opened, &recipe(treatment, balance), &ctx);
     let (plain, awq) = (error(Balance::None), error(Balance::Awq));
     assert!(awq < 0.9 * plain, "to nearest {plain}, balanced {awq}");
 }
@@ -221,7 +222,7 @@ fn biases_that_batch_norm_tells_take_no_data() {
     assert!(!plan.needs_calibration());
     // Behind the sums of shortcuts normalization tells nothing, and the plan says so.
     let known = plan.layers.iter().filter(|l| l.bias.is_some()).count();
-    assert_eq!(known, 9, "the second convolution of each block reads normalized data");
+    assert_eq!(known, 10, "the second convolution of each block, and the very first, read normalized data");
     assert!(plan.layers[3].refusal.as_deref().is_some_and(|r| r.contains("behind Add")), "{:?}", plan.layers[3].refusal);
     let plain = Recipe::new("plain", Treatment { correction: Correction::NONE, ..treatment });
     let (before, after) = (divergence(&opened, &plain, &ctx), divergence(&opened, &mended, &ctx));

@@ -226,7 +226,7 @@ fn every_preset(subject: &Subject, known: Option<&Known>, every: usize, ctx: &Ct
         let Treatment { activations, importance, saliency, channels, correction, .. } = recipe.default;
         let chosen = matches!(channels, ChannelCut::Share { by, .. } if by.needs_data());
         let of_inputs = activations != Activations::None || importance != Importance::Alike || correction != Correction::NONE;
-        let balanced = recipe.balance != configure::Balance::None;
+        let balanced = recipe.balance != configure::Balance::None || recipe.default.compensate > 0;
         of_inputs || balanced || saliency != Saliency::Magnitude || chosen
     };
     let recipes = presets::names().into_iter().map(|name| presets::preset(name).unwrap());

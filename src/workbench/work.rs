@@ -252,6 +252,9 @@ impl Opened {
         if recipe.equalize != Equalization::default() {
             key += " equalized";
         }
+        if recipe.equalize == Equalization::LayersAndBiases {
+            key += " absorbed";
+        }
         if recipe.balance != Balance::default() {
             key += &format!(" {:?}", recipe.balance);
         }

@@ -88,7 +88,9 @@ fn orthonormal(rows: &mut [f64], n: usize) {
         }
         let left = dot(row, row).sqrt();
         let factor = if left > whole * 1e-12 && left.is_normal() { 1.0 / left } else { 0.0 };
-        row.iter_mut().for_each(|x| *x *= factor);
+        for x in row.iter_mut() {
+            *x *= factor;
+        }
     }
 }
 
@@ -101,7 +103,7 @@ fn jacobi(a: &[f64], n: usize) -> Eigen {
     for _ in 0..SWEEPS {
         let off: f64 = (0..n * n).filter(|k| k / n != k % n).map(|k| a[k] * a[k]).sum();
         // As small as sums of rounding errors are, or no number.
-        if !(off > total * 1e-30) {
+        if off <= total * 1e-30 || off.is_nan() {
             break;
         }
         for p in 0..n {

@@ -2,9 +2,8 @@
 
 use super::layer::{LayerPlan, and};
 use super::scheme::Scheme;
-use crate::engine::graph::Layer;
-use crate::engine::graph::Model;
 use crate::engine::graph::passes::Passages;
+use crate::engine::graph::{Layer, Model};
 use serde::{Deserialize, Serialize};
 
 /// How channels are divided where they are made and multiplied in the weights that read them. The network computes
@@ -62,5 +61,15 @@ impl Balance {
             }
         }
         if passages.found.is_empty() { Self::None } else { self }
+    }
+}
+
+impl LayerPlan {
+    /// Does without the balance that there is no data for.
+    pub(super) fn refuse_balance(&mut self) {
+        if !self.treatment.is_unchanged() {
+            let reason = "there are no calibration data to balance its channels with";
+            self.refusal = Some(and(self.refusal.take(), reason));
+        }
     }
 }

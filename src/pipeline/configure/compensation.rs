@@ -1,9 +1,10 @@
 //! Whether a layer can have two thin matrices beside it.
 
-use super::layer::readable;
+use super::layer::{LayerPlan, readable};
 use super::recipe::Treatment;
 use super::scheme::{Scheme, Sparsity};
-use crate::engine::graph::{Layer, LayerKind, Model};
+use crate::engine::graph::{Layer, LayerKind, LowRank, Model};
+use crate::engine::tensor::TensorError;
 
 /// The rank that a layer is compensated by, and why it is another than the one asked for.
 pub(super) fn compensated(layer: &Layer, treatment: &Treatment, model: &Model) -> (u16, Option<String>) {
@@ -35,4 +36,22 @@ fn possible(layer: &Layer, model: &Model) -> Result<usize, String> {
     }
     let outputs = layer.out_channels();
     Ok(outputs.min(layer.parameters() / outputs.max(1)))
+}
+
+impl LayerPlan {
+    /// Whether samples tell how its weights are chosen or made up for.
+    #[must_use]
+    pub fn needs_samples(&self) -> bool {
+        self.treatment.correction.needs_data() || self.treatment.compensate > 0
+    }
+
+    /// What is added to what it gives, without values.
+    ///
+    /// # Errors
+    /// When sizes overflow.
+    pub(super) fn compensation(&self) -> Result<Option<LowRank>, TensorError> {
+        let Layer { kind, shape, out_axis, .. } = &self.layer;
+        let rank = usize::from(self.treatment.compensate);
+        if rank == 0 { Ok(None) } else { LowRank::of(*kind, (shape, *out_axis), rank, None).map(Some) }
+    }
 }

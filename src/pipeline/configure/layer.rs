@@ -8,9 +8,7 @@ use super::recipe::{Importance, Treatment};
 use super::scheme::{FloatFormat, Saliency, Scheme, Sparsity};
 use crate::engine::formats::blocks::BlockFormat;
 use crate::engine::formats::{Granularity, Storage};
-use crate::engine::graph::{
-    BiasPlace, KnownRange, Layer, LayerKind, LowRank, Model, Node, StoredWeight, Wire, cut_normals, known_range,
-};
+use crate::engine::graph::{BiasPlace, KnownRange, Layer, LayerKind, Model, Node, StoredWeight, Wire, cut_normals, known_range};
 use crate::engine::tensor::{DType, Tensor, TensorError};
 use crate::pipeline::load::Subject;
 use std::sync::Arc;
@@ -387,30 +385,6 @@ impl LayerPlan {
             let reason = format!("there are no calibration data that tell what weights are multiplied with: {BY_MAGNITUDE}");
             self.refusal = Some(and(self.refusal.take(), &reason));
         }
-    }
-
-    /// Does without the balance that there is no data for.
-    pub(super) fn refuse_balance(&mut self) {
-        if !self.treatment.is_unchanged() {
-            let reason = "there are no calibration data to balance its channels with";
-            self.refusal = Some(and(self.refusal.take(), reason));
-        }
-    }
-
-    /// Whether samples tell how its weights are chosen or made up for.
-    #[must_use]
-    pub fn needs_samples(&self) -> bool {
-        self.treatment.correction.needs_data() || self.treatment.compensate > 0
-    }
-
-    /// What is added to what it gives, without values.
-    ///
-    /// # Errors
-    /// When sizes overflow.
-    pub(super) fn compensation(&self) -> Result<Option<LowRank>, TensorError> {
-        let Layer { kind, shape, out_axis, .. } = &self.layer;
-        let rank = usize::from(self.treatment.compensate);
-        if rank == 0 { Ok(None) } else { LowRank::of(*kind, (shape, *out_axis), rank, None).map(Some) }
     }
 
     /// What will be stored, without values; `None` where the weight stays as it is.

@@ -219,6 +219,7 @@ pub fn prepared(equalize: Equalization, subject: &Subject) -> Result<Subject, Gr
     match equalize {
         Equalization::None => Ok(subject.clone()),
         Equalization::Layers => subject.equalized(),
+        Equalization::LayersAndBiases => subject.equalized()?.absorbed(),
     }
 }
 

@@ -86,6 +86,7 @@ pub const GROUPS: &[Group] = &[
         name: "Corrected on calibration data",
         presets: &presets![
             "w4-bias",
+            "w4-bn",
             "w3-deviation",
             "w4-gptq",
             "w3-gptq",

@@ -76,6 +76,9 @@ pub enum Equalization {
     None,
     /// Channels are scaled in one layer and scaled back in the next, so that one scale suits all of a tensor.
     Layers,
+    /// Besides, what channels are nearly always above, as folded batch normalization tells, moves from their biases to
+    /// those of the next layer: data span less. Not exact.
+    LayersAndBiases,
 }
 
 /// How much of each layer is pruned, of those that a share is to be pruned of.

@@ -63,6 +63,15 @@ impl Subject {
         Ok(Self { folded: model, change_key: format!("{} equalized", self.change_key).into(), ..self.clone() })
     }
 
+    /// The same with high biases absorbed by the layers that come next.
+    ///
+    /// # Errors
+    /// When the rewritten graph is not valid.
+    pub fn absorbed(&self) -> Result<Self, GraphError> {
+        let folded = Arc::new(passes::absorb_biases(&self.folded)?);
+        Ok(Self { change_key: format!("{} absorbed", self.change_key).into(), ..self.on(&folded) })
+    }
+
     /// The same with the network as a recipe prepared it in place of what recipes change.
     #[must_use]
     pub fn on(&self, folded: &Arc<Model>) -> Self {

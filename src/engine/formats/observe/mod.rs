@@ -68,8 +68,8 @@ pub enum Observer {
     Histogram,
     /// The range with the least squared error if the values were normal with their mean and variance.
     Gaussian,
-    /// Of weights on asymmetric grids: the steps of the min–max range, the zero point where the errors are least on the
-    /// mean, the largest few left out of account while it is sought (HQQ). Of anything else min–max.
+    /// Of weights on asymmetric grids: the step and the zero point with the least error on the mean, the largest errors
+    /// left out of account while they are sought (HQQ). Of anything else min–max.
     HalfQuadratic,
 }
 
@@ -126,7 +126,7 @@ impl Observer {
         let all = finite_min_max(weights)?;
         let symmetric = target.symmetry != Symmetry::Asymmetric;
         let chosen = match self {
-            // Its grid is moved beyond what was seen on one side.
+            // Its grid may reach beyond what was seen on one side.
             Self::HalfQuadratic if !symmetric => return Some(half_quadratic::of_weights(weights, all, target)),
             Self::MinMax | Self::MovingAverage | Self::HalfQuadratic => all,
             Self::Grid { exponent } => grid::of_weights(weights, importance, all, target, exponent),

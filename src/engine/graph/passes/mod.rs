@@ -1,5 +1,6 @@
 //! Changes of a graph that keep what it computes.
 
+mod absorb;
 mod batch_norm;
 mod constants;
 mod contents;
@@ -11,6 +12,7 @@ mod shapes_indexing;
 mod shapes_sequence;
 mod shapes_windows;
 
+pub use absorb::absorb_biases;
 pub use batch_norm::fold_batch_norm;
 pub use constants::fold_constants;
 pub use equalize::equalize;

@@ -53,11 +53,13 @@ pub(super) fn scales(
         if let Some(reader) = look(&mut sequence, layer, member, subject, ctx)? {
             waiting.entry(place).or_default().push(reader);
         }
-        let is_last = !passage.readers.iter().any(|r| r.layer > number);
-        if let Some(readers) = waiting.remove(&place).filter(|_| is_last) {
-            if let Some(found) = search(passage, &readers, ctx)? {
-                scales.insert(place, found);
-            }
+        if passage.readers.iter().any(|r| r.layer > number) {
+            continue;
+        }
+        if let Some(readers) = waiting.remove(&place)
+            && let Some(found) = search(passage, &readers, ctx)?
+        {
+            scales.insert(place, found);
         }
     }
     Ok(scales)

@@ -39,7 +39,7 @@ fn means(known: &CutNormals) -> Vec<f64> {
 fn mean_between(normal: Normal, (low, high): (f32, f32)) -> f64 {
     let (mean, deviation) = (f64::from(normal.mean), f64::from(normal.deviation));
     let (low, high) = (f64::from(low), f64::from(high));
-    if !(deviation > 0.0) {
+    if deviation <= 0.0 || deviation.is_nan() {
         return mean.max(low).min(high);
     }
     let below = |x: f64| 0.5 * (1.0 + erf((x - mean) / deviation * std::f64::consts::FRAC_1_SQRT_2));

@@ -229,7 +229,11 @@ impl Finder<'_> {
     /// The rows of a layer's weights, and its bias.
     fn layer(&self, node: &Node, (axis, channels): (Axis, usize), makers: &mut Makers) -> Result<(), String> {
         let Some(layer) = self.layers.iter().find(|l| l.node == Some(node.id)) else {
-            return Err(format!("{} makes it, of data", said(node)));
+            // A weight that several nodes share is the layer of the first of them.
+            let shared = node.input(1).filter(|wire| self.model.constants.contains_key(*wire));
+            return Err(
+                shared.map_or_else(|| format!("{} makes it, of data", said(node)), |wire| format!("\"{wire}\" is shared"))
+            );
         };
         let taps: usize = layer.shape.iter().skip(2).product();
         let [rows, columns, ..] = layer.shape[..] else { return Err("a layer without a matrix makes it".to_owned()) };
