@@ -112,7 +112,8 @@ impl Opened {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workbench::{sample, work};
+    use crate::workbench::sample;
+    use crate::workbench::work;
 
     #[test]
     fn the_samples_layers_are_told() {

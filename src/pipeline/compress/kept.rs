@@ -75,7 +75,9 @@ impl Corrected {
             Form::Floats(rows) => part(&floats(rows)),
             Form::Encoded(encoded) => {
                 let Parts { values, scales, zero_points, codebook } = encoded.parts();
-                [values, scales, zero_points, codebook].into_iter().for_each(|bytes| part(bytes));
+                for bytes in [values, scales, zero_points, codebook] {
+                    part(bytes);
+                }
             }
         }
         self.added.iter().for_each(|added| part(&floats(added)));
