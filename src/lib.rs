@@ -23,7 +23,7 @@
 //!   same rewrite that the export writes.
 //! - A technique never runs the model, reads files or grades itself; `compress::run` and
 //!   `compress::cut_channels` alone have statistics collected.
-//! - Channels are cut before anything else; what is left computes what the whole computes with them at zero.
+//! - Branches and channels are cut before anything else; what is left computes what the whole computes with them at zero.
 //! - The graph that is evaluated is the graph that is exported, to the bit.
 //! - Evaluation changes no model; comparison holds no tensors; export computes no statistics.
 //! - The document changes through `Edit` alone; undo never deletes a result.

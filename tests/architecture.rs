@@ -45,6 +45,8 @@ const WALLS: &[(&str, &[&str])] = &[
     ("workbench::work", &["engine", "pipeline", "workbench::project"]),
     ("workbench::share", &["engine", "pipeline", "workbench::work"]),
     ("workbench::explore", &["engine", "pipeline", "workbench::project", "workbench::work"]),
+    ("workbench::importance", &["engine", "pipeline", "workbench::work"]),
+    ("workbench::zipped", &["engine"]),
     ("workbench::sample", &["engine", "pipeline", "workbench::project", "workbench::sample"]),
     ("workbench::conformance", &["engine", "pipeline::load", "workbench::conformance"]),
     (

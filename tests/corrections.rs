@@ -7,15 +7,18 @@ use lapidary::engine::formats::{Granularity, ScaleType, Symmetry};
 use lapidary::engine::graph::{Attribute, Dim, Fact, Model, Node, NodeId, Port, Wire};
 use lapidary::engine::random::Random;
 use lapidary::engine::tensor::Tensor;
-use lapidary::pipeline::compress::{CompressError, Variant};
+use lapidary::pipeline::compress::{self, CompressError, Keep, Variant};
 use lapidary::pipeline::configure::{
-    self, Activations, Allocation, Correction, Equalization, Importance, Loss, Order, Recipe, Recovery, Scheme, Solver, Sparsity,
-    Target, Treatment,
+    self, Activations, Allocation, ChannelCut, ChannelScore, Correction, Equalization, FloatFormat, Importance, Loss, Order,
+    Recipe, Recovery, Saliency, Scheme, Solver, Sparsity, Target, Treatment,
 };
 use lapidary::pipeline::load;
 use lapidary::workbench::sample;
 use lapidary::workbench::work::{self, NewProject, Opened, Split, WorkError};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const SOLVERS: [Solver; 6] = [
     Solver::Nearest,
@@ -132,6 +135,130 @@ fn corrections_bring_the_outputs_nearer() {
     let pruned = |recovery| kl(Scheme::F32, Sparsity::Fraction(0.7), Correction { solver: Solver::Nearest, recovery });
     let (alone, solved) = (pruned(Recovery::None), pruned(Recovery::LeastSquares));
     assert!(solved < 0.5 * alone, "magnitude {alone}, with least squares {solved}");
+}
+
+#[test]
+fn what_is_left_makes_up_for_lost_channels() {
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
+    let opened = sample_in(folder.path(), &ctx);
+    let channels = ChannelCut::Share { share: 0.3, by: ChannelScore::L2, multiple: 1 };
+    let of = |weights, solver, recovery| {
+        let correction = Correction { solver, recovery };
+        Recipe::new("cut", Treatment { weights, channels, correction, ..Treatment::UNCHANGED })
+    };
+    let kl = |recipe: &Recipe| opened.evaluate(recipe, Split::Evaluate, Some(400), &ctx).unwrap().fidelity.kl_mean;
+    let solved = of(Scheme::F32, Solver::Nearest, Recovery::LeastSquares);
+    let [alone, biased, made_up] =
+        [Recovery::None, Recovery::Bias, Recovery::LeastSquares].map(|r| kl(&of(Scheme::F32, Solver::Nearest, r)));
+    assert!(biased < alone && made_up < 0.3 * alone, "cut {alone}, bias {biased}, least squares {made_up}");
+    let wide = integers(4, Symmetry::Wide, Granularity::Channel);
+    let [nearest, rounded] = [Recovery::None, Recovery::LeastSquares].map(|r| kl(&of(wide, SOLVERS[1], r)));
+    assert!(rounded < 0.5 * nearest, "cut and rounded {nearest}, with least squares {rounded}");
+    // Nothing was cut: there is nothing to make up for.
+    let whole = Recipe { default: Treatment { channels: ChannelCut::None, ..solved.default }, ..solved.clone() };
+    assert!(opened.plan(&whole).unwrap().is_unchanged());
+    let exported = opened.export(&solved, &folder.path().join("out.onnx"), &ctx).unwrap();
+    assert!(exported.checks.iter().all(|c| c.passed), "{:?}", exported.checks);
+    assert_eq!(exported.bytes, opened.plan(&solved).unwrap().bytes);
+}
+
+/// Keeps layers in memory; may stop the run once it has some.
+#[derive(Default)]
+struct Memory {
+    kept: Mutex<BTreeMap<(String, String), Vec<u8>>>,
+    found: AtomicUsize,
+    stop: Option<(usize, Ctx)>,
+}
+
+impl Keep for Memory {
+    fn read(&self, run: &str, layer: &str) -> Option<Vec<u8>> {
+        let found = self.kept.lock().unwrap().get(&(run.to_owned(), layer.to_owned())).cloned();
+        self.found.fetch_add(usize::from(found.is_some()), Ordering::Relaxed);
+        found
+    }
+
+    fn write(&self, run: &str, layer: &str, bytes: &[u8]) -> std::io::Result<()> {
+        let mut kept = self.kept.lock().unwrap();
+        kept.insert((run.to_owned(), layer.to_owned()), bytes.to_vec());
+        if let Some((_, ctx)) = self.stop.as_ref().filter(|(count, _)| kept.len() == *count) {
+            ctx.cancel();
+        }
+        Ok(())
+    }
+
+    fn forget(&self, run: &str) {
+        self.kept.lock().unwrap().retain(|(kept, _), _| kept != run);
+    }
+}
+
+#[test]
+fn a_run_that_was_stopped_goes_on_where_it_was() {
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
+    let opened = sample_in(folder.path(), &ctx);
+    let data = opened.dataset(Split::Calibrate, None, &ctx).unwrap();
+    let wide = integers(3, Symmetry::Wide, Granularity::Channel);
+    let half = Sparsity::Fraction(0.5);
+    for (weights, sparsity, solver, recovery) in [
+        (wide, Sparsity::Dense, SOLVERS[3], Recovery::Bias),
+        (Scheme::F32, half, SOLVERS[1], Recovery::LeastSquares),
+        (Scheme::Float(FloatFormat::F16), Sparsity::Dense, Solver::Nearest, Recovery::Bias),
+    ] {
+        let correction = Correction { solver, recovery };
+        let recipe = Recipe::new("stopped", Treatment { weights, sparsity, correction, ..Treatment::UNCHANGED });
+        let plan = opened.plan(&recipe).unwrap();
+        let run = |keep: &Memory, ctx: &Ctx| {
+            compress::run_on(&plan, &opened.subject, &|_, _| Ok(None), &|_| Ok(Some(data.clone())), keep, ctx)
+        };
+        let memory = Memory::default();
+        let whole = run(&memory, &ctx).unwrap();
+        assert!(memory.kept.lock().unwrap().is_empty(), "of a run that is over nothing is kept");
+        let mut stopped = Memory { stop: Some((3, ctx.fresh())), ..Memory::default() };
+        for is_damaged in [false, true] {
+            let stopping = ctx.fresh();
+            stopped.stop = Some((3, stopping.clone()));
+            assert!(matches!(run(&stopped, &stopping), Err(CompressError::Cancelled(_))));
+            assert_eq!(stopped.kept.lock().unwrap().len(), 3);
+            stopped.stop = None;
+            stopped.found = AtomicUsize::new(0);
+            if is_damaged {
+                let mut kept = stopped.kept.lock().unwrap();
+                let bytes = kept.values_mut().next().unwrap();
+                let at = bytes.len() / 2;
+                bytes[at] ^= 1;
+            }
+            let again = run(&stopped, &ctx.fresh()).unwrap();
+            assert_eq!(stopped.found.load(Ordering::Relaxed), 3);
+            assert_eq!(bits(&again), bits(&whole), "{weights}: the same to the bit");
+            let steps = |variant: &Variant| variant.layers.iter().map(|l| l.steps.clone()).collect::<Vec<_>>();
+            assert_eq!(steps(&again), steps(&whole));
+        }
+    }
+    let unfinished = opened.root.join("cache").join("unfinished");
+    assert!(!unfinished.exists(), "the project's own cache was not asked");
+    opened.compress(&Recipe::new("own", Treatment { weights: wide, ..treatments()[4] }), &ctx).unwrap();
+    assert!(std::fs::read_dir(unfinished).unwrap().next().is_none(), "what was kept of the run is gone");
+}
+
+#[test]
+fn what_data_say_of_single_weights_prunes_better_than_their_size() {
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
+    let opened = sample_in(folder.path(), &ctx);
+    let most = |saliency| Treatment { sparsity: Sparsity::Fraction(0.6), saliency, ..Treatment::UNCHANGED };
+    let kl = |saliency| {
+        // By way of text, as a person writes it.
+        let recipe = Recipe::from_ron(&Recipe::new("test", most(saliency)).to_ron().unwrap(), "test").unwrap();
+        assert_eq!(opened.plan(&recipe).unwrap().needs_calibration(), saliency != Saliency::Magnitude);
+        opened.evaluate(&recipe, Split::Evaluate, Some(400), &ctx).unwrap().fidelity.kl_mean
+    };
+    let [size, surgeon, taylor] = [Saliency::Magnitude, Saliency::Surgeon, Saliency::Taylor].map(kl);
+    assert!(surgeon < size && taylor != size && taylor != surgeon, "{size} {surgeon} {taylor}");
+    // Without data there is nothing but their size.
+    let mut document = (*opened.document).clone();
+    (document.evaluate, document.calibrate) = (None, None);
+    let opened = opened.with_document(document.into());
+    let [surgeon, size] = [Saliency::Surgeon, Saliency::Magnitude].map(|saliency| made(&opened, most(saliency), &ctx));
+    assert_eq!(bits(&surgeon), bits(&size));
+    assert!(work::warning_lines(&ctx.take_warnings()).iter().any(|w| w.contains("pruned by magnitude")));
 }
 
 #[test]

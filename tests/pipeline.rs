@@ -4,8 +4,9 @@
 
 use lapidary::engine::Ctx;
 use lapidary::pipeline::compare;
-use lapidary::pipeline::configure::{Activations, Override, Scheme, presets};
+use lapidary::pipeline::configure::{Activations, ChannelScore, Override, Saliency, Scheme, presets};
 use lapidary::pipeline::load;
+use lapidary::workbench::importance::{ImportanceError, Question};
 use lapidary::workbench::project::{Project, write_atomically};
 use lapidary::workbench::sample;
 use lapidary::workbench::work::{self, Opened, Split};
@@ -287,4 +288,26 @@ fn outputs_that_are_not_finite_name_the_first_layer() {
     let error = opened.evaluate(&presets::preset("w8").unwrap(), Split::Evaluate, None, &ctx).unwrap_err().to_string();
     let first = &opened.subject.layers[0].name;
     assert!(error.contains("the original model") && error.contains(&format!("first in layer \"{first}\"")), "{error}");
+}
+
+#[test]
+fn a_layer_says_what_its_weights_and_channels_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let ctx = Ctx::new(2).unwrap();
+    let (_, opened) = work::open(&sample::install(Some(folder.path())).unwrap(), &ctx).unwrap();
+    let layer = &opened.subject.layers[0];
+    for saliency in Saliency::ALL {
+        let found = opened.importance(0, Question::Weights(saliency), &ctx).unwrap();
+        assert_eq!((found.sorted.len(), found.layers), (layer.parameters(), vec![0]));
+        assert!(found.sorted.is_sorted() && found.sorted[0] >= 0.0);
+    }
+    for score in [ChannelScore::L2, ChannelScore::Activation] {
+        let found = opened.importance(0, Question::Channels(score), &ctx).unwrap();
+        assert_eq!(found.sorted.len(), layer.out_channels());
+        assert!(found.layers.contains(&0) && found.sorted.is_sorted());
+    }
+    // What the network gives is not cut.
+    let last = opened.subject.layers.len() - 1;
+    let refused = opened.importance(last, Question::Channels(ChannelScore::L2), &ctx);
+    assert!(matches!(refused, Err(ImportanceError::Uncuttable(_))), "{refused:?}");
 }

@@ -1,6 +1,6 @@
 //! Undo is exact, whatever was done; every version of a project opens for ever.
 
-use lapidary::pipeline::configure::{Activations, Scheme, Sparsity, presets};
+use lapidary::pipeline::configure::{Activations, CorrectionLevel, Saliency, Scheme, Sparsity, presets};
 use lapidary::workbench::project::{Change, Document, Edit, FileRef, History, Project};
 use proptest::prelude::*;
 use std::path::Path;
@@ -17,6 +17,9 @@ fn edits() -> impl Strategy<Value = Edit> {
             weights: bits.map(Scheme::per_channel),
             sparsity: fraction.map(Sparsity::Fraction),
             activations: rounded.then_some(Activations::Dynamic),
+            correction: bits.is_none().then(|| CorrectionLevel::Fast.correction(rounded)),
+            channels: None,
+            saliency: rounded.then_some(Saliency::Inputs),
         },
     );
     prop_oneof![

@@ -5,7 +5,8 @@ use lapidary::engine::Ctx;
 use lapidary::engine::formats::blocks::BlockFormat;
 use lapidary::engine::formats::observe::Observer;
 use lapidary::pipeline::configure::{
-    Activations, Importance, Override, Recipe, Rounding, Scheme, Sparsity, Treatment, presets, resolve,
+    Activations, CorrectionLevel, Equalization, Importance, Override, Recipe, Rounding, Scheme, Sparsity, Treatment, presets,
+    resolve,
 };
 use lapidary::pipeline::load::Dataset;
 use lapidary::pipeline::search::SearchError;
@@ -166,6 +167,7 @@ fn narrow_integers_may_lie_on_other_grids() {
 fn search(goal: Goal) -> SearchRequest {
     SearchRequest {
         choices: choices(&base(), Grids::Own, &[2, 3, 4, 6, 8], &[], &[]),
+        equalize: Equalization::None,
         ties: Vec::new(),
         goal,
         objective: Objective::Bytes,
@@ -175,6 +177,29 @@ fn search(goal: Goal) -> SearchRequest {
         method: Method::Exact,
         limit: SAMPLES,
     }
+}
+
+#[test]
+fn plans_are_measured_with_their_corrections() {
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
+    let opened = sample_in(folder.path(), &ctx);
+    let corrected = Treatment { correction: CorrectionLevel::Balanced.correction(false), ..base() };
+    let request = SearchRequest {
+        choices: choices(&corrected, Grids::Own, &[3, 4], &[], &[]),
+        equalize: Equalization::Layers,
+        effort: Effort { evaluations: 4, seconds: None },
+        ..search(Goal::MaxRatio(0.2))
+    };
+    let found = opened.search(&request, &ctx, &mut |_| {}).unwrap();
+    let recipe = &found.outcome.recipe;
+    assert_eq!(recipe.equalize, Equalization::Layers);
+    let changed: Vec<Treatment> = resolve(recipe, &opened.subject).unwrap().into_iter().filter(|t| !t.is_unchanged()).collect();
+    assert!(!changed.is_empty() && changed.iter().all(|t| t.correction == corrected.correction), "{changed:?}");
+    let chosen = &found.outcome.candidates[found.outcome.best.unwrap()];
+    let (selection, _) = parted(&opened.dataset(Split::Evaluate, None, &ctx).unwrap());
+    let built = opened.evaluate_on(recipe, &selection, &ctx).unwrap();
+    let (measured, kl) = (chosen.measured.unwrap().kl.value, built.fidelity.kl_mean);
+    assert!((measured - kl).abs() <= 0.02 * kl + 1e-6, "searched {measured}, built {kl}");
 }
 
 #[test]

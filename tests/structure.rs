@@ -11,10 +11,10 @@ use common::corpus;
 use drawn::Net;
 use lapidary::engine::Ctx;
 use lapidary::engine::exec::{Executor, Request, prepare};
-use lapidary::engine::graph::structure::{Structure, Values, cut, mask};
+use lapidary::engine::graph::structure::{Branch, Structure, Values, cut, mask};
 use lapidary::engine::graph::{Dim, Model, Wire};
 use lapidary::engine::random::Random;
-use lapidary::engine::tensor::Value;
+use lapidary::engine::tensor::{Tensor, Value};
 use lapidary::pipeline::configure::{self, ChannelCut, ChannelScore, Override, Plan, Recipe, Sparsity, Treatment, presets};
 use lapidary::pipeline::export::Source;
 use lapidary::pipeline::load::{self, Dataset, Subject};
@@ -98,6 +98,58 @@ fn residual_sums_tie_their_terms() {
     net.conv("c", "s", [8, 6, 3], 1).norm("c_n", "c", 8).op("Add", &["c_n", "r"], "sum");
     net.op("GlobalAveragePool", &["sum"], "g").op("Flatten", &["g"], "f").gemm("d", "f", [5, 8]).output("d");
     check(&net, &[("a", 8, true), ("b", 6, true), ("d", 5, false)]);
+}
+
+/// Two residual blocks, the second with a convolution on the other way.
+fn blocks() -> Model {
+    let mut net = Net::new(&[3, 8, 8]);
+    net.conv("a", "x", [8, 3, 3], 1).op("Relu", &["a"], "r");
+    net.conv("b", "r", [6, 8, 3], 1).op("Relu", &["b"], "s").conv("c", "s", [8, 6, 3], 1);
+    net.op("Add", &["c", "r"], "sum").op("Relu", &["sum"], "t");
+    net.conv("d", "t", [8, 8, 3], 1).conv("e", "t", [8, 8, 1], 1).op("Add", &["e", "d"], "end").op("Relu", &["end"], "u");
+    net.op("GlobalAveragePool", &["u"], "g").op("Flatten", &["g"], "f").gemm("h", "f", [5, 8]).output("h");
+    prepare(&net.model()).unwrap()
+}
+
+#[test]
+fn a_branch_that_is_left_out_gives_what_zeros_at_its_end_give() {
+    let (model, ctx) = (blocks(), Ctx::new(1).unwrap());
+    let node = |wire: &str| model.nodes.iter().find(|n| n.output(0).is_some_and(|w| &**w == wire)).unwrap().id;
+    for (layer, last) in [("b", "c"), ("c", "c"), ("d", "d"), ("e", "e")] {
+        let branch = Branch::of(&model, node(layer)).unwrap();
+        let left = branch.left_out(&model).unwrap();
+        let mut zeros = model.clone();
+        for part in ["weight", "bias"] {
+            let tensor = zeros.constants.get_mut(format!("{last}.{part}").as_str()).unwrap();
+            *tensor = Tensor::zeros(tensor.dtype(), tensor.shape().to_vec()).unwrap();
+        }
+        assert_eq!(outputs(&left, &ctx), outputs(&zeros, &ctx), "{layer}");
+        assert!(left.nodes.len() < model.nodes.len() && left.parameters() < model.parameters());
+        assert!(!left.constants.contains_key(format!("{last}.weight").as_str()));
+    }
+    // What has nothing that goes past it stays, and says why.
+    for stem in ["a", "h"] {
+        assert!(Branch::of(&model, node(stem)).unwrap_err().contains("no residual branch"));
+    }
+    // Once one way is gone the other is all that there is.
+    let left = Branch::of(&model, node("d")).unwrap().left_out(&model).unwrap();
+    assert!(Branch::of(&left, node("e")).is_err());
+}
+
+#[test]
+fn sums_that_need_both_ways_keep_them() {
+    let mut net = Net::new(&[3, 8, 8]);
+    // The other way is broadcast; the sum is an output; the ways never part.
+    net.conv("a", "x", [8, 3, 3], 1).op("GlobalAveragePool", &["a"], "small");
+    net.conv("b", "a", [8, 8, 3], 1).op("Add", &["b", "small"], "s");
+    net.conv("c", "s", [8, 8, 3], 1).op("Add", &["c", "s"], "y").output("y");
+    let model = prepare(&net.model()).unwrap();
+    let why = |wire: &str| {
+        let node = model.nodes.iter().find(|n| n.output(0).is_some_and(|w| &**w == wire)).unwrap().id;
+        Branch::of(&model, node).unwrap_err()
+    };
+    assert!(why("b").contains("not shaped as the sum"), "{}", why("b"));
+    assert!(why("c").contains("an output of the network"), "{}", why("c"));
 }
 
 #[test]
@@ -272,6 +324,49 @@ fn recipes_make_real_files_smaller() {
         assert!(3 * rounded.bytes < 2 * plan.bytes, "{path}: {}", rounded.bytes);
         written(&rounded, &subject, &ctx);
     }
+}
+
+#[test]
+fn recipes_leave_residual_branches_out() {
+    let Some(corpus) = corpus() else { return };
+    let ctx = Ctx::new(2).unwrap();
+    let subject = subject(&corpus.join("models/cifar_resnet20/resnet20.onnx"), &ctx);
+    let mut recipe = Recipe::new("shorter", Treatment::UNCHANGED);
+    for layer in ["conv1", "layer1.1.conv1", "layer3.2.conv2"] {
+        let text = "Branch";
+        recipe.overrides.push(Override { channels: Some(ron::from_str(text).unwrap()), ..Override::new(layer) });
+    }
+    let plan = configure::plan(&recipe, &subject).unwrap();
+    let names: Vec<&str> = plan.layers.iter().map(|l| l.layer.name.as_str()).collect();
+    assert_eq!(names, subject.layers.iter().map(|l| l.name.as_str()).collect::<Vec<_>>(), "the plan names all layers");
+    let gone: Vec<&str> = plan.layers.iter().filter(|l| l.is_left_out).map(|l| l.layer.name.as_str()).collect();
+    assert_eq!(gone, ["layer1.1.conv1", "layer1.1.conv2", "layer3.2.conv1", "layer3.2.conv2"]);
+    assert!(plan.layers[0].refusal.as_deref().unwrap().contains("its branch stays: no residual branch"));
+    let left = compress::prepare(&plan, &subject, &|_| Ok(None), &ctx).unwrap();
+    let variant = compress::run(&plan, &left, &|_, _| Ok(None), &ctx).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.onnx");
+    let draft = export::run(plan.file, Source::Made(&variant), &plan, &left, &out, &ctx).unwrap();
+    assert_eq!(draft.bytes, plan.bytes, "the plan is exact");
+    assert!(10 * plan.bytes < 7 * plan.original_bytes, "{} of {}", plan.bytes, plan.original_bytes);
+    draft.publish().unwrap();
+    let mut zeros = (*subject.folded).clone();
+    for layer in subject.layers.iter().filter(|l| ["layer1.1.conv2", "layer3.2.conv2"].contains(&l.name.as_str())) {
+        for wire in [Some(&layer.weight), layer.bias.as_ref()].into_iter().flatten() {
+            let tensor = zeros.constants.get_mut(wire).unwrap();
+            *tensor = Tensor::zeros(tensor.dtype(), tensor.shape().to_vec()).unwrap();
+        }
+    }
+    let difference = worst(&subject_of(&out, &ctx), &zeros, &ctx);
+    assert!(difference <= 1e-4, "{difference:e}");
+    // Channels of what is left may go besides.
+    recipe.default.channels = ChannelCut::Share { share: 0.3, by: ChannelScore::L2, multiple: 1 };
+    let smaller = configure::plan(&recipe, &subject).unwrap();
+    let left = compress::prepare(&smaller, &subject, &|_| Ok(None), &ctx).unwrap();
+    let variant = compress::run(&smaller, &left, &|_, _| Ok(None), &ctx).unwrap();
+    let draft = export::run(smaller.file, Source::Made(&variant), &smaller, &left, &out, &ctx).unwrap();
+    assert_eq!(draft.bytes, smaller.bytes, "the plan is exact");
+    assert!(smaller.bytes < plan.bytes);
 }
 
 #[test]

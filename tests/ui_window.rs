@@ -6,13 +6,17 @@ use eframe::egui::{self, Key, Modifiers, Theme};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
 use lapidary::engine::Ctx;
-use lapidary::workbench::project::Edit;
+use lapidary::pipeline::configure::{
+    Activations, Allocation, ChannelCut, ChannelScore, CorrectionLevel, Equalization, Saliency, Scheme, Sparsity,
+};
+use lapidary::workbench::importance::Question;
+use lapidary::workbench::project::{Change, Edit, Whole};
 use lapidary::workbench::sample;
-use lapidary::workbench::ui::act::Act;
+use lapidary::workbench::ui::act::{Act, Pick};
 use lapidary::workbench::ui::commands::{ALL, Command};
 use lapidary::workbench::ui::dialogs::{FilePicker, Purpose, Reply, ReplyTo, TextPicker};
 use lapidary::workbench::ui::layout::Workspace;
-use lapidary::workbench::ui::session::Session;
+use lapidary::workbench::ui::session::{Column, Session};
 use lapidary::workbench::ui::{App, Setup};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -195,6 +199,7 @@ fn every_workspace_and_every_command_can_be_reached() {
     for (command, workspace) in [
         (Command::GoLoad, Workspace::Load),
         (Command::GoCompare, Workspace::Compare),
+        (Command::GoGraph, Workspace::Graph),
         (Command::GoExport, Workspace::Export),
         (Command::GoConfigure, Workspace::Configure),
     ] {
@@ -272,11 +277,25 @@ fn a_dropped_model_asks_for_its_project() {
         }
     }
     let mut window = Window::open();
-    let model = window.project.join("net.safetensors");
-    std::fs::write(&model, "").unwrap();
-    window.harness.input_mut().dropped_files.push(std::sync::Arc::new(Dropped(model)));
+    let drop_file = |window: &mut Window, name: &str, bytes: &[u8]| {
+        let file = window.project.join(name);
+        std::fs::write(&file, bytes).unwrap();
+        window.harness.input_mut().dropped_files.push(std::sync::Arc::new(Dropped(file)));
+        window.harness.step();
+        window.wait();
+    };
+    // Neither a photo nor a text is a model, and it is said which file that was.
+    drop_file(&mut window, "photo.jpg", b"\xff\xd8\xff\xe0\x00\x10JFIF");
+    let said = window.harness.state().log().last().unwrap().message.clone();
+    assert!(said.contains("photo.jpg") && said.contains("no model"), "{said}");
+    let header = br#"{"w":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]}}"#;
+    let mut weights = (header.len() as u64).to_le_bytes().to_vec();
+    weights.extend_from_slice(header);
+    weights.extend_from_slice(&[0; 16]);
+    drop_file(&mut window, "net.safetensors", &weights);
     window.harness.run_steps(3);
     window.harness.get_by_label("Make project");
+    window.harness.get_by_label("Only look at it");
     let folder = window.harness.get_by_label("Project folder").value().unwrap_or_default();
     assert!(folder.ends_with("net-project"), "{folder}");
 }
@@ -434,4 +453,101 @@ fn the_worst_three_are_protected_in_one_step() {
     assert!((0..layers).filter(|i| !protected.contains(i)).all(|i| noise(&window, i, 3) <= least), "{protected:?}");
     window.press(Modifiers::COMMAND, Key::Z);
     assert!(wide(&window).is_empty(), "it was one step");
+}
+
+/// A small generator of its own (Knuth's MMIX constants): the same actions on every machine.
+struct Lot(u64);
+
+impl Lot {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        ((self.0 >> 33) as usize) % end.max(1)
+    }
+
+    fn of<T: Clone>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())].clone()
+    }
+}
+
+/// Something that a person might do next.
+fn anything(lot: &mut Lot, window: &Window) -> Act {
+    let bench = window.harness.state().bench().unwrap();
+    let layer = lot.below(bench.layers().len());
+    let layers: Vec<String> = (0..=lot.below(3)).map(|_| bench.layers()[lot.below(bench.layers().len())].name.clone()).collect();
+    let change = match lot.below(5) {
+        0 => Change { weights: Some(Scheme::per_channel(2 + lot.below(7) as u8)), ..Change::default() },
+        1 => Change { sparsity: Some(Sparsity::Fraction(0.1 * lot.below(10) as f32)), ..Change::default() },
+        2 => Change { activations: Some(lot.of(&[Activations::None, Activations::Static])), ..Change::default() },
+        3 => Change { correction: Some(lot.of(&CorrectionLevel::ALL).correction(false)), ..Change::default() },
+        _ => {
+            let cut = ChannelCut::Share { share: 0.1 * lot.below(9) as f32, by: lot.of(&ChannelScore::ALL), multiple: 1 };
+            Change { channels: Some(cut), ..Change::default() }
+        }
+    };
+    // What leaves the project, or works for long, is for other tests.
+    let harmless = |c: Command| {
+        !matches!(
+            c,
+            Command::Quit
+                | Command::NewProject
+                | Command::OpenProject
+                | Command::OpenSample
+                | Command::Evaluate
+                | Command::EvaluateAll
+                | Command::MeasureLosses
+                | Command::SharePage
+        )
+    };
+    match lot.below(14) {
+        0 | 1 => Act::Edit(Edit::Treat { layers, change }),
+        2 => Act::Drag(Edit::Treat { layers, change }),
+        3 => Act::Edit(Edit::Reset { layers }),
+        4 => Act::Edit(Edit::SelectRecipe(lot.of(&bench.points).name.clone())),
+        5 => Act::Edit(Edit::SetDefault(lot.of(&bench.points).recipe.default)),
+        6 => {
+            let equalize = Some(lot.of(&[Equalization::None, Equalization::Layers]));
+            Act::Edit(Edit::SetWhole(Whole { equalize, allocation: Some(lot.of(&Allocation::ALL)), groups: None }))
+        }
+        7 => Act::Select { layer, how: lot.of(&[Pick::Only, Pick::Toggle, Pick::Range]) },
+        8 => Act::Go(lot.of(&Workspace::ALL)),
+        9 => Act::Filter(lot.of(&["", "conv", "sqnr<20", "size>1k", "nothing at all"]).to_owned()),
+        10 => Act::Sort(lot.of(&[Column::Name, Column::Bits, Column::Sqnr, Column::Bytes])),
+        11 => Act::ExportName(lot.of(&["a", "", "b c"]).to_owned()),
+        12 => Act::Ask(lot.of(&[Question::Weights(Saliency::Magnitude), Question::Channels(ChannelScore::L2)])),
+        _ => loop {
+            let info = &ALL[lot.below(ALL.len())];
+            if harmless(info.command) {
+                break Act::Command(info.command);
+            }
+        },
+    }
+}
+
+#[test]
+fn five_thousand_actions_at_random_can_all_be_taken_back() {
+    let mut window = Window::open();
+    let mut lot = Lot(20_261_121);
+    let first = window.harness.state().bench().unwrap().document().clone();
+    for number in 0..5_000 {
+        let act = anything(&mut lot, &window);
+        window.harness.state_mut().ask(act);
+        if number % 4 == 0 {
+            window.harness.step();
+        }
+        if number % 16 == 0 {
+            // Whatever has opened is closed again.
+            window.harness.key_press(Key::Escape);
+            window.harness.step();
+        }
+    }
+    window.harness.state_mut().ask(Act::Command(Command::Stop));
+    window.wait();
+    let mut undone = 0;
+    while window.harness.state().bench().unwrap().history.undo_label().is_some() {
+        window.harness.state_mut().ask(Act::Command(Command::Undo));
+        window.harness.step();
+        undone += 1;
+    }
+    assert!(undone > 500, "{undone}");
+    assert_eq!(window.harness.state().bench().unwrap().document(), &first);
 }

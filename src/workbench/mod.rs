@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod conformance;
 pub mod explore;
+pub mod importance;
 pub mod jobs;
 pub mod project;
 pub mod sample;
@@ -10,3 +11,4 @@ pub mod share;
 #[cfg(feature = "gui")]
 pub mod ui;
 pub mod work;
+pub mod zipped;

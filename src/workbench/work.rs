@@ -1,6 +1,7 @@
 //! What a project can be asked to do. The command line and the window call the same functions.
 
 mod runtime;
+mod unfinished;
 mod written;
 
 pub use written::{Writing, unpack};
@@ -12,9 +13,9 @@ use crate::engine::graph::{Layer, Wire};
 use crate::engine::hash::of_bytes;
 use crate::engine::{Ctx, Warning};
 use crate::pipeline::calibrate::{self, CalibrateError, Statistics};
-use crate::pipeline::compress::{self, CompressError, Variant};
+use crate::pipeline::compress::{self, CompressError, Step, Variant};
 use crate::pipeline::configure::{self, Allocation, ConfigureError, Equalization, Grouping, Importance, Plan, Recipe};
-use crate::pipeline::evaluate::{self, EvaluateError, Report, Settings, Subjects};
+use crate::pipeline::evaluate::{self, EvaluateError, Report, Settings, StepError, Subjects};
 use crate::pipeline::export::{ExportError, Format};
 use crate::pipeline::load::{self, Dataset, LoadError, LoadedModel, Preprocess, Subject, imatrix};
 use crate::pipeline::search::SearchError;
@@ -22,6 +23,7 @@ use crate::workbench::project::{Document, Project, ProjectError, place, write_at
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use unfinished::Unfinished;
 
 /// Samples that layer errors are measured on.
 const LAYER_SAMPLES: usize = 64;
@@ -371,7 +373,7 @@ impl Opened {
         let subject = compress::prepare(&plan, &self.subject, &samples, ctx)?;
         let source =
             |wires: &BTreeSet<Wire>, ctx: &Ctx| Ok(self.statistics_of(&subject, wires, ctx)?.map(|(statistics, _)| statistics));
-        let variant = compress::run_with(&plan, &subject, &source, &samples, ctx)?;
+        let variant = compress::run_on(&plan, &subject, &source, &samples, &Unfinished::of(&self.root), ctx)?;
         Ok((plan, variant))
     }
 
@@ -424,7 +426,7 @@ impl Opened {
         let weight_sqnr_db: BTreeMap<String, f64> = variant.layers.iter().map(|l| (l.name.clone(), l.weight_sqnr_db)).collect();
         // Of a network that was equalized or lost channels the layers are held against what that made of them.
         let reference = if variant.unchanged { &self.subject.original } else { &variant.base };
-        let layers: Vec<Layer> = plan.layers.iter().map(|l| l.layer.clone()).collect();
+        let layers: Vec<Layer> = plan.layers.iter().filter(|l| !l.is_left_out).map(|l| l.layer.clone()).collect();
         let subjects =
             Subjects { original: &self.subject.original, reference, variant: &variant.model, layers: &layers, weight_sqnr_db };
         let settings = Settings {
@@ -438,7 +440,11 @@ impl Opened {
             bytes_original: plan.original_bytes,
             arithmetic,
         };
-        Ok(evaluate::run(&subjects, data, &settings, ctx)?)
+        let mut report = evaluate::run(&subjects, data, &settings, ctx)?;
+        for (layer, made) in report.layers.iter_mut().zip(&variant.layers) {
+            layer.steps = made.steps.iter().map(step_error).collect();
+        }
+        Ok(report)
     }
 
     /// Holds an exported file against the project's model.
@@ -479,6 +485,10 @@ impl Opened {
         };
         Ok(evaluate::run(&subjects, data, &settings, ctx)?)
     }
+}
+
+fn step_error(step: &Step) -> StepError {
+    StepError { name: step.name.to_owned(), before: step.before, after: step.after, kept: step.kept }
 }
 
 /// Warns of what a recipe asks for and will not be done.

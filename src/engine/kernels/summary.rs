@@ -71,25 +71,6 @@ pub fn rows_along(values: &[f32], shape: &[usize], axis: usize) -> Vec<f32> {
     result
 }
 
-/// A matrix made smaller: each cell of the result is the value largest in magnitude of those it
-/// stands for. `rows` × `columns` becomes at most `most_rows` × `most_columns`; the new size comes
-/// with the values.
-#[must_use]
-pub fn shrink(values: &[f32], rows: usize, columns: usize, most_rows: usize, most_columns: usize) -> (Vec<f32>, usize, usize) {
-    let (tall, wide) = (rows.div_ceil(most_rows.max(1)).max(1), columns.div_ceil(most_columns.max(1)).max(1));
-    let (new_rows, new_columns) = (rows.div_ceil(tall), columns.div_ceil(wide));
-    let mut result = vec![0.0_f32; new_rows * new_columns];
-    for (row, line) in values.chunks(columns.max(1)).take(rows).enumerate() {
-        for (column, &value) in line.iter().enumerate() {
-            let cell = &mut result[row / tall * new_columns + column / wide];
-            if value.abs() > cell.abs() {
-                *cell = value;
-            }
-        }
-    }
-    (result, new_rows, new_columns)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,11 +96,5 @@ mod tests {
         assert_eq!(rows_along(&values, &[3, 4], 1), [0., 4., 8., 1., 5., 9., 2., 6., 10., 3., 7., 11.]);
         assert_eq!(rows_along(&values, &[2, 3, 2], 1), [0., 1., 6., 7., 2., 3., 8., 9., 4., 5., 10., 11.]);
         assert_eq!(rows_along(&values, &[3, 4], 0), values);
-    }
-
-    #[test]
-    fn keeps_what_sticks_out() {
-        let (small, rows, columns) = shrink(&[1.0, -9.0, 2.0, 3.0, 0.0, 4.0], 2, 3, 1, 2);
-        assert_eq!((small, rows, columns), (vec![-9.0, 4.0], 1, 2));
     }
 }

@@ -18,7 +18,7 @@ mod tests;
 pub use activity::{Activity, activity};
 pub use disturb::{Change, Disturbed, disturb};
 pub use moments::{Demand, Moments, Samples};
-pub use sequence::{LayerData, Sequence};
+pub use sequence::{LayerData, Original, Sequence};
 pub use slopes::{Slopes, slopes};
 pub use statistics::{STATISTICS_VERSION, Statistics, WireStatistics};
 

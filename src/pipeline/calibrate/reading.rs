@@ -70,6 +70,19 @@ impl Reading {
         }
     }
 
+    /// Places of one channel of one sample next to each other, as the outputs lie.
+    pub fn plane(&self) -> usize {
+        match self {
+            Self::Rows { .. } => 1,
+            Self::Window(window) => window.output.iter().product(),
+        }
+    }
+
+    /// Whether channels of the outputs lie along the second axis and not along the last.
+    pub fn has_channels_second(&self) -> bool {
+        matches!(self, Self::Window(_))
+    }
+
     /// What column `column` of a group is multiplied with at the places from `first` on.
     pub fn line(&self, data: &[f32], group: usize, column: usize, first: usize, out: &mut [f32]) {
         match self {

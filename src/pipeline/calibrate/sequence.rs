@@ -2,7 +2,7 @@
 //! compressed so far.
 
 use super::CalibrateError;
-use super::moments::{Collector, Demand, Moments, Sampler, Samples, Weights};
+use super::moments::{Beside, Collector, Demand, Moments, Readings, Sampler, Samples, Weights};
 use super::reading::Reading;
 use crate::engine::Ctx;
 use crate::engine::exec::{Executor, Request, Walk};
@@ -25,6 +25,27 @@ pub struct LayerData {
     pub fitted: Vec<Samples>,
     /// Of samples that they are not made of.
     pub held_out: Vec<Samples>,
+}
+
+/// A layer as the original network has it.
+#[derive(Debug, Clone, Copy)]
+pub struct Original<'a> {
+    pub layer: &'a Layer,
+    /// Which of its output channels are left; `None` where the network lost none of any layer.
+    pub left: Option<&'a [usize]>,
+    /// The weights of those that are left, a row each.
+    pub rows: &'a [f32],
+    /// The other term of a sum that alone reads what the layer gives: where channels were lost, the layer is to make up
+    /// for what is lost of it as well.
+    pub beside: Option<&'a Wire>,
+}
+
+impl Original<'_> {
+    /// By group of those that the layer has by now (`tall` rows each): which of its `before` groups it was.
+    fn groups(&self, tall: usize, before: usize) -> Option<Vec<usize>> {
+        let size = (self.layer.out_channels() / before.max(1)).max(1);
+        Some(self.left?.iter().step_by(tall.max(1)).map(|row| row / size).collect())
+    }
 }
 
 /// Two walks through the same model: as it was and as it is by now.
@@ -65,8 +86,22 @@ impl Sequence {
         self.fit.samples
     }
 
-    /// What `layer` reads where the layers before it are as in `made`; `rows` are its weights, a row per output
-    /// channel, and `demand` says what is asked for given the weights of a row that one group of channels has. Layers must come in the order in which they run.
+    /// Goes on to `layer`. Layers must come in the order in which they run.
+    ///
+    /// # Errors
+    /// When the layers before it cannot be run, or on cancel.
+    pub fn reach(&mut self, (original, made): (&Model, &Model), layer: &Layer, ctx: &Ctx) -> Result<(), CalibrateError> {
+        for walks in [&mut self.fit, &mut self.judge] {
+            let place = |model: &Model| model.nodes.iter().position(|n| Some(n.id) == layer.node).unwrap_or(0);
+            walks.original.advance(original, place(original), ctx)?;
+            walks.made.advance(made, place(made), ctx)?;
+            walks.shed(ctx);
+        }
+        Ok(())
+    }
+
+    /// What `layer` reads where the layers before it are as in `made`, held against what `was` gives in `original`;
+    /// `demand` says what is asked for given the weights of a row that one group of channels has. Goes on to it first.
     ///
     /// # Errors
     /// When the layer cannot be run up to, its data are not finite, or on cancel.
@@ -74,41 +109,45 @@ impl Sequence {
         &mut self,
         (original, made): (&Model, &Model),
         layer: &Layer,
-        rows: &[f32],
+        was: Original<'_>,
         demand: impl Fn(usize) -> Demand,
         ctx: &Ctx,
     ) -> Result<LayerData, CalibrateError> {
-        let node = layer.node.and_then(|id| original.node(id)).ok_or(CalibrateError::NoInput)?;
-        for walks in [&mut self.fit, &mut self.judge] {
-            let place = |model: &Model| model.nodes.iter().position(|n| Some(n.id) == layer.node).unwrap_or(0);
-            walks.original.advance(original, place(original), ctx)?;
-            walks.made.advance(made, place(made), ctx)?;
-            walks.shed(ctx);
-        }
+        let node = |model: &'_ Model| layer.node.and_then(|id| model.node(id).cloned()).ok_or(CalibrateError::NoInput);
+        let (node, node_before) = (node(made)?, node(original)?);
+        self.reach((original, made), layer, ctx)?;
         let unread = |reason| CalibrateError::Unread { layer: layer.name.clone(), reason };
-        let read = |value: &Value| Reading::of(layer, node, value.shape()).map_err(unread);
-        let first = self.fit.made.on(&layer.input).next().ok_or(CalibrateError::NoInput)?;
-        let (groups, width) = {
-            let reading = read(first)?;
-            (reading.groups(), reading.width())
-        };
+        let read = |value: &Value| Reading::of(layer, &node, value.shape()).map_err(unread);
+        let read_before = |value: &Value| Reading::of(was.layer, &node_before, value.shape()).map_err(unread);
+        let first = |walk: &'_ Walk| walk.on(&layer.input).next().cloned().ok_or(CalibrateError::NoInput);
+        let (reading, before) = (read(&first(&self.fit.made)?)?, read_before(&first(&self.fit.original)?)?);
+        let (groups, width) = (reading.groups(), reading.width());
         let demand = demand(width);
-        let weights = Weights { rows, tall: layer.out_channels() / groups.max(1), width };
-        let mut collector = Collector::new(weights, groups, demand);
-        let mut sampler = Sampler::new(weights, groups);
-        self.fit.each(&layer.input, ctx, |x, made, share| {
-            let reading = read(made.0)?;
-            collector.add(&reading, x, made.1);
-            if demand.samples > 0 {
-                sampler.add(&reading, x, made.1, (share * demand.samples as f64).ceil() as usize);
-            }
-            Ok(())
-        })?;
-        let mut judges = Sampler::new(weights, groups);
-        self.judge.each(&layer.input, ctx, |x, made, share| {
-            judges.add(&read(made.0)?, x, made.1, (share * JUDGES as f64).ceil() as usize);
-            Ok(())
-        })?;
+        let weights = Weights { rows: was.rows, tall: layer.out_channels() / groups.max(1), width: before.width() };
+        let groups_before = was.groups(weights.tall, before.groups());
+        let mut collector = Collector::new(weights, (groups, width), was.left.is_some(), demand);
+        let mut sampler = Sampler::new(weights, (groups, width));
+        let mut judges = Sampler::new(weights, (groups, width));
+        for (walks, is_fit) in [(&self.fit, true), (&self.judge, false)] {
+            let beside = walks.beside(&was)?;
+            let mut batch = 0;
+            walks.each(&layer.input, ctx, |x, made, share| {
+                let (own, original) = (read(made.0)?, read_before(x.0)?);
+                let beside = beside.as_ref().and_then(|all| all.get(batch)?.of(&was, (&own, &original)));
+                let readings = Readings { made: &own, original: &original, groups: groups_before.as_deref(), beside };
+                batch += 1;
+                let some = |of: usize| (share * of as f64).ceil() as usize;
+                if !is_fit {
+                    judges.add(readings, x.1, made.1, some(JUDGES));
+                    return Ok(());
+                }
+                collector.add(readings, x.1, made.1);
+                if demand.samples > 0 {
+                    sampler.add(readings, x.1, made.1, some(demand.samples));
+                }
+                Ok(())
+            })?;
+        }
         let moments = collector.finish();
         let count: usize = moments.iter().flat_map(|m| m.gram.iter().chain(&m.cross)).filter(|v| !v.is_finite()).count();
         if count > 0 {
@@ -117,6 +156,27 @@ impl Sequence {
         }
         let fitted = if demand.samples > 0 { sampler.finish() } else { Vec::new() };
         Ok(LayerData { moments, fitted, held_out: judges.finish() })
+    }
+}
+
+/// What lies on the wire beside a layer's outputs, in one batch.
+struct Terms {
+    original: Vec<f32>,
+    made: Vec<f32>,
+    /// Of the original.
+    shape: Vec<usize>,
+}
+
+impl Terms {
+    /// `None` where they are not shaped as the outputs of the layer are.
+    fn of<'a>(&'a self, was: &Original<'a>, (made, original): (&Reading, &Reading)) -> Option<Beside<'a>> {
+        let (left, channels) = (was.left?, was.layer.out_channels());
+        let plane = original.plane();
+        let size = |channels: usize| original.places() * channels;
+        let axis = if original.has_channels_second() { self.shape.get(1) } else { self.shape.last() };
+        let fits = made.places() == original.places() && axis == Some(&channels);
+        let fits = fits && self.original.len() == size(channels) && self.made.len() == size(left.len());
+        fits.then_some(Beside { original: &self.original, made: &self.made, channels, left, plane })
     }
 }
 
@@ -147,12 +207,21 @@ impl Walks {
         ctx.warn("calibration", format!("only {} samples fit in memory at once; the others are left out", self.samples));
     }
 
-    /// Shows every batch: x, then the value and the numbers of x̂, and which share of all samples it is.
+    /// The terms beside the layer's outputs, batch by batch; `None` where they are not known yet.
+    fn beside(&self, was: &Original<'_>) -> Result<Option<Vec<Terms>>, CalibrateError> {
+        let Some(wire) = was.beside.filter(|_| was.left.is_some()) else { return Ok(None) };
+        let terms = self.original.on(wire).zip(self.made.on(wire));
+        let terms = terms.map(|(x, made)| Ok(Terms { original: x.to_f32()?, made: made.to_f32()?, shape: x.shape().to_vec() }));
+        let terms = terms.collect::<Result<Vec<_>, CalibrateError>>()?;
+        Ok((terms.len() == self.made.batches()).then_some(terms))
+    }
+
+    /// Shows every batch: value and numbers of x, then of x̂, and which share of all samples it is.
     fn each(
         &self,
         wire: &Wire,
         ctx: &Ctx,
-        mut see: impl FnMut(&[f32], (&Value, &[f32]), f64) -> Result<(), CalibrateError> + Send,
+        mut see: impl FnMut((&Value, &[f32]), (&Value, &[f32]), f64) -> Result<(), CalibrateError> + Send,
     ) -> Result<(), CalibrateError> {
         let all: usize = self.made.on(wire).map(size).sum();
         for (x, made) in self.original.on(wire).zip(self.made.on(wire)) {
@@ -161,7 +230,7 @@ impl Walks {
             let mut seen = Ok(());
             let same = x.is_same(made);
             made.with_f32(|made_values| {
-                let mut see = |x: &[f32]| seen = ctx.pool().install(|| see(x, (made, made_values), share));
+                let mut see = |values: &[f32]| seen = ctx.pool().install(|| see((x, values), (made, made_values), share));
                 if same {
                     see(made_values);
                     Ok(())

@@ -3,7 +3,7 @@
 use super::CompressError;
 use super::importance::{activation, batch_norm, by_channel, gradient, least, magnitude, median, stability, together};
 use crate::engine::Ctx;
-use crate::engine::graph::structure::{ChannelGroup, Member, Structure, Values, cut};
+use crate::engine::graph::structure::{ChannelGroup, Left, Member, Structure, Values, cut};
 use crate::engine::graph::{Channels, Model, Wire};
 use crate::engine::hash::of_bytes;
 use crate::pipeline::calibrate::{Activity, CalibrateError, Disturbed, Slopes, activity, disturb, slopes};
@@ -23,13 +23,17 @@ const PAIRS: usize = 4;
 /// Standard deviation of a disturbance, relative to the weight.
 const SIGMA: f32 = 0.1;
 
-/// The subject as the layers of `plan` are compressed: equalized, where that is asked for, and without the channels
-/// that go.
+/// The subject as the layers of `plan` are compressed: equalized, where that is asked for, and without the branches and
+/// channels that go.
 ///
 /// # Errors
 /// As [`cut_channels`], and when a rewritten graph is not valid.
 pub fn prepare(plan: &Plan, subject: &Subject, data: DataSource<'_>, ctx: &Ctx) -> Result<Subject, CompressError> {
-    cut_channels(plan, &prepared(plan.equalize, subject)?, data, ctx)
+    let subject = prepared(plan.equalize, subject)?;
+    match &plan.left_out {
+        Some(left_out) => cut_channels(plan, &left_out.without(&subject)?, data, ctx),
+        None => cut_channels(plan, &subject, data, ctx),
+    }
 }
 
 /// The subject without the channels that `plan` cuts: the least important of each group. As it is where none are.
@@ -40,7 +44,8 @@ pub fn cut_channels(plan: &Plan, subject: &Subject, data: DataSource<'_>, ctx: &
     let Some(cuts) = plan.cuts.as_ref().filter(|cuts| cuts.cuts_any()) else { return Ok(subject.clone()) };
     let removed = choose_channels(cuts, subject, data, ctx)?;
     let model = cut(&subject.folded, &cuts.structure, &removed, Values::Kept)?;
-    Ok(subject.cut(model, &of_bytes(format!("{removed:?}").as_bytes())))
+    let left = Left::of(&subject.folded, &cuts.structure, &removed);
+    Ok(subject.cut(model, left, &of_bytes(format!("{removed:?}").as_bytes())))
 }
 
 /// The channels that go: of each of the structure's groups as many as are planned, the least important.

@@ -1,18 +1,21 @@
 //! One layer, corrected: pruned, recovered, rounded, recovered, every step judged on samples that it did not see.
 
-use super::adaround::{self, Search};
+mod task;
+
+use super::adaround;
+use super::behind::Behind;
 use super::bias_correction::{factors, missing};
+use super::covariance::{Side, covariance, hessian, towards};
 use super::grids::Grids;
 use super::judge::{Judge, Step};
-use super::least_squares::{on_samples, on_support, pursue};
+use super::least_squares::{on_all, on_samples, on_support, pursue};
 use super::round_to_nearest::how;
 use super::system::System;
 use super::technique::LayerWork;
 use super::{CompressError, gptq};
 use crate::engine::Ctx;
 use crate::engine::formats::{Encoded, Format, FormatError, Granularity, How, Importance, Integer, Matrix, Shape};
-use crate::engine::graph::{Channels, StoredWeight};
-use crate::engine::kernels::affine::AffineParameters;
+use crate::engine::graph::{Channels, Layer, StoredWeight};
 use crate::engine::kernels::{serial, until};
 use crate::engine::tensor::Tensor;
 use crate::pipeline::calibrate::{Demand, LayerData, Moments, Samples};
@@ -20,6 +23,7 @@ use crate::pipeline::configure::{
     Correction, Importance as Asked, LayerPlan, Loss, Order, Recovery, Scheme, Solver, Sparsity, Target,
 };
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use task::Task;
 
 /// The ridge of least squares, as a share of the mean of the diagonal.
 const RIDGE: f64 = 0.01;
@@ -30,27 +34,42 @@ const ENOUGH: usize = 4;
 const WIDEST: usize = 4096;
 /// Numbers of samples that are kept of such layers.
 const KEPT: usize = 1 << 26;
-/// Sweeps with which scales are searched for before AdaRound.
-const ADAROUND_SWEEPS: u8 = 10;
+
+/// Weights as steps leave them, a row per output channel.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Form {
+    Floats(Vec<f32>),
+    Encoded(Encoded),
+}
 
 /// What the steps leave: weights, what is added to the outputs, what each step did.
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Corrected {
+    pub form: Form,
     pub added: Option<Vec<f32>>,
     pub steps: Vec<Step>,
 }
 
-/// What comes behind a layer's product.
-#[derive(Debug, Clone)]
-pub(super) struct Behind {
-    /// One number per output channel.
-    pub bias: Vec<f32>,
-    /// Where an activation cuts the outputs; infinite where it does not.
-    pub clip: (f32, f32),
-}
-
-impl Behind {
-    fn of(&self, first: usize, count: usize) -> &[f32] {
-        self.bias.get(first..first + count).unwrap_or_default()
+impl Corrected {
+    /// Puts the weights in the place of the layer's.
+    ///
+    /// # Errors
+    /// When they cannot be stored.
+    pub fn place(&self, layer: &Layer, work: &mut LayerWork) -> Result<(), CompressError> {
+        let failed = |source| CompressError::Tensor { layer: layer.name.clone(), source };
+        let channels = Channels::new(&layer.shape, layer.out_axis);
+        let stored = match &self.form {
+            Form::Floats(rows) => {
+                work.weights = channels.scatter(rows);
+                Tensor::from_f32(layer.shape.clone(), &work.weights).map(StoredWeight::Float32)
+            }
+            Form::Encoded(encoded) => {
+                work.weights = channels.scatter(&encoded.decode_here());
+                StoredWeight::of(encoded.format(), layer, Some(encoded))
+            }
+        };
+        work.stored = Some(stored.map_err(failed)?);
+        Ok(())
     }
 }
 
@@ -64,6 +83,8 @@ struct Bench<'a> {
     judge: Judge<'a>,
     original: Vec<f32>,
     rows: Vec<f32>,
+    /// What a solver wants added to the outputs; where none says so their means are set right.
+    shift: Option<Vec<f64>>,
     /// Weights of one group of output channels.
     group: usize,
     width: usize,
@@ -77,24 +98,29 @@ struct Bench<'a> {
 /// When the weights cannot be stored, or on cancel.
 pub(super) fn correct(
     plan: &LayerPlan,
-    work: &mut LayerWork,
+    work: &LayerWork,
     data: &LayerData,
     behind: &Behind,
     ctx: &Ctx,
 ) -> Result<Option<Corrected>, CompressError> {
     let channels = Channels::new(&plan.layer.shape, plan.layer.out_axis);
     let (original, rows) = (channels.gather(&work.original), channels.gather(&work.weights));
-    let Some(mut bench) = Bench::new(plan, data, original, rows, ctx) else { return Ok(None) };
+    let Some(mut bench) = Bench::new(plan, data, (original, rows), behind, ctx) else { return Ok(None) };
+    bench.regain();
     bench.prune();
-    let stored = bench.round(data, behind)?;
+    let form = bench.round(data, behind)?;
     let added = bench.mend_bias();
-    work.stored = Some(stored);
-    work.weights = channels.scatter(&bench.rows);
-    Ok(Some(Corrected { added, steps: bench.steps }))
+    Ok(Some(Corrected { form, added, steps: bench.steps }))
 }
 
 impl<'a> Bench<'a> {
-    fn new(plan: &'a LayerPlan, data: &'a LayerData, original: Vec<f32>, rows: Vec<f32>, ctx: &'a Ctx) -> Option<Self> {
+    fn new(
+        plan: &'a LayerPlan,
+        data: &'a LayerData,
+        (original, rows): (Vec<f32>, Vec<f32>),
+        behind: &'a Behind,
+        ctx: &'a Ctx,
+    ) -> Option<Self> {
         let (correction, width) = (plan.treatment.correction, data.moments.first()?.width);
         let is_descending = matches!(correction.solver, Solver::Gptq { order: Order::Descending, .. });
         let system = |m: &Moments| System::new(hessian(m, correction), width, is_descending);
@@ -126,7 +152,8 @@ impl<'a> Bench<'a> {
             ctx.warn(name.clone(), "its inputs depend on each other: the damping was raised");
         }
         let group = original.len() / data.moments.len().max(1);
-        let judge = Judge::new(&data.held_out);
+        let is_behind = matches!(correction.solver, Solver::AdaRound { loss: Loss::Activation, .. }) && !is_wide;
+        let judge = Judge::new(&data.held_out, is_behind.then_some(behind));
         Some(Self {
             plan,
             moments: &data.moments,
@@ -135,6 +162,7 @@ impl<'a> Bench<'a> {
             judge,
             original,
             rows,
+            shift: None,
             group,
             width,
             steps: Vec::new(),
@@ -157,21 +185,62 @@ impl<'a> Bench<'a> {
         groups.flat_map(|((original, made), moments)| missing(original, made, moments)).collect()
     }
 
-    /// The error with these weights, the bias set right where that comes in the end.
-    fn error(&self, rows: &[f32]) -> f64 {
-        let added = self.correction().mends_bias().then(|| self.missing(rows));
-        self.judge.error(rows, added.as_deref())
+    /// The error with these weights, the bias set right where that comes in the end: by `shift`, or on average.
+    fn error(&self, rows: &[f32], shift: Option<&[f64]>) -> f64 {
+        if !self.correction().mends_bias() {
+            return self.judge.error(rows, None);
+        }
+        match shift {
+            Some(shift) => self.judge.error(rows, Some(shift)),
+            None => self.judge.error(rows, Some(&self.missing(rows))),
+        }
     }
 
     /// Takes weights that make the error smaller.
     fn take(&mut self, name: &'static str, rows: Vec<f32>) -> bool {
-        let (before, after) = (self.error(&self.rows), self.error(&rows));
+        self.take_with(name, rows, None)
+    }
+
+    fn take_with(&mut self, name: &'static str, rows: Vec<f32>, shift: Option<Vec<f64>>) -> bool {
+        let (before, after) = (self.error(&self.rows, self.shift.as_deref()), self.error(&rows, shift.as_deref()));
         let kept = after < before;
         self.steps.push(Step { name, before, after, kept });
         if kept {
-            self.rows = rows;
+            (self.rows, self.shift) = (rows, shift);
         }
         kept
+    }
+
+    /// Makes up for channels that the network lost before the layer: what its weights are from here on held against
+    /// is what comes nearest to what the whole network gave.
+    fn regain(&mut self) {
+        if !self.correction().follows_original() || !self.moments.iter().any(|m| m.is_cut) {
+            return;
+        }
+        let made = self.by_group(|group| {
+            let rows = &self.original[group * self.group..][..self.group];
+            match self.systems.get(group) {
+                Some(system) => {
+                    let (mut rows, m) = (wide(rows), &self.moments[group]);
+                    let correction = self.correction();
+                    on_all(&mut rows, &towards(m, correction), &hessian(m, correction), system);
+                    narrow(&rows)
+                }
+                None => {
+                    let mut rows = rows.to_vec();
+                    self.samples.get(group).into_iter().for_each(|samples| on_samples(&mut rows, samples, RIDGE));
+                    rows
+                }
+            }
+        });
+        let pruned: Vec<bool> = self.rows.iter().zip(&self.original).map(|(made, was)| *made == 0.0 && *was != 0.0).collect();
+        let rows = std::mem::replace(&mut self.rows, self.original.clone());
+        if self.take("lost channels", made) {
+            self.original.clone_from(&self.rows);
+            self.rows.iter_mut().zip(pruned).filter(|(_, gone)| *gone).for_each(|(w, _)| *w = 0.0);
+        } else {
+            self.rows = rows;
+        }
     }
 
     /// Chooses better what is pruned, and solves for what is left.
@@ -248,25 +317,16 @@ impl<'a> Bench<'a> {
     }
 
     /// Rounds the weights to their format, and sets their deviation right.
-    fn round(&mut self, data: &LayerData, behind: &Behind) -> Result<StoredWeight, CompressError> {
-        let layer = &self.plan.layer;
-        let stored = |format: Format, encoded: &Encoded| {
-            let made = StoredWeight::of(format, layer, Some(encoded));
-            made.map_err(|source| CompressError::Tensor { layer: layer.name.clone(), source })
-        };
+    fn round(&mut self, data: &LayerData, behind: &Behind) -> Result<Form, CompressError> {
         let Some(format) = self.plan.treatment.weights.format() else {
             self.mend_deviation(None);
-            let weights = Channels::new(&layer.shape, layer.out_axis).scatter(&self.rows);
-            let tensor = Tensor::from_f32(layer.shape.clone(), &weights);
-            return tensor
-                .map(StoredWeight::Float32)
-                .map_err(|source| CompressError::Tensor { layer: layer.name.clone(), source });
+            return Ok(Form::Floats(self.rows.clone()));
         };
         let dense = std::mem::take(&mut self.rows);
         let encoded = self.nearest(format, &dense)?;
         self.rows = encoded.decode_here();
         let (Format::Integer(integer), Some((codes, tiles))) = (format, encoded.integers()) else {
-            return stored(format, &encoded);
+            return Ok(Form::Encoded(encoded));
         };
         let shape = encoded.shape();
         let mut grids = Grids::new(tiles, extent(&integer, shape), (shape.rows(), shape.cols()));
@@ -274,7 +334,7 @@ impl<'a> Bench<'a> {
         self.mend_deviation(Some((&codes, &mut grids)));
         let encoded = Encoded::of_integers(integer, shape, &codes, &grids.tiles).map_err(|e| self.format_error(e))?;
         self.rows = encoded.decode_here();
-        stored(format, &encoded)
+        Ok(Form::Encoded(encoded))
     }
 
     fn nearest(&self, format: Format, rows: &[f32]) -> Result<Encoded, CompressError> {
@@ -308,11 +368,12 @@ impl<'a> Bench<'a> {
         });
         self.ctx.check()?;
         let mut solved = grids.clone();
-        let factors = found.iter().flat_map(|(_, factors)| factors).enumerate();
+        let factors = found.iter().flat_map(|s| &s.factors).enumerate();
         factors.filter(|(_, factor)| **factor != 1.0).for_each(|(row, factor)| solved.scale_row(row, *factor));
-        let codes: Vec<i32> = found.into_iter().flat_map(|(codes, _)| codes).collect();
+        let shift: Option<Vec<f64>> = found.iter().map(|s| s.shift.clone()).collect::<Option<Vec<_>>>().map(|s| s.concat());
+        let codes: Vec<i32> = found.into_iter().flat_map(|s| s.codes).collect();
         let rows = solved.decode(&codes, self.width);
-        if !self.take(solver_name(solver), rows) {
+        if !self.take_with(solver_name(solver), rows, shift) {
             return Ok(nearest);
         }
         *grids = solved;
@@ -367,60 +428,11 @@ impl<'a> Bench<'a> {
 
     fn mend_bias(&mut self) -> Option<Vec<f32>> {
         self.plan.bias.as_ref()?;
-        let added = self.missing(&self.rows);
+        let added = self.shift.take().unwrap_or_else(|| self.missing(&self.rows));
         let (before, after) = (self.judge.error(&self.rows, None), self.judge.error(&self.rows, Some(&added)));
         let kept = after < before;
         self.steps.push(Step { name: "bias", before, after, kept });
         Some(added.iter().map(|a| if kept { *a as f32 } else { 0.0 }).collect())
-    }
-}
-
-/// The weights of one group of output channels, to be rounded.
-struct Task<'a> {
-    bench: &'a Bench<'a>,
-    group: usize,
-    /// Its first output channel.
-    first: usize,
-    dense: &'a [f32],
-    wanted: Vec<f64>,
-}
-
-impl Task<'_> {
-    /// Codes, and what the scale of each row is to be multiplied by.
-    fn solve(&self, grids: &Grids, data: &LayerData, behind: &Behind) -> (Vec<i32>, Vec<f64>) {
-        let (width, system) = (self.bench.width, &self.bench.systems[self.group]);
-        let rows = self.dense.len() / width.max(1);
-        let is_sparse = self.bench.plan.treatment.sparsity != Sparsity::Dense;
-        let pruned = |row: usize, col: usize| is_sparse && self.dense[row * width + col] == 0.0;
-        let sweeps = match self.bench.correction().solver {
-            Solver::Nearest => return (Vec::new(), Vec::new()),
-            Solver::Gptq { sweeps, .. } => sweeps,
-            Solver::AdaRound { .. } => ADAROUND_SWEEPS,
-        };
-        let feedback = system.feedback();
-        let one = |row: usize| grids.at(self.first + row, 0);
-        let is_free = grids.has_one_per_row() && (0..rows).all(|row| one(row).zero_point == 0 && one(row).low < 0);
-        let own = |row: usize, col: usize| grids.at(self.first + row, col);
-        let (codes, factors) = if is_free && sweeps > 0 {
-            let own: Vec<AffineParameters> = (0..rows).map(one).collect();
-            gptq::search(&self.wanted, system, &feedback, &own, sweeps, &pruned)
-        } else {
-            let mut codes = gptq::round(&self.wanted, system, &feedback, &own, &pruned);
-            gptq::descend(&mut codes, &self.wanted, system, sweeps, &own, &pruned);
-            (codes, vec![1.0; rows])
-        };
-        let Solver::AdaRound { iterations, loss } = self.bench.correction().solver else { return (codes, factors) };
-        let scaled = |row: usize, col: usize| {
-            let grid = own(row, col);
-            AffineParameters { scale: (f64::from(grid.scale) * factors[row]) as f32, ..grid }
-        };
-        let seed = self.bench.ctx.seed + self.first as u64;
-        let search = Search { wanted: &self.wanted, width, grid: &scaled, iterations, seed };
-        let codes = match (loss, data.fitted.get(self.group)) {
-            (Loss::Activation, Some(samples)) => adaround::on_samples(&search, samples, behind.of(self.first, rows), behind.clip),
-            _ => adaround::on_moments(&search, &system.h),
-        };
-        (codes, factors)
     }
 }
 
@@ -447,32 +459,6 @@ fn wide(values: &[f32]) -> Vec<f64> {
 
 fn narrow(values: &[f64]) -> Vec<f32> {
     values.iter().map(|v| *v as f32).collect()
-}
-
-/// Which means second moments are reduced by.
-#[derive(Clone, Copy, PartialEq)]
-enum Side {
-    /// `E[x̂]·E[x̂]ᵀ`.
-    Made,
-    /// `E[x]·E[x̂]ᵀ`.
-    Cross,
-    /// None.
-    Plain,
-}
-
-fn covariance(of: &[f64], moments: &Moments, side: Side) -> Vec<f64> {
-    let left = match side {
-        Side::Made => &moments.made_mean,
-        Side::Cross => &moments.mean,
-        Side::Plain => return of.to_vec(),
-    };
-    let n = moments.width.max(1);
-    of.iter().enumerate().map(|(i, v)| v - left[i / n] * moments.made_mean[i % n]).collect()
-}
-
-/// The covariance of x̂ where the bias is set right in the end, else `E[x̂·x̂ᵀ]`.
-fn hessian(moments: &Moments, correction: Correction) -> Vec<f64> {
-    covariance(&moments.gram, moments, if correction.mends_bias() { Side::Made } else { Side::Plain })
 }
 
 /// What must be known of a layer for what its plan asks.

@@ -1,5 +1,6 @@
 //! Whether a step was one forward: measured on samples that it did not see.
 
+use super::behind::Behind;
 use crate::engine::kernels::matmul::{Left, matmul};
 use crate::pipeline::calibrate::Samples;
 
@@ -7,16 +8,29 @@ use crate::pipeline::calibrate::Samples;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
     pub name: &'static str,
-    /// Squared error of the layer's outputs over their variance (of "deviation": of the outputs' deviations).
+    /// Squared error of the layer's outputs, or of those behind the activation where that is what was made small, over
+    /// their variance (of "deviation": of the outputs' deviations).
     pub before: f64,
     pub after: f64,
     /// Whether it made the error smaller; if not it was taken back.
     pub kept: bool,
 }
 
+/// All names that steps have.
+const NAMES: [&str; 8] = ["lost channels", "SparseGPT", "least squares", "exchange", "GPTQ", "AdaRound", "deviation", "bias"];
+
+impl Step {
+    /// The name that is written so.
+    pub(super) fn named(written: &[u8]) -> Option<&'static str> {
+        NAMES.into_iter().find(|name| name.as_bytes() == written)
+    }
+}
+
 /// What the layer gave before, on places of held-out samples.
 pub(super) struct Judge<'a> {
     samples: &'a [Samples],
+    /// Where errors count behind the activation.
+    behind: Option<&'a Behind>,
 }
 
 /// Sums over places of one output channel.
@@ -32,20 +46,28 @@ struct Sums {
 }
 
 impl<'a> Judge<'a> {
-    pub fn new(samples: &'a [Samples]) -> Self {
-        Self { samples }
+    pub fn new(samples: &'a [Samples], behind: Option<&'a Behind>) -> Self {
+        Self { samples, behind }
+    }
+
+    /// What these weights, a row per output channel, make of the samples of each group: [places × rows].
+    fn outputs<'b>(&'b self, rows: &'b [f32]) -> impl Iterator<Item = (&'a Samples, Vec<f32>)> + 'b {
+        self.samples.iter().enumerate().map(move |(group, samples)| {
+            let (k, tall) = (samples.width, samples.rows);
+            let own = &rows[group * tall * k..(group + 1) * tall * k];
+            let turned: Vec<f32> = (0..k * tall).map(|i| own[i % tall * k + i / tall]).collect();
+            let mut made = vec![0.0; samples.count() * tall];
+            matmul(Left { data: &samples.made, row_stride: k, column_stride: 1 }, &turned, (samples.count(), k, tall), &mut made);
+            (samples, made)
+        })
     }
 
     /// Sums of each output channel where the layer has these weights, a row per output channel.
     fn sums(&self, rows: &[f32]) -> (Vec<Sums>, f64) {
         let mut all = Vec::new();
         let mut count = 0;
-        for (group, samples) in self.samples.iter().enumerate() {
-            let (k, tall) = (samples.width, samples.rows);
-            let own = &rows[group * tall * k..(group + 1) * tall * k];
-            let turned: Vec<f32> = (0..k * tall).map(|i| own[i % tall * k + i / tall]).collect();
-            let mut made = vec![0.0; samples.count() * tall];
-            matmul(Left { data: &samples.made, row_stride: k, column_stride: 1 }, &turned, (samples.count(), k, tall), &mut made);
+        for (samples, made) in self.outputs(rows) {
+            let tall = samples.rows;
             let mut sums = vec![Sums::default(); tall];
             for (wanted, made) in samples.outputs.chunks(tall).zip(made.chunks(tall)) {
                 for (sum, (y, z)) in sums.iter_mut().zip(wanted.iter().zip(made)) {
@@ -66,12 +88,35 @@ impl<'a> Judge<'a> {
 
     /// Squared error over variance, all outputs together, with `added` to each output.
     pub fn error(&self, rows: &[f32], added: Option<&[f64]>) -> f64 {
+        if let Some(behind) = self.behind {
+            return self.error_behind(behind, rows, added);
+        }
         let (sums, n) = self.sums(rows);
         let (mut error, mut varies) = (0.0, 0.0);
         for (i, sum) in sums.iter().enumerate() {
             let bias = added.and_then(|a| a.get(i)).copied().unwrap_or(0.0);
             error += sum.square - 2.0 * bias * sum.missing + n * bias * bias;
             varies += sum.wanted_square - sum.wanted * sum.wanted / n;
+        }
+        ratio(error, varies)
+    }
+
+    fn error_behind(&self, behind: &Behind, rows: &[f32], added: Option<&[f64]>) -> f64 {
+        let (mut error, mut varies, mut first) = (0.0, 0.0, 0);
+        for (samples, made) in self.outputs(rows) {
+            let (tall, n) = (samples.rows, samples.count().max(1) as f64);
+            for (row, bias) in behind.biases(first, tall).iter().enumerate() {
+                let added = added.and_then(|a| a.get(first + row)).map_or(0.0, |a| *a as f32);
+                let (mut sum, mut square) = (0.0, 0.0);
+                for (y, z) in samples.outputs.iter().zip(&made).skip(row).step_by(tall) {
+                    let (y, z) = (f64::from(behind.cut(y + bias)), f64::from(behind.cut(z + bias + added)));
+                    error += (y - z) * (y - z);
+                    sum += y;
+                    square += y * y;
+                }
+                varies += square - sum * sum / n;
+            }
+            first += tall;
         }
         ratio(error, varies)
     }

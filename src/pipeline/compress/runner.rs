@@ -4,6 +4,8 @@
 use super::CompressError;
 use super::allocation::allocate;
 use super::channels::DataSource;
+use super::kept::{Keep, Nothing};
+use super::saliency::{Scores, by_slopes};
 use super::sequential;
 use super::technique::{LayerWork, registry};
 use super::variant::{CompressedLayer, Variant};
@@ -50,23 +52,41 @@ pub fn run_with(
     samples: DataSource<'_>,
     ctx: &Ctx,
 ) -> Result<Variant, CompressError> {
+    run_on(plan, subject, statistics, samples, &Nothing, ctx)
+}
+
+/// [`run_with`], which goes on where one was stopped as far as `keep` has kept what it made.
+///
+/// # Errors
+/// As [`run_with`].
+pub fn run_on(
+    plan: &Plan,
+    subject: &Subject,
+    statistics: StatisticsSource<'_>,
+    samples: DataSource<'_>,
+    keep: &dyn Keep,
+    ctx: &Ctx,
+) -> Result<Variant, CompressError> {
     if plan.is_unchanged() {
         return Ok(unchanged(plan, subject));
     }
-    let samples = if plan.is_corrected() { samples(ctx)? } else { None };
+    let takes_samples = plan.is_corrected() || plan.layers.iter().any(|l| l.treatment.weighs_data());
+    let samples = if takes_samples { samples(ctx)? } else { None };
     let plan = &(if samples.is_some() { plan.clone() } else { plan.uncorrected() });
     let plan = &allocate(plan, subject, ctx)?;
+    let scores = samples.as_ref().map_or(Ok(Scores::new()), |data| by_slopes(plan, subject, data, ctx))?;
     let wanted = needs(plan);
     let statistics = if wanted.is_empty() {
         Statistics::default()
     } else {
         statistics(&wanted, ctx)?.ok_or_else(|| CompressError::NoData { recipe: plan.recipe.clone() })?
     };
+    let known = (&statistics, &scores);
     ctx.start(format!("Compressing with {}", plan.recipe), plan.layers.len());
     let done: Vec<Made> = match samples {
-        Some(data) => sequential::run(plan, subject, &statistics, &data, ctx)?,
-        None => ctx.pool().install(|| {
-            let made = plan.layers.par_iter().map(|layer| compress_layer(layer, plan.file, subject, &statistics, ctx));
+        Some(data) if plan.is_corrected() => sequential::run(plan, subject, known, &data, keep, ctx)?,
+        _ => ctx.pool().install(|| {
+            let made = plan.layers.par_iter().map(|layer| compress_layer(layer, plan.file, subject, known, ctx));
             made.inspect(|_| ctx.advance(1)).collect::<Result<_, _>>()
         })?,
     };
@@ -111,13 +131,14 @@ impl LayerWork {
     ///
     /// # Errors
     /// When it is to be changed and its weights are not finite.
-    pub(super) fn of(plan: &LayerPlan, subject: &Subject) -> Result<Self, CompressError> {
+    pub(super) fn of(plan: &LayerPlan, subject: &Subject, scores: &Scores) -> Result<Self, CompressError> {
         let original = weights_of(plan, subject)?;
         let count = original.iter().filter(|w| !w.is_finite()).count();
-        if count > 0 && !plan.treatment.is_unchanged() {
+        if count > 0 && !plan.is_unchanged() {
             return Err(CompressError::NotFinite { layer: plan.layer.name.clone(), count, total: original.len() });
         }
-        Ok(Self { weights: original.clone(), original, stored: None, rounded: None })
+        let scores = scores.get(&plan.layer.weight).cloned().unwrap_or_default();
+        Ok(Self { weights: original.clone(), original, scores, stored: None, rounded: None })
     }
 }
 
@@ -126,11 +147,11 @@ pub(super) fn compress_layer(
     plan: &LayerPlan,
     file: FileFormat,
     subject: &Subject,
-    statistics: &Statistics,
+    (statistics, scores): (&Statistics, &Scores),
     ctx: &Ctx,
 ) -> Result<Made, CompressError> {
     ctx.check()?;
-    let mut work = LayerWork::of(plan, subject)?;
+    let mut work = LayerWork::of(plan, subject, scores)?;
     for technique in registry().into_iter().filter(|t| t.concerns(plan)) {
         technique.apply(plan, &mut work, statistics, ctx)?;
     }

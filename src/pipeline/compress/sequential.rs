@@ -2,122 +2,167 @@
 //! layers before it.
 
 use super::CompressError;
-use super::corrected::{Behind, Corrected, correct, demand};
-use super::runner::{Made, compress_layer, weights_of};
+use super::behind::Behind;
+use super::corrected::{Corrected, correct, demand};
+use super::kept::{Keep, names};
+use super::runner::{Made, compress_layer};
+use super::saliency::{Scores, by_curvature};
 use super::technique::{LayerWork, Technique};
 use super::{activation_range::ActivationRange, magnitude::Magnitude};
 use crate::engine::Ctx;
-use crate::engine::graph::{Channels, Layer, LoweredLayer, Model, StoredWeight, consumers, lower};
+use crate::engine::graph::{Channels, Layer, LoweredLayer, Model, StoredWeight, Wire, consumers, layers, lower};
 use crate::engine::tensor::Tensor;
-use crate::pipeline::calibrate::{CalibrateError, LayerData, Sequence, Statistics};
-use crate::pipeline::configure::{Correction, LayerPlan, Plan};
+use crate::pipeline::calibrate::{CalibrateError, LayerData, Original, Sequence, Statistics};
+use crate::pipeline::configure::{LayerPlan, Plan, Saliency};
 use crate::pipeline::load::{Dataset, Subject};
 
-/// What becomes of every layer of a plan, in its order.
+/// What becomes of every layer of a plan, in its order. Layers that `keep` has of a run that was stopped are taken from
+/// there; it keeps nothing once all are made.
 ///
 /// # Errors
 /// When weights are not finite or cannot be stored, the data cannot be fed, or on cancel.
 pub(super) fn run(
     plan: &Plan,
     subject: &Subject,
-    statistics: &Statistics,
+    known: (&Statistics, &Scores),
     data: &Dataset,
+    keep: &dyn Keep,
     ctx: &Ctx,
 ) -> Result<Vec<Made>, CompressError> {
-    let original = &*subject.folded;
-    let mut sequence = Sequence::begin(original, data, ctx)?;
-    if sequence.judges_itself {
-        ctx.warn("calibration", "too few samples to hold any out: every step is judged on those that it was made from");
-    }
-    let mut made = original.clone();
+    let names = names(plan, subject, data, ctx)?;
+    let run = names.last().map_or("", String::as_str);
+    let mut course = Course::begin(plan, subject, known, data, ctx)?;
+    let mut made = (*subject.folded).clone();
     let mut done = Vec::with_capacity(plan.layers.len());
-    for layer in &plan.layers {
+    for (layer, name) in plan.layers.iter().zip(&names) {
         ctx.check()?;
-        let found = match layer.treatment.correction {
-            Correction::NONE => None,
-            _ => look(&mut sequence, (original, &made), layer, subject, ctx)?,
+        let kept = || keep.read(run, name).and_then(|bytes| Corrected::from_bytes(&bytes, layer));
+        let found = if !layer.is_corrected() {
+            None
+        } else if let Some(kept) = kept() {
+            // The walk stops at the same places as that of the run that was stopped: the same to the bit.
+            course.sequence.reach((course.original, &made), &layer.layer, ctx)?;
+            Some(kept)
+        } else {
+            let found = course.correct(layer, &made)?;
+            if let Some(Err(error)) = found.as_ref().map(|found| keep.write(run, name, &found.to_bytes())) {
+                ctx.warn("cache", format!("what is done of this run could not be kept: {error}"));
+            }
+            found
         };
         let one = match found {
-            Some(data) => corrected(layer, plan, subject, statistics, &data, ctx)?,
-            None => compress_layer(&layer.uncorrected(), plan.file, subject, statistics, ctx)?,
+            Some(found) => course.place(layer, &found)?,
+            None => compress_layer(&layer.uncorrected(), plan.file, subject, known, ctx)?,
         };
-        if !layer.treatment.is_unchanged() {
+        if !layer.is_unchanged() {
             made = lower(&made, &[one.as_floats(layer)?])?;
         }
         ctx.advance(1);
         done.push(one);
     }
+    keep.forget(run);
     Ok(done)
 }
 
-/// What the layer reads; `None`, and a warning, where that cannot be told.
-fn look(
-    sequence: &mut Sequence,
-    models: (&Model, &Model),
-    layer: &LayerPlan,
-    subject: &Subject,
-    ctx: &Ctx,
-) -> Result<Option<LayerData>, CompressError> {
-    let rows = Channels::new(&layer.layer.shape, layer.layer.out_axis).gather(&weights_of(layer, subject)?);
-    match sequence.look(models, &layer.layer, &rows, |width| demand(layer, width), ctx) {
-        Ok(data) => Ok(Some(data)),
-        Err(CalibrateError::Unread { layer, reason }) => {
-            ctx.warn(layer, format!("{reason}: rounded to nearest, nothing corrected"));
-            Ok(None)
+/// A run on its way from layer to layer.
+struct Course<'a> {
+    plan: &'a Plan,
+    subject: &'a Subject,
+    statistics: &'a Statistics,
+    scores: &'a Scores,
+    /// What layers are held against, and its layers: of a network that lost channels as it was before.
+    original: &'a Model,
+    before: Vec<Layer>,
+    sequence: Sequence,
+    ctx: &'a Ctx,
+}
+
+impl<'a> Course<'a> {
+    fn begin(
+        plan: &'a Plan,
+        subject: &'a Subject,
+        (statistics, scores): (&'a Statistics, &'a Scores),
+        data: &Dataset,
+        ctx: &'a Ctx,
+    ) -> Result<Self, CompressError> {
+        let original = subject.whole.as_ref().map_or(&*subject.folded, |whole| &*whole.model);
+        let sequence = Sequence::begin(original, data, ctx)?;
+        if sequence.judges_itself {
+            let said = "too few samples to hold any out: every step is judged on those that it was made from";
+            ctx.warn("calibration", said);
         }
-        Err(error) => Err(error.into()),
+        Ok(Self { plan, subject, statistics, scores, original, before: layers(original), sequence, ctx })
+    }
+
+    /// `None`, and a warning, where nothing can be known of what the layer reads.
+    fn correct(&mut self, layer: &LayerPlan, made: &Model) -> Result<Option<Corrected>, CompressError> {
+        let Some(data) = self.look(layer, made)? else { return Ok(None) };
+        let mut work = LayerWork::of(layer, self.subject, self.scores)?;
+        if layer.treatment.weighs_data() && layer.treatment.saliency == Saliency::Surgeon {
+            let rows = Channels::new(&layer.layer.shape, layer.layer.out_axis).gather(&work.original);
+            match by_curvature(&rows, &data.moments) {
+                Some(scores) => work.scores = scores,
+                None => self.ctx.warn(layer.layer.name.clone(), "its curvature is not known: pruned by magnitude"),
+            }
+        }
+        if Magnitude.concerns(layer) {
+            Magnitude.apply(layer, &mut work, self.statistics, self.ctx)?;
+        }
+        let behind = Behind::of(&self.subject.folded, &layer.layer);
+        let found = correct(layer, &work, &data, &behind, self.ctx)?;
+        if found.is_none() {
+            let said = "its inputs are all zero in the calibration data: rounded to nearest";
+            self.ctx.warn(layer.layer.name.clone(), said);
+        }
+        Ok(found)
+    }
+
+    /// What the layer reads, and what it gave as it was before; `None`, and a warning, where that cannot be told.
+    fn look(&mut self, layer: &LayerPlan, made: &Model) -> Result<Option<LayerData>, CompressError> {
+        let before = self.before.iter().find(|l| l.node == layer.layer.node).unwrap_or(&layer.layer);
+        let weights = self.original.constants.get(&before.weight).map(Tensor::to_f32).transpose();
+        let weights = weights.map_err(|source| CompressError::Tensor { layer: before.name.clone(), source })?;
+        let channels = Channels::new(&before.shape, before.out_axis);
+        let mut rows = channels.gather(&weights.unwrap_or_default());
+        let whole = self.subject.whole.as_ref();
+        let left = whole.map(|whole| whole.left.places(&before.weight, before.out_axis, channels.count));
+        if let Some(left) = &left {
+            let size = channels.row_len();
+            rows = left.iter().filter_map(|row| rows.get(row * size..(row + 1) * size)).flatten().copied().collect();
+        }
+        let beside = beside(self.original, before);
+        let was = Original { layer: before, left: left.as_deref(), rows: &rows, beside: beside.as_ref() };
+        let models = (self.original, made);
+        match self.sequence.look(models, &layer.layer, was, |width| demand(layer, width), self.ctx) {
+            Ok(data) => Ok(Some(data)),
+            Err(CalibrateError::Unread { layer, reason }) => {
+                self.ctx.warn(layer, format!("{reason}: rounded to nearest, nothing corrected"));
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn place(&self, layer: &LayerPlan, found: &Corrected) -> Result<Made, CompressError> {
+        let mut work = LayerWork::of(layer, self.subject, self.scores)?;
+        found.place(&layer.layer, &mut work)?;
+        if ActivationRange.concerns(layer) {
+            ActivationRange.apply(layer, &mut work, self.statistics, self.ctx)?;
+        }
+        let mut made = Made::of(layer, self.plan.file, work)?;
+        made.lowered.bias = layer.bias.clone().zip(found.added.clone());
+        made.layer.steps.clone_from(&found.steps);
+        Ok(made)
     }
 }
 
-fn corrected(
-    layer: &LayerPlan,
-    plan: &Plan,
-    subject: &Subject,
-    statistics: &Statistics,
-    data: &LayerData,
-    ctx: &Ctx,
-) -> Result<Made, CompressError> {
-    let mut work = LayerWork::of(layer, subject)?;
-    if Magnitude.concerns(layer) {
-        Magnitude.apply(layer, &mut work, statistics, ctx)?;
-    }
-    let behind = behind(&subject.folded, &layer.layer);
-    let Some(Corrected { added, steps }) = correct(layer, &mut work, data, &behind, ctx)? else {
-        ctx.warn(layer.layer.name.clone(), "its inputs are all zero in the calibration data: rounded to nearest");
-        return compress_layer(&layer.uncorrected(), plan.file, subject, statistics, ctx);
-    };
-    if ActivationRange.concerns(layer) {
-        ActivationRange.apply(layer, &mut work, statistics, ctx)?;
-    }
-    let mut made = Made::of(layer, plan.file, work)?;
-    made.lowered.bias = layer.bias.clone().zip(added);
-    made.layer.steps = steps;
-    Ok(made)
-}
-
-/// The layer's bias, and the limits of the ReLU or Clip that alone reads what it gives.
-fn behind(model: &Model, layer: &Layer) -> Behind {
-    let free = (f32::NEG_INFINITY, f32::INFINITY);
-    let scalar = |wire| model.constants.get(wire).and_then(|t: &Tensor| t.to_f32().ok()?.first().copied());
-    let bias = layer.bias.as_ref().and_then(|wire| model.constants.get(wire)?.to_f32().ok());
-    let bias = bias.filter(|b| b.len() == layer.out_channels()).unwrap_or_else(|| vec![0.0; layer.out_channels()]);
+/// The other term of the sum that alone reads what a layer gives.
+fn beside(model: &Model, layer: &Layer) -> Option<Wire> {
     let readers = consumers(model);
-    let reader = match readers.get(&layer.output).map(Vec::as_slice) {
-        Some([one]) => model.nodes.get(*one),
-        _ => None,
-    };
-    let clip = match reader {
-        Some(node) if node.op == "Relu" => (0.0, f32::INFINITY),
-        Some(node) if node.op == "Clip" => {
-            let bound = |index: usize, name: &str, free: f32| {
-                node.input(index).and_then(scalar).or_else(|| node.float(name)).unwrap_or(free)
-            };
-            (bound(1, "min", free.0), bound(2, "max", free.1))
-        }
-        _ => free,
-    };
-    // Limits that are no limits would make a clamp panic.
-    Behind { bias, clip: if clip.0 < clip.1 { clip } else { free } }
+    let [one] = readers.get(&layer.output)?.as_slice() else { return None };
+    let sum = model.nodes.get(*one).filter(|node| node.op == "Add")?;
+    let other = sum.input(usize::from(sum.input(0) == Some(&layer.output)))?;
+    (*other != layer.output && !model.constants.contains_key(other)).then(|| other.clone())
 }
 
 impl Made {

@@ -13,6 +13,8 @@ pub struct LayerWork {
     pub original: Vec<f32>,
     /// What the next technique starts from, and in the end what the layer computes with.
     pub weights: Vec<f32>,
+    /// What each weight counts, a row per output channel, where pruning asks for what no single layer tells.
+    pub scores: Vec<f64>,
     pub stored: Option<StoredWeight>,
     pub rounded: Option<RoundedInput>,
 }

@@ -1,7 +1,7 @@
 //! Channels that are cut out of a network: how many of each group, and which groups stay.
 
 use super::recipe::Treatment;
-use crate::engine::graph::structure::{ChannelGroup, Structure, Values, cut};
+use crate::engine::graph::structure::{ChannelGroup, Left, Structure, Values, cut};
 use crate::engine::graph::{GraphError, Layer, Wire};
 use crate::pipeline::load::Subject;
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,8 @@ pub enum ChannelCut {
         #[serde(default = "one")]
         multiple: u16,
     },
+    /// The whole residual branch that the layer lies on: only what goes the other way is left of its sum.
+    Branch,
 }
 
 fn one() -> u16 {
@@ -107,7 +109,7 @@ impl ChannelCut {
     #[must_use]
     pub fn share(self) -> f32 {
         match self {
-            Self::None => 0.0,
+            Self::None | Self::Branch => 0.0,
             Self::Share { share, .. } => share,
         }
     }
@@ -117,6 +119,7 @@ impl fmt::Display for ChannelCut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::None => f.write_str("all channels"),
+            Self::Branch => f.write_str("its residual branch left out"),
             Self::Share { share, by, multiple } => {
                 write!(f, "{:.0} % of channels cut by {}", share * 100.0, by.name())?;
                 if *multiple > 1 { write!(f, ", left in multiples of {multiple}") } else { Ok(()) }
@@ -176,7 +179,8 @@ impl Cuts {
     pub(super) fn foreseen(&self, subject: &Subject) -> Result<Subject, GraphError> {
         let removed: Vec<Vec<usize>> = self.groups.iter().map(|g| (g.kept..g.channels).collect()).collect();
         let model = cut(&subject.folded, &self.structure, &removed, Values::SizesOnly)?;
-        Ok(subject.cut(model, ""))
+        let left = Left::of(&subject.folded, &self.structure, &removed);
+        Ok(subject.cut(model, left, ""))
     }
 
     /// Whether it takes data to choose.

@@ -105,10 +105,63 @@ impl Correction {
         }
     }
 
+    /// Whether weights are moved to where they follow what the original network gives.
+    #[must_use]
+    pub fn follows_original(&self) -> bool {
+        let solver = match self.solver {
+            Solver::Nearest => false,
+            Solver::Gptq { target, .. } => target == Target::Original,
+            Solver::AdaRound { .. } => true,
+        };
+        solver || self.recovery == Recovery::LeastSquares
+    }
+
     /// Whether the bias is set right in the end.
     #[must_use]
     pub fn mends_bias(&self) -> bool {
         self.recovery != Recovery::None
+    }
+}
+
+/// How much is done for a layer, where a person wants no more than to say so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    None,
+    Fast,
+    Balanced,
+    Best,
+}
+
+impl Level {
+    pub const ALL: [Self; 4] = [Self::None, Self::Fast, Self::Balanced, Self::Best];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Fast => "fast",
+            Self::Balanced => "balanced",
+            Self::Best => "best",
+        }
+    }
+
+    /// What it means for a layer that is pruned, and for one that is not.
+    #[must_use]
+    pub fn correction(self, is_pruned: bool) -> Correction {
+        let recovery = if is_pruned { Recovery::LeastSquares } else { Recovery::Bias };
+        let solver = match self {
+            Self::None => return Correction::NONE,
+            Self::Fast => Solver::Nearest,
+            Self::Balanced => Solver::Gptq { order: Order::default(), target: Target::Own, sweeps: 0 },
+            Self::Best => Solver::Gptq { order: Order::default(), target: Target::Original, sweeps: 20 },
+        };
+        Correction { solver, recovery }
+    }
+
+    /// The level that a correction is, if it is one.
+    #[must_use]
+    pub fn of(correction: Correction) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| [false, true].map(|pruned| level.correction(pruned)).contains(&correction))
     }
 }
 
@@ -143,5 +196,21 @@ impl fmt::Display for Correction {
             Recovery::Deviation => f.write_str(", then deviation and bias"),
             Recovery::LeastSquares => f.write_str(", then least squares and bias"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_told_apart() {
+        for level in Level::ALL {
+            for is_pruned in [false, true] {
+                assert_eq!(Level::of(level.correction(is_pruned)), Some(level));
+            }
+        }
+        let own = Correction { solver: Solver::AdaRound { loss: Loss::Moments, iterations: 50 }, recovery: Recovery::Bias };
+        assert_eq!(Level::of(own), None);
     }
 }

@@ -1,8 +1,9 @@
 //! What a recipe does to one layer.
 
 use super::activations::Activations;
-use super::correction::{Correction, Loss, Recovery, Solver};
+use super::correction::Correction;
 use super::file::{FileFormat, held, held_bytes};
+use super::fitted::{corrected, readable};
 use super::recipe::{Importance, Treatment};
 use super::scheme::{FloatFormat, Saliency, Scheme, Sparsity};
 use crate::engine::formats::blocks::BlockFormat;
@@ -39,6 +40,8 @@ pub struct LayerPlan {
     pub refusal: Option<String>,
     /// What the person should know of how it will be done.
     pub note: Option<String>,
+    /// Whether it goes with the residual branch that it lies on: nothing is left of it.
+    pub is_left_out: bool,
 }
 
 /// Where it is known from how much the errors of a layer's weights count.
@@ -175,6 +178,12 @@ fn pruned(layer: &Layer, treatment: &mut Treatment, model: &Model) -> Option<Str
         refusal = Some(and(refusal, &format!("{reason}: {BY_MAGNITUDE}")));
         treatment.saliency = Saliency::Magnitude;
     }
+    if treatment.weighs_data()
+        && let Err(reason) = readable(layer, model)
+    {
+        refusal = Some(and(refusal, &format!("{reason}: {BY_MAGNITUDE}")));
+        treatment.saliency = Saliency::Magnitude;
+    }
     refusal
 }
 
@@ -214,62 +223,6 @@ fn fitted(layer: &Layer, wanted: Treatment, subject: &Subject) -> (Treatment, Im
     (treatment, importance, refusal)
 }
 
-/// What of a correction can be done to a layer, where its bias is, and why not the rest.
-fn corrected(layer: &Layer, treatment: &Treatment, model: &Model) -> (Correction, Option<BiasPlace>, Option<String>) {
-    let wanted = treatment.correction;
-    if wanted == Correction::NONE || (treatment.weights == Scheme::F32 && treatment.sparsity == Sparsity::Dense) {
-        return (Correction::NONE, None, None);
-    }
-    if let Err(reason) = readable(layer, model) {
-        return (Correction::NONE, None, Some(format!("{reason}: rounded to nearest, nothing corrected")));
-    }
-    let (mut correction, mut refusal) = (wanted, None);
-    let integers = treatment.weights.has_ranges();
-    let solver = match wanted.solver {
-        Solver::Gptq { .. } if !integers && treatment.weights != Scheme::F32 => Some("GPTQ rounds to integers"),
-        Solver::AdaRound { .. } if !integers => Some("AdaRound rounds to integers"),
-        Solver::AdaRound { .. } if treatment.sparsity != Sparsity::Dense => Some("AdaRound takes dense layers"),
-        _ => None,
-    };
-    if let Some(reason) = solver {
-        correction.solver = Solver::Nearest;
-        refusal = Some(format!("{reason}, and this is {}: each weight to its nearest level", treatment.weights));
-    }
-    if matches!(correction.solver, Solver::AdaRound { loss: Loss::Activation, .. }) && correction.recovery == Recovery::Deviation
-    {
-        correction.recovery = Recovery::Bias;
-    }
-    if !correction.mends_bias() {
-        return (correction, None, refusal);
-    }
-    match BiasPlace::of(model, layer) {
-        Ok(place) => (correction, Some(place), refusal),
-        Err(reason) => {
-            correction.recovery = Recovery::None;
-            (correction, None, Some(and(refusal, &format!("{reason}: its outputs are not set right"))))
-        }
-    }
-}
-
-/// # Errors
-/// Why it cannot be told what each weight of the layer is multiplied with.
-fn readable(layer: &Layer, model: &Model) -> Result<(), &'static str> {
-    let node = layer.node.and_then(|id| model.node(id)).ok_or("the file holds weights without a graph")?;
-    if model.constants.contains_key(&layer.input) {
-        return Err("its input is a constant of the model");
-    }
-    let groups = node.int("group").unwrap_or(1);
-    if layer.parameters() == 0 {
-        return Err("it has no weights");
-    }
-    match node.op.as_str() {
-        "Gemm" if node.int("transA").unwrap_or(0) != 0 => Err("its data have their channels first"),
-        "Gemm" if node.float("alpha").is_some_and(|a| a != 1.0) => Err("its product is scaled"),
-        "ConvTranspose" if groups > 1 && layer.out_axis != 0 => Err("it is a grouped transposed convolution"),
-        _ => Ok(()),
-    }
-}
-
 const COUNT_ALIKE: &str = "errors of its weights count alike";
 
 pub(super) fn layer_plan(layer: &Layer, wanted: Treatment, subject: &Subject) -> LayerPlan {
@@ -299,7 +252,7 @@ pub(super) fn layer_plan(layer: &Layer, wanted: Treatment, subject: &Subject) ->
         refusal =
             Some(format!("its weights are {dtype}, and only float32 weights are compressed yet; export the model in float32"));
     }
-    let (correction, bias, reason) = corrected(layer, &treatment, model);
+    let (correction, bias, reason) = corrected(layer, &treatment, subject);
     treatment.correction = correction;
     if let Some(reason) = reason {
         refusal = Some(and(refusal, &reason));
@@ -322,6 +275,7 @@ pub(super) fn layer_plan(layer: &Layer, wanted: Treatment, subject: &Subject) ->
         original_bytes,
         refusal,
         note,
+        is_left_out: false,
     }
 }
 
@@ -343,11 +297,44 @@ impl LayerPlan {
             original_bytes,
             refusal: None,
             note: None,
+            is_left_out: false,
         }
     }
 }
 
 impl LayerPlan {
+    /// A layer that goes with the branch that it lies on.
+    pub(super) fn left_out(layer: Layer, wanted: Treatment, original_bytes: u64) -> Self {
+        Self {
+            layer,
+            wanted,
+            treatment: Treatment::UNCHANGED,
+            known: KnownRange::Any,
+            shares: Vec::new(),
+            importance: ImportanceSource::None,
+            bias: None,
+            storage: None,
+            bytes: 0,
+            original_bytes,
+            refusal: None,
+            note: Some("left out of the network with its residual branch".to_owned()),
+            is_left_out: true,
+        }
+    }
+
+    /// Whether the layer stays as it is.
+    #[must_use]
+    pub fn is_unchanged(&self) -> bool {
+        self.treatment.is_unchanged() && !self.is_corrected()
+    }
+
+    /// Whether it takes samples of what the layer reads to make it.
+    #[must_use]
+    pub fn is_corrected(&self) -> bool {
+        let is_weighed = self.treatment.weighs_data() && self.treatment.saliency == Saliency::Surgeon;
+        self.treatment.correction != Correction::NONE || is_weighed
+    }
+
     /// Whether the range of its data must be calibrated.
     #[must_use]
     pub fn needs_range(&self) -> bool {
@@ -370,7 +357,7 @@ impl LayerPlan {
 
     /// Prunes by magnitude where there are no data to tell more.
     pub(super) fn refuse_saliency(&mut self) {
-        if self.treatment.weighs_inputs() {
+        if self.treatment.weighs_data() {
             self.treatment.saliency = Saliency::Magnitude;
             let reason = format!("there are no calibration data that tell what weights are multiplied with: {BY_MAGNITUDE}");
             self.refusal = Some(and(self.refusal.take(), &reason));
@@ -387,7 +374,7 @@ impl LayerPlan {
                 let stored = StoredWeight::of(format, &self.layer, None)?;
                 file.adapted(stored, self.treatment.activations).map(Some)
             }
-            None if self.treatment.sparsity == Sparsity::Dense => Ok(None),
+            None if self.treatment.sparsity == Sparsity::Dense && !self.is_corrected() => Ok(None),
             None => Ok(Some(StoredWeight::Float32(Tensor::zeros(DType::F32, self.layer.shape.clone())?))),
         }
     }
@@ -409,6 +396,9 @@ impl LayerPlan {
     pub fn uncorrected(&self) -> Self {
         let mut plan = self.clone();
         plan.treatment.correction = Correction::NONE;
+        if plan.treatment.saliency == Saliency::Surgeon {
+            plan.treatment.saliency = Saliency::Magnitude;
+        }
         // What errors are weighed by comes with the data that correct.
         if self.treatment.correction != Correction::NONE {
             plan.importance = ImportanceSource::None;

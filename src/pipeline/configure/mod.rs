@@ -3,10 +3,12 @@
 //! Touches no weight values and runs nothing.
 
 mod activations;
+mod branches;
 mod channels;
 mod correction;
 mod families;
 mod file;
+mod fitted;
 mod groups;
 mod layer;
 mod plan;
@@ -15,8 +17,9 @@ mod recipe;
 mod scheme;
 
 pub use activations::{Activations, Sharing, StaticGrid};
+pub use branches::LeftOut;
 pub use channels::{ChannelCut, ChannelScore, Cuts, GroupCut};
-pub use correction::{Correction, Loss, Order, Recovery, Solver, Target};
+pub use correction::{Correction, Level as CorrectionLevel, Loss, Order, Recovery, Solver, Target};
 pub use families::{Family, Offer, Offers, WIDTHS};
 pub use file::{FileFormat, Held, WeightsFile, header_contents, header_text, module, weights_file, weights_of};
 pub use groups::{Group, GroupKind, groups};

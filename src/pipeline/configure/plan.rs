@@ -2,8 +2,8 @@
 
 use super::ConfigureError;
 use super::activations::Activations;
+use super::branches::LeftOut;
 use super::channels::{ChannelCut, Cuts};
-use super::correction::Correction;
 use super::file::{FileFormat, header_text, weights_file};
 use super::groups::{Decided, Group, groups, share_ranges, together};
 use super::layer::{LayerPlan, and, file_of, layer_plan};
@@ -24,6 +24,8 @@ pub struct Plan {
     pub allocation: Allocation,
     /// What is done before to the network as a whole.
     pub equalize: Equalization,
+    /// The residual branches that are left out before that.
+    pub left_out: Option<LeftOut>,
     /// The channels that are cut before anything else; shapes of `layers` are those of what is left.
     pub cuts: Option<Cuts>,
     /// The file that is counted: ONNX, unless a layer is stored in blocks that only GGUF holds, or it was asked for.
@@ -40,7 +42,7 @@ impl Plan {
     /// Whether the recipe leaves the whole model as it is.
     #[must_use]
     pub fn is_unchanged(&self) -> bool {
-        self.layers.iter().all(|l| l.treatment.is_unchanged()) && !self.cuts_channels()
+        self.layers.iter().all(LayerPlan::is_unchanged) && !self.cuts_channels() && self.left_out.is_none()
     }
 
     /// Whether channels are cut.
@@ -58,7 +60,9 @@ impl Plan {
     #[must_use]
     pub fn needs_calibration(&self) -> bool {
         let chosen = self.cuts.as_ref().is_some_and(Cuts::needs_data);
-        chosen || self.is_corrected() || self.layers.iter().any(|l| l.needs_range() || l.needs_channels())
+        chosen
+            || self.is_corrected()
+            || self.layers.iter().any(|l| l.needs_range() || l.needs_channels() || l.treatment.weighs_data())
     }
 
     /// The same plan, no layer corrected.
@@ -70,7 +74,7 @@ impl Plan {
     /// Whether some layer is to be corrected, which takes samples.
     #[must_use]
     pub fn is_corrected(&self) -> bool {
-        self.layers.iter().any(|l| l.treatment.correction != Correction::NONE)
+        self.layers.iter().any(LayerPlan::is_corrected)
     }
 
     /// The same where there are no data to calibrate with: what only data can tell of weights is refused.
@@ -165,7 +169,33 @@ pub fn plan_for(recipe: &Recipe, subject: &Subject, file: Option<FileFormat>) ->
     let graph = |source| ConfigureError::Graph { recipe: recipe.name.clone(), source };
     let subject = &prepared(recipe.equalize, subject).map_err(graph)?;
     let groups = groups(recipe.groups, subject);
-    let Decided { treatments, notes } = decide(recipe, subject, &groups)?;
+    let decided = decide(recipe, subject, &groups)?;
+    let (left_out, refusals) = LeftOut::of(&decided.treatments, subject).map_err(graph)?;
+    let mut plan = match left_out {
+        Some(left_out) => {
+            let (left, groups) = left_out.decided(&decided, &groups);
+            let mut plan = plan_layers(recipe, &left_out.without(subject).map_err(graph)?, left, groups, file)?;
+            left_out.put_back(&mut plan, &decided, subject);
+            plan
+        }
+        None => plan_layers(recipe, subject, decided, groups, file)?,
+    };
+    for (number, reason) in refusals {
+        if let Some(layer) = plan.layers.get_mut(number) {
+            layer.refusal = Some(and(layer.refusal.take(), &reason));
+        }
+    }
+    Ok(plan)
+}
+
+/// The plan of a network that has lost all branches that it is to lose.
+fn plan_layers(
+    recipe: &Recipe,
+    subject: &Subject,
+    Decided { treatments, notes }: Decided,
+    groups: Vec<Group>,
+    file: Option<FileFormat>,
+) -> Result<Plan, ConfigureError> {
     let graph = |source| ConfigureError::Graph { recipe: recipe.name.clone(), source };
     let cuts = Cuts::of(&treatments, subject);
     let whole = subject;
@@ -183,7 +213,7 @@ pub fn plan_for(recipe: &Recipe, subject: &Subject, file: Option<FileFormat>) ->
     share_ranges(&groups, &mut layers);
     let file = file.unwrap_or_else(|| file_of(&layers));
     let lowered = layers.iter_mut().map(|layer| placeholder(layer, file)).collect::<Result<Vec<_>, _>>().map_err(graph)?;
-    let unchanged = layers.iter().all(|l| l.treatment.is_unchanged()) && cut.is_none();
+    let unchanged = layers.iter().all(LayerPlan::is_unchanged) && subject.whole.is_none();
     let bytes = predicted_bytes(recipe, subject, unchanged, &layers, &lowered, file)?;
     let weights: u64 = layers.iter().map(|l| l.layer.parameters() as u64).sum();
     let stored: u64 = layers.iter().map(|l| l.bytes).sum();
@@ -194,6 +224,7 @@ pub fn plan_for(recipe: &Recipe, subject: &Subject, file: Option<FileFormat>) ->
         groups,
         allocation: recipe.allocation,
         equalize: recipe.equalize,
+        left_out: None,
         cuts,
         file,
         bytes,
@@ -219,7 +250,7 @@ fn say_what_is_cut(cuts: Option<&Cuts>, layers: &mut [LayerPlan], has_graph: boo
         if !cuts.is_some_and(|cuts| cuts.touches(number)) {
             layer.treatment.channels = ChannelCut::None;
         }
-        if !has_graph {
+        if !has_graph && layer.wanted.channels != ChannelCut::Branch {
             let reason = "a file without a graph does not tell which channels belong together: none is cut";
             layer.refusal = Some(and(layer.refusal.take(), reason));
         }

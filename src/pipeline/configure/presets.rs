@@ -131,6 +131,7 @@ pub const GROUPS: &[Group] = &[
             "c30-zeros",
             "c30-stability",
             "c30-w8",
+            "c30-ls",
             "s2x4",
             "s1x4",
             "s2x4-inputs",

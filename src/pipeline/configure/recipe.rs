@@ -3,7 +3,7 @@
 use super::ConfigureError;
 use super::activations::Activations;
 use super::channels::ChannelCut;
-use super::correction::Correction;
+use super::correction::{Correction, Level as CorrectionLevel};
 use super::scheme::{Rounding, Saliency, Scheme, Sparsity};
 use crate::engine::formats::observe::Observer;
 use serde::{Deserialize, Serialize};
@@ -88,6 +88,20 @@ pub enum Allocation {
     Erk,
 }
 
+impl Allocation {
+    pub const ALL: [Self; 4] = [Self::Uniform, Self::Global, Self::Lamp, Self::Erk];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Uniform => "as asked, layer by layer",
+            Self::Global => "smallest of all layers",
+            Self::Lamp => "LAMP, relative to the layer",
+            Self::Erk => "ERK, by shapes alone",
+        }
+    }
+}
+
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -116,8 +130,27 @@ impl Treatment {
     /// Whether weights are pruned by what they are multiplied with.
     #[must_use]
     pub fn weighs_inputs(&self) -> bool {
+        self.weighs_data() && self.saliency == Saliency::Inputs
+    }
+
+    /// Whether it takes data to tell which weights are pruned.
+    #[must_use]
+    pub fn weighs_data(&self) -> bool {
         let chosen = !matches!(self.sparsity, Sparsity::Dense | Sparsity::Threshold(_));
-        chosen && self.saliency == Saliency::Inputs
+        chosen && self.saliency != Saliency::Magnitude
+    }
+
+    /// With the correction of a level; the best also searches for scales, weighed by inputs.
+    #[must_use]
+    pub fn corrected(self, level: CorrectionLevel) -> Self {
+        let correction = level.correction(self.sparsity != Sparsity::Dense);
+        let was_best = CorrectionLevel::of(self.correction) == Some(CorrectionLevel::Best);
+        let (range, importance) = match level {
+            CorrectionLevel::Best => (Observer::Grid { exponent: 2.0 }, Importance::Activations),
+            _ if was_best => (Observer::default(), Importance::default()),
+            _ => (self.range, self.importance),
+        };
+        Self { range, importance, correction, ..self }.sensible()
     }
 
     /// The scheme, and in words what is chosen beside it.

@@ -212,6 +212,27 @@ pub enum Saliency {
     /// Their magnitude times the size of what they are multiplied with, compared within each output channel
     /// (Wanda, arXiv 2306.11695). Takes calibration data.
     Inputs,
+    /// What the layer's outputs lose without them when the others make up for it: `w²/[H⁻¹]_jj` (optimal brain surgeon,
+    /// Hassibi and Stork 1993). Takes calibration data.
+    Surgeon,
+    /// What the loss changes without them, by its slope: `|w·g|`, summed over samples (first-order Taylor). Takes
+    /// calibration data.
+    Taylor,
+}
+
+impl Saliency {
+    /// Those that a layer's weights and what calibration saw of its channels tell.
+    pub const ALL: [Self; 2] = [Self::Magnitude, Self::Inputs];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Magnitude => "magnitude",
+            Self::Inputs => "magnitude times inputs",
+            Self::Surgeon => "what others cannot make up for",
+            Self::Taylor => "slope of the loss",
+        }
+    }
 }
 
 impl Sparsity {

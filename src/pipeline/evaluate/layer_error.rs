@@ -124,6 +124,7 @@ pub(super) fn layer_errors(
             local_sqnr_db: sums.and_then(|s| finite(s.local.sqnr_db())),
             cumulative_sqnr_db: sums.and_then(|s| finite(s.cumulative.sqnr_db())),
             samples: if sums.is_some() { samples } else { 0 },
+            steps: Vec::new(),
         }
     });
     let contamination = alone.iter().map(|one| contamination(one, subjects, &makers, ctx)).collect::<Result<_, _>>()?;

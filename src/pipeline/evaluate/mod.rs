@@ -14,7 +14,7 @@ pub use contamination::{Contamination, Damage};
 pub use each::EachKl;
 pub use finding::{Defect, Finding, findings};
 pub use report::{
-    ChangedPrediction, Fidelity, LayerError, NextToken, Percentage, REPORT_FORMAT, REPORT_VERSION, Report, TaskMetrics,
+    ChangedPrediction, Fidelity, LayerError, NextToken, Percentage, REPORT_FORMAT, REPORT_VERSION, Report, StepError, TaskMetrics,
 };
 pub use run::{Elsewhere, Settings, Subjects, run, run_elsewhere};
 

@@ -93,6 +93,20 @@ pub struct LayerError {
     pub cumulative_sqnr_db: Option<f64>,
     /// Samples that the two output errors were measured on.
     pub samples: usize,
+    /// What each step of its correction gained.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepError>,
+}
+
+/// What a step of a correction did to a layer, on calibration samples that it did not see.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepError {
+    pub name: String,
+    /// Squared error of the layer's outputs over their variance, before and after.
+    pub before: f64,
+    pub after: f64,
+    /// Whether it made the error smaller; if not it was taken back.
+    pub kept: bool,
 }
 
 /// A sample whose predicted class changed.

@@ -23,7 +23,7 @@ mod torch;
 pub use data::{Channels, Dataset, Layout, Picture, Preprocess};
 pub use error::LoadError;
 pub use identity::Identity;
-pub use subject::Subject;
+pub use subject::{Subject, Whole};
 pub use tie::tie;
 
 use crate::engine::context::{Cancelled, Ctx};

@@ -3,9 +3,18 @@
 use super::imatrix::Importance;
 use super::{LoadError, LoadedModel, families, onnx};
 use crate::engine::exec;
+use crate::engine::graph::structure::Left;
 use crate::engine::graph::{GraphError, Layer, Model, groups, layers, passes};
 use crate::engine::hash::of_bytes;
 use std::sync::{Arc, OnceLock};
+
+/// A network before channels or branches were cut out of it: what its layers are to give after as well.
+#[derive(Debug)]
+pub struct Whole {
+    pub model: Arc<Model>,
+    /// What the cut left of its constants.
+    pub left: Left,
+}
 
 /// A loaded model with what each later stage would otherwise derive again. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -23,6 +32,8 @@ pub struct Subject {
     pub importance_key: Arc<str>,
     /// `folded` with its layers equalized, once somebody asked for it.
     equalized: Arc<OnceLock<Arc<Model>>>,
+    /// `folded` as it was before channels were cut out of it; `None` where none were.
+    pub whole: Option<Arc<Whole>>,
     /// What was done to `folded` besides: equalized, channels that are gone; empty where nothing was.
     pub change_key: Arc<str>,
 }
@@ -43,6 +54,7 @@ impl Subject {
             importance: Arc::default(),
             importance_key: Arc::default(),
             equalized: Arc::default(),
+            whole: None,
             change_key: Arc::default(),
         })
     }
@@ -69,11 +81,13 @@ impl Subject {
         Self { folded: Arc::clone(folded), equalized: Arc::default(), ..self.clone() }
     }
 
-    /// The same with `folded`, whose channels `key` tells of, in place of what recipes change.
+    /// The same with `folded`, of which `left` is left and whose channels `key` tells of, in place of what recipes
+    /// change. Channels are cut once; branches may have been left out before.
     #[must_use]
-    pub fn cut(&self, folded: Model, key: &str) -> Self {
+    pub fn cut(&self, folded: Model, left: Left, key: &str) -> Self {
         Self {
             layers: Arc::new(layers(&folded)),
+            whole: Some(Arc::new(Whole { model: Arc::clone(self.whole.as_ref().map_or(&self.folded, |w| &w.model)), left })),
             folded: Arc::new(folded),
             change_key: format!("{} {key}", self.change_key).into(),
             equalized: Arc::default(),

@@ -1,7 +1,10 @@
 //! Every change of a document is one of these.
 
 use super::document::Document;
-use crate::pipeline::configure::{Activations, ConfigureError, Override, Recipe, Scheme, Sparsity, Treatment, presets};
+use crate::pipeline::configure::{
+    Activations, Allocation, ChannelCut, ConfigureError, Correction, CorrectionLevel, Equalization, Grouping, Override, Recipe,
+    Saliency, Scheme, Sparsity, Treatment, presets,
+};
 use crate::pipeline::load::Preprocess;
 use std::sync::Arc;
 
@@ -11,6 +14,17 @@ pub struct Change {
     pub weights: Option<Scheme>,
     pub sparsity: Option<Sparsity>,
     pub activations: Option<Activations>,
+    pub correction: Option<Correction>,
+    pub channels: Option<ChannelCut>,
+    pub saliency: Option<Saliency>,
+}
+
+/// A change of what the active recipe says of the whole network; what is `None` stays.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Whole {
+    pub equalize: Option<Equalization>,
+    pub allocation: Option<Allocation>,
+    pub groups: Option<Grouping>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +39,7 @@ pub enum Edit {
         layers: Vec<String>,
     },
     SetDefault(Treatment),
+    SetWhole(Whole),
     SelectRecipe(String),
     /// Copies a recipe or preset under a new name and makes it active.
     ForkRecipe {
@@ -43,6 +58,31 @@ pub enum Edit {
     SetPreprocess(Preprocess),
     SetNotes(String),
     SetRun(Vec<String>),
+}
+
+impl Change {
+    /// Each part in words, where it is one.
+    fn parts(&self) -> [Option<String>; 6] {
+        [
+            self.weights.map(|scheme| scheme.to_string()),
+            self.sparsity.map(|sparsity| sparsity.to_string()),
+            self.activations.map(|activations| format!("{activations} inputs")),
+            self.correction.map(|correction| match CorrectionLevel::of(correction) {
+                Some(level) => format!("{} correction", level.name()),
+                None => correction.to_string(),
+            }),
+            self.channels.map(|channels| channels.to_string()),
+            self.saliency.map(|saliency| format!("pruning by {}", saliency.name())),
+        ]
+    }
+
+    fn words(&self) -> String {
+        let mut parts = self.parts().into_iter().flatten();
+        match (parts.next(), parts.next()) {
+            (Some(one), None) => one,
+            _ => "settings".to_owned(),
+        }
+    }
 }
 
 /// Why an edit cannot be made. The document stays as it was.
@@ -64,12 +104,7 @@ impl Edit {
     pub fn label(&self) -> String {
         match self {
             Self::Treat { layers, change } => {
-                let what = match (change.weights, change.sparsity, change.activations) {
-                    (Some(scheme), None, None) => scheme.to_string(),
-                    (None, Some(sparsity), None) => sparsity.to_string(),
-                    (None, None, Some(activations)) => format!("{activations} inputs"),
-                    _ => "settings".to_owned(),
-                };
+                let what = change.words();
                 match layers.as_slice() {
                     [one] => format!("set {one} to {what}"),
                     many => format!("set {} layers to {what}", many.len()),
@@ -80,6 +115,7 @@ impl Edit {
                 many => format!("reset {} layers", many.len()),
             },
             Self::SetDefault(treatment) => format!("set the default to {}", treatment.weights),
+            Self::SetWhole(_) => "change what the recipe does to the whole network".to_owned(),
             Self::SelectRecipe(name) => format!("select {name}"),
             Self::ForkRecipe { from, to } => format!("fork {from} as {to}"),
             Self::RenameRecipe { from, to } => format!("rename {from} to {to}"),
@@ -96,10 +132,7 @@ impl Edit {
     #[must_use]
     pub fn coalescing_key(&self) -> Option<String> {
         match self {
-            Self::Treat { change, .. } => {
-                let kind = (change.weights.is_some(), change.sparsity.is_some(), change.activations.is_some());
-                Some(format!("treat {kind:?}"))
-            }
+            Self::Treat { change, .. } => Some(format!("treat {:?}", change.parts().map(|part| part.is_some()))),
             Self::SetDefault(_) => Some("default".to_owned()),
             Self::SetNotes(_) => Some("notes".to_owned()),
             Self::ReplaceRecipe(recipe) => Some(format!("replace {}", recipe.name)),
@@ -124,6 +157,11 @@ impl Document {
             Edit::Reset { layers } => next.change_active(|recipe| recipe.overrides.retain(|o| !layers.contains(&o.layers)))?,
             // What belonged to the old scheme must not make the new one invalid.
             Edit::SetDefault(treatment) => next.change_active(|recipe| recipe.default = treatment.sensible())?,
+            Edit::SetWhole(whole) => next.change_active(|recipe| {
+                recipe.equalize = whole.equalize.unwrap_or(recipe.equalize);
+                recipe.allocation = whole.allocation.unwrap_or(recipe.allocation);
+                recipe.groups = whole.groups.unwrap_or(recipe.groups);
+            })?,
             Edit::SelectRecipe(name) => {
                 next.recipe(name)?;
                 next.active.clone_from(name);
@@ -237,6 +275,9 @@ fn treat(recipe: &mut Recipe, layer: &str, change: Change) {
     rule.weights = change.weights.or(rule.weights);
     rule.sparsity = change.sparsity.or(rule.sparsity);
     rule.activations = change.activations.or(rule.activations);
+    rule.correction = change.correction.or(rule.correction);
+    rule.channels = change.channels.or(rule.channels);
+    rule.saliency = change.saliency.or(rule.saliency);
     if !rule.is_empty() {
         recipe.overrides.push(rule);
     }

@@ -6,6 +6,6 @@ mod history;
 mod store;
 
 pub use document::{Document, FileRef, PROJECT_FORMAT, PROJECT_VERSION};
-pub use edit::{Change, Edit, EditError, check_name};
+pub use edit::{Change, Edit, EditError, Whole, check_name};
 pub use history::History;
 pub use store::{Project, ProjectError, place, write_atomically};

@@ -2,9 +2,13 @@
 
 use super::commands::Command;
 use super::layout::{Pane, Workspace};
-use super::session::{Axis, Column, ErrorKind, Heat};
+use super::pictures::Lens;
+use super::session::{Axis, Column, ErrorKind, Heat, Paint};
+use crate::pipeline::configure::FileFormat;
+use crate::workbench::importance::Question;
 use crate::workbench::jobs::JobId;
 use crate::workbench::project::Edit;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 #[derive(Debug, Clone)]
@@ -30,11 +34,27 @@ pub enum Act {
     Show(Pane),
     Cancel(JobId),
     Open(PathBuf),
-    /// Asks for evaluation data.
-    ExportPath(String),
+    ExportFolder(String),
+    ExportName(String),
+    /// Whether files of a kind are to be written.
+    ExportFormat(FileFormat, bool),
     BrowseExport,
     ExportNow,
+    /// Shows a file in the system's file manager.
+    Reveal(PathBuf),
+    Copy(String),
+    /// Finds out how small zip makes the model's file.
+    Zip,
     ErrorKind(ErrorKind),
+    /// The blocks of the drawing that are closed.
+    Fold(BTreeSet<usize>),
+    Paint(Paint),
+    /// The part of the inspected layer's weights that is looked at.
+    Look(Lens),
+    /// What the panel of importance shows.
+    Ask(Question),
+    /// Has it found out.
+    MeasureImportance,
     /// The recipe that others are held against; `None`: none.
     Base(Option<String>),
     ClearLog,

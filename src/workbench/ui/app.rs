@@ -56,13 +56,13 @@ pub struct App {
     replies: Receiver<Reply>,
     reply_to: ReplyTo,
     started: Instant,
-    /// A path that was typed; `None`: what the project suggests.
-    export_path: Option<String>,
     /// When the document last changed without having been saved.
     edited: Option<Instant>,
     /// What jobs before this one find is about a project that is no longer open.
     first_job: Option<JobId>,
     scored: work::Scored,
+    /// Drawing the network failed: it is not tried again by itself.
+    network_failed: bool,
     /// The person has said that the window may close.
     may_close: bool,
     job_views: Vec<JobView>,
@@ -79,7 +79,7 @@ impl Wake for Repaint {
 impl App {
     #[must_use]
     pub fn new(ctx: &Context, setup: Setup) -> Self {
-        install(ctx);
+        install(ctx, setup.session.contrast);
         ctx.set_theme(setup.session.theme);
         let waker = Waker::from(Arc::new(Repaint(ctx.clone())));
         let (sender, replies) = sync_channel(16);
@@ -95,10 +95,10 @@ impl App {
             replies,
             reply_to: ReplyTo { sender, waker },
             started: Instant::now(),
-            export_path: None,
             edited: None,
             first_job: None,
             scored: work::Scored::default(),
+            network_failed: false,
             may_close: false,
             job_views: Vec::new(),
         };
@@ -191,7 +191,7 @@ impl App {
 
     /// The grid has scrolled to the layer it was to show.
     fn revealed(&mut self) {
-        if let (Workspace::Configure, Some(bench)) = (self.session.workspace, &mut self.bench) {
+        if let (Workspace::Configure | Workspace::Graph, Some(bench)) = (self.session.workspace, &mut self.bench) {
             bench.selection.reveal = false;
         }
     }
@@ -211,11 +211,10 @@ impl App {
     }
 
     fn frame_ui(&mut self, ui: &mut Ui) {
-        let tokens = Tokens::of(ui.ctx().theme());
+        let tokens = Tokens::of(ui.ctx());
         let workspace = self.session.workspace;
         let mut tree = self.session.layouts.remove(&workspace).unwrap_or_else(|| default_tree(workspace));
         let mut acts = std::mem::take(&mut self.acts);
-        let export_path = self.export_path_text();
         let view = View {
             tokens,
             session: &self.session,
@@ -223,7 +222,6 @@ impl App {
             jobs: &self.job_views,
             log: &self.log,
             situation: self.situation(),
-            export_path: &export_path,
         };
         let bar = |margin: i8| {
             Frame::new().fill(tokens.panel).inner_margin(Margin { left: 10, right: 10, top: margin, bottom: margin })

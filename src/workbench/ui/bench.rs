@@ -1,22 +1,27 @@
 //! An open project as the window holds it: the document with its history, and everything that is
 //! worked out from it, kept until what it depends on changes.
 
+mod brackets;
 mod points;
 mod rows;
 mod selection;
 
+pub use brackets::{Bracket, Tie};
 pub use points::{Measured, Point};
 pub use selection::Selection;
 
+use super::exporting::{ExportForm, Target, Written};
 use super::inspect::{LayerFacts, Treated, WITHIN_A_FRAME, score_of, weights_of};
+use super::layout::Workspace;
 use super::losses::Losses;
-use super::pictures::{ErrorPicture, Gallery};
+use super::network::Drawn;
+use super::pictures::{Gallery, Lens, WeightPicture};
 use super::scores::Scores;
 use super::session::Session;
+use super::tasks::Answered;
 use crate::engine::graph::Layer;
 use crate::pipeline::configure::{LayerPlan, Offers, Plan, Recipe, Treatment};
 use crate::pipeline::evaluate::Report;
-use crate::pipeline::export::Exported;
 use crate::workbench::project::{Document, History, Project};
 use crate::workbench::work::Opened;
 use std::collections::BTreeMap;
@@ -36,16 +41,33 @@ pub struct Bench {
     /// The layers that the grid shows, in its order.
     pub rows: Vec<usize>,
     rows_for: Option<rows::Key>,
+    /// Ties between them.
+    pub brackets: Vec<Bracket>,
+    brackets_for: usize,
     /// What the inspected layer could be stored as.
     pub offers: Offers,
     offers_for: Option<usize>,
     pub facts: Option<Arc<LayerFacts>>,
     pub treated: Option<Arc<Treated>>,
-    pub picture: Option<ErrorPicture>,
+    /// The error of its weights, small.
+    pub picture: Option<WeightPicture>,
+    /// The part of them that is looked at, large; the lens is of the layer of that number.
+    pub sight: Option<WeightPicture>,
+    pub lens: (usize, Lens),
     pub gallery: Option<Gallery>,
     /// Pictures of samples by their place in the evaluation data.
     pub changed: Gallery,
-    pub exported: Option<(String, Exported)>,
+    pub export: ExportForm,
+    /// What each kind of file would take of the active recipe.
+    pub targets: Vec<Target>,
+    pub targets_for: usize,
+    pub written: Vec<Written>,
+    /// Bytes of the model's file, zipped.
+    pub zipped: Option<u64>,
+    /// What was last asked of a layer's importance.
+    pub importance: Option<Answered>,
+    /// The drawing of the network; `None` until it is first looked at.
+    pub network: Option<Drawn>,
     /// The recipe that others are held against.
     pub base: Option<String>,
     /// A scoring job failed: it is not started again by itself.
@@ -73,14 +95,24 @@ impl Bench {
             filter: String::new(),
             rows: Vec::new(),
             rows_for: None,
+            brackets: Vec::new(),
+            brackets_for: 0,
             offers: Offers::default(),
             offers_for: None,
             facts: None,
             treated: None,
             picture: None,
+            sight: None,
+            lens: (usize::MAX, Lens::default()),
             gallery: None,
             changed: Gallery::default(),
-            exported: None,
+            export: ExportForm::default(),
+            targets: Vec::new(),
+            targets_for: 0,
+            written: Vec::new(),
+            zipped: None,
+            importance: None,
+            network: None,
             base: None,
             scoring_failed: false,
             presets: BTreeMap::new(),
@@ -146,7 +178,8 @@ impl Bench {
         self.sync_quality();
         self.sync_rows(session);
         self.sync_inspected();
-        more
+        let sizes = session.workspace == Workspace::Export && self.sync_targets();
+        more || sizes
     }
 
     /// Scores what the active plan has become, if that is not too much for a frame.

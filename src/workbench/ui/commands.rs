@@ -35,17 +35,20 @@ pub enum Command {
     Stop,
     GoLoad,
     GoConfigure,
+    GoGraph,
     GoCompare,
     GoExport,
     ResetLayout,
     ThemeSystem,
     ThemeLight,
     ThemeDark,
+    ThemeContrast,
     ZoomIn,
     ZoomOut,
     ZoomReset,
     Palette,
     Help,
+    Manual,
 }
 
 /// What a command needs before it can be given.
@@ -88,6 +91,7 @@ const PLAIN: Modifiers = Modifiers::NONE;
 const CTRL: Modifiers = Modifiers::COMMAND;
 const CTRL_SHIFT: Modifiers = Modifiers { shift: true, ..Modifiers::COMMAND };
 const ALT: Modifiers = Modifiers::ALT;
+const SHIFT: Modifiers = Modifiers::SHIFT;
 
 #[expect(clippy::unnecessary_wraps, reason = "the table holds options")]
 const fn on(modifiers: Modifiers, key: Key) -> Option<KeyboardShortcut> {
@@ -222,17 +226,20 @@ pub static ALL: &[Info] = &[
     info(Command::Stop, "Stop", "Cancel everything that runs", on(CTRL, Key::Period), Needs::Jobs),
     info(Command::GoLoad, "Go to Load", "The model and its data", on(ALT, Key::Num1), Needs::Nothing),
     info(Command::GoConfigure, "Go to Configure", "Layers, settings and what they cost", on(ALT, Key::Num2), Needs::Nothing),
-    info(Command::GoCompare, "Go to Compare", "Recipes side by side", on(ALT, Key::Num3), Needs::Nothing),
-    info(Command::GoExport, "Go to Export", "Write the model as a file", on(ALT, Key::Num4), Needs::Nothing),
+    info(Command::GoGraph, "Go to Graph", "The network as a drawing", on(ALT, Key::Num3), Needs::Nothing),
+    info(Command::GoCompare, "Go to Compare", "Recipes side by side", on(ALT, Key::Num4), Needs::Nothing),
+    info(Command::GoExport, "Go to Export", "Write the model as a file", on(ALT, Key::Num5), Needs::Nothing),
     info(Command::ResetLayout, "Reset layout", "Put the panels back where they were", None, Needs::Nothing),
     info(Command::ThemeSystem, "Theme: as the system", "Follow the system's light or dark setting", None, Needs::Nothing),
     info(Command::ThemeLight, "Theme: light", "Dark on light", None, Needs::Nothing),
     info(Command::ThemeDark, "Theme: dark", "Light on dark", None, Needs::Nothing),
+    info(Command::ThemeContrast, "Theme: high contrast", "Colors further apart, or as they were", None, Needs::Nothing),
     info(Command::ZoomIn, "Zoom in", "Everything larger", on(CTRL, Key::Plus), Needs::Nothing),
     info(Command::ZoomOut, "Zoom out", "Everything smaller", on(CTRL, Key::Minus), Needs::Nothing),
     info(Command::ZoomReset, "Zoom: 100 %", "Everything at its own size", on(CTRL, Key::Num0), Needs::Nothing),
     info(Command::Palette, "Commands…", "Find a command by its name", on(CTRL, Key::K), Needs::Nothing),
     info(Command::Help, "Help", "Keys, colors and words", on(PLAIN, Key::F1), Needs::Nothing),
+    info(Command::Manual, "Manual", "First ten minutes, every panel, every word", on(SHIFT, Key::F1), Needs::Nothing),
 ];
 
 impl Command {
@@ -296,6 +303,7 @@ pub fn matching(query: &str) -> Vec<&'static Info> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eframe::egui::ModifierNames;
     use std::collections::HashSet;
 
     #[test]
@@ -319,6 +327,15 @@ mod tests {
             assert!(!info.tooltip.is_empty() && !info.tooltip.ends_with('.'), "{}", info.name);
             assert!(info.needs == Needs::Nothing || !info.needs.hint().is_empty());
         }
+    }
+
+    #[test]
+    fn the_manual_lists_each_with_its_keys() {
+        const PAGE: &str = include_str!("../../../assets/manual/window.md");
+        let keys = |s: KeyboardShortcut| s.format(&ModifierNames::NAMES, false);
+        let rows = ALL.iter().map(|i| format!("| {} | {} | {} |", i.name, i.shortcut.map_or("–".to_owned(), keys), i.tooltip));
+        let missing: Vec<String> = rows.filter(|row| !PAGE.contains(row.as_str())).collect();
+        assert!(missing.is_empty(), "window.md lacks:\n{}", missing.join("\n"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Choosing files and folders without stopping the window.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::mpsc::SyncSender;
 use std::task::Waker;
@@ -19,7 +19,8 @@ pub enum Purpose {
     NewFolder,
     EvaluationData,
     CalibrationData,
-    ExportFile,
+    /// Where exported files go.
+    ExportFolder,
     /// Where a page about the measured recipes goes.
     PageFile,
 }
@@ -35,7 +36,7 @@ impl Purpose {
             Self::NewFolder => "Choose the new project's folder",
             Self::EvaluationData => "Choose evaluation data (a folder)",
             Self::CalibrationData => "Choose calibration data (a folder)",
-            Self::ExportFile => "Export as",
+            Self::ExportFolder => "Choose the folder for exported files",
             Self::PageFile => "Write the page as",
         }
     }
@@ -50,13 +51,6 @@ impl Purpose {
             ],
             Self::Graph => &[("ONNX", &["onnx"])],
             Self::PageFile => &[("HTML", &["html"])],
-            Self::ExportFile => &[
-                ("ONNX", &["onnx"]),
-                ("GGUF", &["gguf"]),
-                ("safetensors, packed", &["safetensors"]),
-                ("Lapidary archive", &["lapidary"]),
-                ("C header", &["h"]),
-            ],
             _ => &[],
         }
     }
@@ -109,7 +103,7 @@ impl FilePicker for SystemPicker {
             if let Some(folder) = path.parent().filter(|p| p.exists()) {
                 dialog = dialog.set_directory(folder);
             }
-            if let (Purpose::ExportFile | Purpose::PageFile, Some(name)) = (purpose, path.file_name()) {
+            if let (Purpose::PageFile, Some(name)) = (purpose, path.file_name()) {
                 dialog = dialog.set_file_name(name.to_string_lossy());
             }
         }
@@ -119,7 +113,7 @@ impl FilePicker for SystemPicker {
         let asked = Instant::now();
         let answer: Answer = match purpose {
             Purpose::Model | Purpose::Graph | Purpose::Importance => Box::pin(dialog.pick_file()),
-            Purpose::ExportFile | Purpose::PageFile => Box::pin(dialog.save_file()),
+            Purpose::PageFile => Box::pin(dialog.save_file()),
             _ => Box::pin(dialog.pick_folder()),
         };
         let back = to.clone();
@@ -145,4 +139,21 @@ impl FilePicker for TextPicker {
     fn ask(&mut self, purpose: Purpose, _: Option<PathBuf>, to: ReplyTo) {
         to.send(Reply::Unavailable(purpose));
     }
+}
+
+/// Shows a file's folder, or a folder, in the system's file manager.
+///
+/// # Errors
+/// When there is none that can be started.
+pub fn reveal(path: &Path) -> std::io::Result<()> {
+    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+    let program = if cfg!(target_os = "macos") {
+        "open"
+    } else if cfg!(target_os = "windows") {
+        "explorer"
+    } else {
+        "xdg-open"
+    };
+    let quiet = std::process::Stdio::null;
+    std::process::Command::new(program).arg(folder).stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().map(drop)
 }

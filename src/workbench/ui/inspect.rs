@@ -65,6 +65,12 @@ impl LayerFacts {
         Ok(Self { index, weights, spreads, low, high, histogram })
     }
 
+    /// Weights of one output channel.
+    #[must_use]
+    pub fn columns(&self) -> usize {
+        (self.weights.len() / self.spreads.len().max(1)).max(1)
+    }
+
     #[must_use]
     pub fn treat(&self, layer: &Layer, treatment: &Treatment) -> Treated {
         let Preview { approximate, sums, zero_fraction, scales, encoded } = preview(&self.weights, layer, treatment);

@@ -8,18 +8,20 @@ use serde::{Deserialize, Serialize};
 pub enum Workspace {
     Load,
     Configure,
+    Graph,
     Compare,
     Export,
 }
 
 impl Workspace {
-    pub const ALL: [Self; 4] = [Self::Load, Self::Configure, Self::Compare, Self::Export];
+    pub const ALL: [Self; 5] = [Self::Load, Self::Configure, Self::Graph, Self::Compare, Self::Export];
 
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Load => "Load",
             Self::Configure => "Configure",
+            Self::Graph => "Graph",
             Self::Compare => "Compare",
             Self::Export => "Export",
         }
@@ -33,6 +35,9 @@ pub enum Pane {
     Data,
     Grid,
     Inspector,
+    Corrections,
+    Importance,
+    Weights,
     Tradeoff,
     Points,
     Jobs,
@@ -42,6 +47,8 @@ pub enum Pane {
     Changed,
     Export,
     Checks,
+    Runtimes,
+    Graph,
 }
 
 impl Pane {
@@ -52,6 +59,9 @@ impl Pane {
             Self::Data => "Data",
             Self::Grid => "Layers",
             Self::Inspector => "Inspector",
+            Self::Corrections => "Corrections",
+            Self::Importance => "Importance",
+            Self::Weights => "Weights",
             Self::Tradeoff => "Trade-off",
             Self::Points => "Points",
             Self::Jobs => "Jobs",
@@ -61,6 +71,8 @@ impl Pane {
             Self::Changed => "Changed predictions",
             Self::Export => "Export",
             Self::Checks => "Checks",
+            Self::Runtimes => "Runtimes",
+            Self::Graph => "Graph",
         }
     }
 }
@@ -77,12 +89,17 @@ pub fn default_tree(workspace: Workspace) -> Tree<Pane> {
         }
         Workspace::Configure => {
             let grid = tabs(&mut tiles, &[Pane::Grid]);
-            let inspector = tabs(&mut tiles, &[Pane::Inspector]);
-            let chart = tabs(&mut tiles, &[Pane::Tradeoff, Pane::Points]);
+            let inspector = tabs(&mut tiles, &[Pane::Inspector, Pane::Corrections, Pane::Importance]);
+            let chart = tabs(&mut tiles, &[Pane::Tradeoff, Pane::Points, Pane::Weights]);
             let jobs = tabs(&mut tiles, &[Pane::Jobs, Pane::Log]);
             let below = row(&mut tiles, &[(chart, 0.68), (jobs, 0.32)]);
             let left = column(&mut tiles, &[(grid, 0.62), (below, 0.38)]);
             row(&mut tiles, &[(left, 0.70), (inspector, 0.30)])
+        }
+        Workspace::Graph => {
+            let graph = tabs(&mut tiles, &[Pane::Graph]);
+            let inspector = tabs(&mut tiles, &[Pane::Inspector, Pane::Corrections, Pane::Importance]);
+            row(&mut tiles, &[(graph, 0.72), (inspector, 0.28)])
         }
         Workspace::Compare => {
             let recipes = tabs(&mut tiles, &[Pane::Recipes]);
@@ -95,7 +112,7 @@ pub fn default_tree(workspace: Workspace) -> Tree<Pane> {
         }
         Workspace::Export => {
             let export = tabs(&mut tiles, &[Pane::Export]);
-            let checks = tabs(&mut tiles, &[Pane::Checks]);
+            let checks = tabs(&mut tiles, &[Pane::Runtimes, Pane::Checks]);
             let jobs = tabs(&mut tiles, &[Pane::Jobs, Pane::Log]);
             let right = column(&mut tiles, &[(checks, 0.6), (jobs, 0.4)]);
             row(&mut tiles, &[(export, 0.5), (right, 0.5)])
@@ -123,6 +140,13 @@ fn linear(tiles: &mut Tiles<Pane>, dir: LinearDir, parts: &[(TileId, f32)]) -> T
         linear.shares.set_share(*tile, *share);
     }
     tiles.insert_new(egui_tiles::Tile::Container(Container::Linear(linear)))
+}
+
+/// Whether a panel is in front.
+#[must_use]
+pub fn is_shown(tree: &Tree<Pane>, pane: Pane) -> bool {
+    let is_pane = |id: &TileId| matches!(tree.tiles.get(*id), Some(egui_tiles::Tile::Pane(p)) if *p == pane);
+    tree.active_tiles().iter().any(is_pane)
 }
 
 /// Every pane keeps its tab, so that it can be dragged and has a title.

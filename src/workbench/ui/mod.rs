@@ -8,9 +8,13 @@ pub mod app;
 pub mod bench;
 pub mod commands;
 pub mod dialogs;
+mod exporting;
+mod graph;
 mod inspect;
 pub mod layout;
 pub mod losses;
+pub mod manual;
+mod network;
 mod offscreen;
 mod panels;
 mod pictures;
@@ -29,12 +33,15 @@ pub use shots::screenshots;
 
 use crate::engine::Ctx;
 use dialogs::SystemPicker;
-use eframe::egui::ViewportBuilder;
+use eframe::egui::{IconData, ViewportBuilder};
 use session::Session;
 use std::path::PathBuf;
 
 /// The session's key in the storage of the window.
 const SESSION_KEY: &str = "session";
+
+/// The icon, for window managers that take pictures (X11, Windows, macOS); others find it by the application's name.
+const ICON: &[u8] = include_bytes!("../../../assets/package/icon-256.png");
 
 #[derive(Debug, thiserror::Error)]
 pub enum UiError {
@@ -56,12 +63,15 @@ pub enum UiError {
 /// When there is no display or the threads cannot be started.
 pub fn run(open: Option<PathBuf>, threads: usize) -> Result<(), UiError> {
     let base = Ctx::new(threads)?;
-    let viewport = ViewportBuilder::default()
+    let mut viewport = ViewportBuilder::default()
         .with_title("Lapidary")
         .with_app_id("lapidary")
         .with_inner_size([1440.0, 900.0])
         .with_min_inner_size([960.0, 600.0])
         .with_drag_and_drop(true);
+    if let Some(icon) = icon() {
+        viewport = viewport.with_icon(icon);
+    }
     let options =
         eframe::NativeOptions { viewport, renderer: eframe::Renderer::Glow, persist_window: true, ..Default::default() };
     let make: eframe::AppCreator<'_> = Box::new(move |cc| {
@@ -79,8 +89,28 @@ pub fn run(open: Option<PathBuf>, threads: usize) -> Result<(), UiError> {
     Ok(eframe::run_native("Lapidary", options, make)?)
 }
 
+/// The icon's pixels. `None` is no reason not to open the window.
+fn icon() -> Option<IconData> {
+    let picture = image::load_from_memory_with_format(ICON, image::ImageFormat::Png).ok()?.into_rgba8();
+    let (width, height) = picture.dimensions();
+    Some(IconData { rgba: picture.into_raw(), width, height })
+}
+
 /// What the windowing library says, without the place in its source that it says it from.
 fn without_place(message: &str) -> String {
     let told = message.find(".rs:").and_then(|at| message[at..].find(": ").map(|end| &message[at + end + 2..]));
     told.unwrap_or(message).trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::icon;
+
+    #[test]
+    fn the_icon_is_a_picture() {
+        let icon = icon().unwrap();
+        assert_eq!((icon.width, icon.height), (256, 256));
+        assert_eq!(icon.rgba.len(), 4 * 256 * 256);
+        assert!(icon.rgba.chunks(4).any(|p| p[3] == 0) && icon.rgba.chunks(4).any(|p| p[3] == 255), "a shape on nothing");
+    }
 }

@@ -1,20 +1,22 @@
 //! Windows over the window: palette, help, names, paths, a new project, closing; and toasts.
 
+mod help;
 mod new_project;
 mod search;
 
+pub use help::Topic;
 pub use new_project::NewForm;
 pub use search::SearchForm;
 
 use super::act::Act;
 use super::app::{App, Toast};
-use super::commands::{ALL, matching};
+use super::commands::matching;
 use super::dialogs::Purpose;
 use super::theme::Tokens;
 use super::view::Level;
-use super::widgets::{Icon, icon, section, small};
+use super::widgets::{Icon, icon, small};
 use crate::workbench::project::{Document, Edit};
-use eframe::egui::{Align2, Area, Frame, Grid, Id, Key, Label, Margin, Modal, Order, RichText, ScrollArea, Stroke, TextEdit, Ui};
+use eframe::egui::{Align2, Area, Frame, Id, Key, Label, Margin, Modal, Order, RichText, ScrollArea, Stroke, TextEdit, Ui};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,7 +31,7 @@ pub enum Prompt {
         query: String,
         at: usize,
     },
-    Help,
+    Help(Topic),
     Name(NameForm),
     Path {
         purpose: Purpose,
@@ -79,17 +81,17 @@ impl App {
         if matches!(prompt, Prompt::Closed) {
             return;
         }
-        let tokens = Tokens::of(ui.ctx().theme());
+        let tokens = Tokens::of(ui.ctx());
         let modal = Modal::new(Id::unique("prompt")).show(ui.ctx(), |ui| {
             ui.set_width(match prompt {
-                Prompt::Help => 620.0,
+                Prompt::Help(_) => 880.0,
                 Prompt::New(_) | Prompt::Search(_) => 560.0,
                 _ => 460.0,
             });
             match &mut prompt {
                 Prompt::Closed => Next::Close,
                 Prompt::Palette { query, at } => self.palette_ui(ui, tokens, query, at),
-                Prompt::Help => help_ui(ui, tokens),
+                Prompt::Help(topic) => help::help_ui(ui, tokens, topic),
                 Prompt::Name(form) => self.name_ui(ui, tokens, form),
                 Prompt::Path { purpose, text } => self.path_ui(ui, tokens, *purpose, text),
                 Prompt::New(form) => self.new_project_ui(ui, tokens, form),
@@ -236,37 +238,9 @@ pub(super) fn buttons(ui: &mut Ui, yes: &str) -> Option<bool> {
     .inner
 }
 
-fn help_ui(ui: &mut Ui, tokens: &Tokens) -> Next {
-    ui.heading("Help");
-    ScrollArea::vertical().max_height(460.0).auto_shrink([false, true]).show(ui, |ui| {
-        section(ui, tokens, "Reading");
-        for line in [
-            "A cell of the heat map is a layer at a width: click it to set the layer, draw over several to set them all.",
-            "Filled marks are measured, hollow marks are predicted; what was changed since it was measured is called stale.",
-            "SQNR is signal to noise in dB: six dB more halve the error.",
-            "Bytes are bytes of the exported file: packed values, scales, zero points, graph.",
-        ] {
-            ui.add(Label::new(RichText::new(line).color(tokens.text)).wrap());
-        }
-        section(ui, tokens, "Commands");
-        Grid::new("help").num_columns(3).spacing([16.0, 4.0]).striped(true).show(ui, |ui| {
-            for info in ALL {
-                ui.label(info.name);
-                ui.label(
-                    RichText::new(info.shortcut.map_or(String::new(), |s| ui.ctx().format_shortcut(&s))).color(tokens.accent),
-                );
-                small(ui, tokens, info.tooltip);
-                ui.end_row();
-            }
-        });
-    });
-    ui.add_space(8.0);
-    if ui.button("Close help").clicked() { Next::Close } else { Next::Stay }
-}
-
 /// Messages at the lower right.
 pub(super) fn toasts_ui(ui: &mut Ui, toasts: &mut Vec<Toast>) {
-    let tokens = Tokens::of(ui.ctx().theme());
+    let tokens = Tokens::of(ui.ctx());
     let stay = |t: &Toast| if t.level == Level::Bad { STAY * 3 } else { STAY };
     toasts.retain(|t| t.since.elapsed() < stay(t));
     let Some(first) = toasts.iter().map(|t| stay(t).saturating_sub(t.since.elapsed())).min() else { return };

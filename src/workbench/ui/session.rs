@@ -1,6 +1,9 @@
 //! What outlives a run but belongs to no project: layout, theme, recent projects.
 
 use super::layout::{Pane, Workspace, default_tree};
+use super::theme::Contrast;
+use crate::pipeline::configure::Saliency;
+use crate::workbench::importance::Question;
 use eframe::egui::ThemePreference;
 use egui_tiles::Tree;
 use serde::{Deserialize, Serialize};
@@ -93,12 +96,36 @@ impl Heat {
     }
 }
 
+/// What the boxes of the drawing are colored by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Paint {
+    Error,
+    Bits,
+    Bytes,
+    Macs,
+}
+
+impl Paint {
+    pub const ALL: [Self; 4] = [Self::Error, Self::Bits, Self::Bytes, Self::Macs];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "weight error",
+            Self::Bits => "bits",
+            Self::Bytes => "bytes",
+            Self::Macs => "multiply-adds",
+        }
+    }
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Session {
     pub workspace: Workspace,
     pub layouts: BTreeMap<Workspace, Tree<Pane>>,
     pub theme: ThemePreference,
+    pub contrast: Contrast,
     pub recent: Vec<PathBuf>,
     /// `None`: what there is most to say about.
     pub axis: Option<Axis>,
@@ -106,6 +133,10 @@ pub struct Session {
     pub descending: bool,
     pub error_kind: ErrorKind,
     pub heat: Heat,
+    /// What is asked of the inspected layer.
+    pub question: Question,
+    /// What the boxes of the drawing are colored by.
+    pub paint: Paint,
 }
 
 impl Default for Session {
@@ -114,12 +145,15 @@ impl Default for Session {
             workspace: Workspace::Configure,
             layouts: Workspace::ALL.map(|w| (w, default_tree(w))).into(),
             theme: ThemePreference::System,
+            contrast: Contrast::Normal,
             recent: Vec::new(),
             axis: None,
             sort: Column::Order,
             descending: false,
             error_kind: ErrorKind::Weight,
             heat: Heat::Weights,
+            question: Question::Weights(Saliency::Magnitude),
+            paint: Paint::Error,
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Pictures of every workspace, made without a display.
 
 use super::UiError;
+use super::act::Act;
 use super::app::{App, Setup};
 use super::dialogs::TextPicker;
-use super::layout::Workspace;
+use super::layout::{Pane, Workspace};
 use super::offscreen::{Textures, draw};
 use super::session::Session;
 use super::theme::Tokens;
@@ -60,7 +61,7 @@ impl Stage {
         }
         let primitives = self.ctx.tessellate(shapes, output.pixels_per_point);
         let size = SIZE.map(|s| (s * PIXELS_PER_POINT) as usize);
-        let ground = Tokens::of(self.ctx.theme()).background;
+        let ground = Tokens::of(&self.ctx).background;
         Some(draw(&primitives, &self.textures, size, output.pixels_per_point, ground))
     }
 
@@ -87,7 +88,7 @@ impl Stage {
     }
 }
 
-/// Draws each workspace of a project (dark, and the main one light too) into `folder`; the files.
+/// Draws each workspace of a project, dark and light, and the panels that stand behind others, into `folder`; the files.
 ///
 /// # Errors
 /// When the project cannot be opened or a picture cannot be written.
@@ -102,12 +103,18 @@ pub fn screenshots(project: &Path, folder: &Path, threads: usize) -> Result<Vec<
     }
     stage.app.inspect_worst();
     let mut files = Vec::new();
-    let looks = Workspace::ALL.map(|w| (w, Theme::Dark)).into_iter().chain([(Workspace::Configure, Theme::Light)]);
-    for (workspace, theme) in looks {
+    let workspaces = [Theme::Dark, Theme::Light].into_iter().flat_map(|t| Workspace::ALL.map(|w| (w, t, None)));
+    let behind = [Pane::Corrections, Pane::Importance, Pane::Weights].map(|p| (Workspace::Configure, Theme::Dark, Some(p)));
+    for (workspace, theme, pane) in workspaces.chain(behind) {
         stage.app.session_mut().workspace = workspace;
         stage.ctx.set_theme(theme);
+        let mut name = workspace.name().to_lowercase();
+        if let Some(pane) = pane {
+            stage.app.ask(Act::Show(pane));
+            name += &format!("-{}", pane.title().to_lowercase());
+        }
         let suffix = if theme == Theme::Light { "-light" } else { "" };
-        let path = folder.join(format!("{}{suffix}.png", workspace.name().to_lowercase()));
+        let path = folder.join(format!("{name}{suffix}.png"));
         let image = stage.picture()?;
         let [width, height] = image.size;
         let bytes: Vec<u8> = image.pixels.iter().flat_map(|c| [c.r(), c.g(), c.b()]).collect();

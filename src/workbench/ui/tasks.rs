@@ -1,25 +1,29 @@
 //! The jobs of the window: what runs in the background and what comes back.
 
 use super::bench::Bench;
+use super::exporting::Written;
 use super::inspect::{LayerFacts, Treated, score_of, weights_of};
 use super::losses::settings;
-use super::pictures::{ErrorPicture, MOST_CELLS, SamplePicture};
+use super::network::{Drawn, Network};
+use super::pictures::{Lens, SamplePicture, Sight, WeightPicture};
 use super::scores::Score;
 use crate::engine::Ctx;
-use crate::engine::kernels::summary::{rows_along, shrink};
+use crate::engine::kernels::summary::rows_along;
 use crate::engine::units;
-use crate::pipeline::configure::{Recipe, Treatment};
+use crate::pipeline::configure::{FileFormat, Recipe, Treatment};
 use crate::pipeline::evaluate::Report;
-use crate::pipeline::export::Exported;
-use crate::pipeline::load::Dataset;
+use crate::pipeline::load::{self, Dataset};
 use crate::pipeline::search::goal::{self, Planner};
 use crate::pipeline::search::sensitivity::{self, Method};
 use crate::workbench::explore::{MapRequest, SearchRequest, Searched};
+use crate::workbench::importance::{Importances, Question};
 use crate::workbench::jobs::{JobId, Jobs};
 use crate::workbench::project::{Project, write_atomically};
 use crate::workbench::sample;
 use crate::workbench::work::{self, NewProject, Opened, Split};
+use crate::workbench::zipped::zipped;
 use rayon::prelude::*;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -27,15 +31,20 @@ pub const OPEN: &str = "open";
 pub const SCORE: &str = "score";
 pub const INSPECT: &str = "inspect";
 pub const PICTURE: &str = "picture";
+pub const SIGHT: &str = "sight";
 pub const SAMPLES: &str = "samples";
 pub const EVALUATE: &str = "evaluate";
 pub const LOSSES: &str = "losses";
 pub const EXPORT: &str = "export";
 pub const SEARCH: &str = "search";
 pub const PAGE: &str = "page";
+pub const ZIP: &str = "zip";
+pub const LOOK: &str = "look";
+pub const NETWORK: &str = "network";
+pub const IMPORTANCE: &str = "importance";
 
 /// What the person asked for and waits for: its end is told.
-pub const ASKED_FOR: [&str; 6] = [OPEN, EVALUATE, EXPORT, LOSSES, SEARCH, PAGE];
+pub const ASKED_FOR: [&str; 7] = [OPEN, LOOK, EVALUATE, EXPORT, LOSSES, SEARCH, PAGE];
 
 /// Pictures shown of a data set.
 const SHOWN_SAMPLES: usize = 24;
@@ -51,9 +60,10 @@ pub enum Found {
     Opened(Box<OpenedProject>),
     Scores(Vec<(usize, Treatment, Score)>),
     Inspected(Arc<LayerFacts>, Arc<Treated>),
-    ErrorRows {
+    WeightRows {
         layer: usize,
         treatment: Treatment,
+        lens: Lens,
         first_row: usize,
         cells: Vec<f32>,
     },
@@ -64,7 +74,13 @@ pub enum Found {
     /// What a long job has found so far, in words.
     News(String),
     Searched(Box<Searched>),
-    Exported(String, Box<Exported>),
+    Exported(Box<Written>),
+    /// Bytes of the model's file, zipped.
+    Zipped(u64),
+    Importance(Answered),
+    Network(Box<Drawn>),
+    /// A file that is a model: where, and what is in it.
+    Model(PathBuf, String),
     Samples {
         total: usize,
         classes: Vec<String>,
@@ -75,6 +91,13 @@ pub enum Found {
         pictures: Vec<SamplePicture>,
     },
     Nothing,
+}
+
+/// What was asked of a layer's importance, and the answer or why there is none.
+pub struct Answered {
+    pub layer: usize,
+    pub question: Question,
+    pub answer: Result<Importances, String>,
 }
 
 pub struct OpenedProject {
@@ -99,6 +122,21 @@ pub fn open(jobs: &mut Jobs<Found>, path: PathBuf) -> JobId {
         let (project, found) = work::open(&path, ctx).map_err(|e| e.to_string())?;
         opened(project, found, ctx)
     })
+}
+
+/// Looks whether a file is a model.
+pub fn look(jobs: &mut Jobs<Found>, path: PathBuf) {
+    let name = path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
+    jobs.submit(LOOK, format!("Look into {name}"), move |ctx, _| {
+        let loaded = load::model(&path, ctx).map_err(|e| format!("this is no model that Lapidary can read. {e}"))?;
+        let weights = units::count(loaded.model.parameters());
+        let nodes = match loaded.model.nodes.len() {
+            0 => "weights without a graph".to_owned(),
+            count => format!("{count} nodes"),
+        };
+        let words = format!("{}: {nodes}, {weights} weights, {}", loaded.format.name(), units::bytes(loaded.bytes));
+        Ok(Found::Model(path, words))
+    });
 }
 
 /// Opens the sample, where the person's data live.
@@ -153,28 +191,62 @@ pub fn inspect(jobs: &mut Jobs<Found>, bench: &Bench, index: usize, treatment: T
     });
 }
 
-/// Draws the error of the inspected layer's weights. The empty picture comes back at once.
-pub fn picture(jobs: &mut Jobs<Found>, bench: &Bench) -> Option<ErrorPicture> {
+/// Draws a part of the inspected layer's weights. The empty picture comes back at once.
+pub fn picture(jobs: &mut Jobs<Found>, bench: &Bench, kind: &'static str, lens: Lens) -> Option<WeightPicture> {
     let (facts, treated) = (bench.facts.clone()?, bench.treated.clone()?);
     let layer = bench.layers().get(facts.index)?.clone();
-    let (rows, columns) = (layer.out_channels().max(1), (facts.weights.len() / layer.out_channels().max(1)).max(1));
-    let (tall, wide) = (rows.div_ceil(MOST_CELLS), columns.div_ceil(MOST_CELLS));
-    let empty =
-        ErrorPicture::new(facts.index, treated.treatment, rows.div_ceil(tall), columns.div_ceil(wide), 3.0 * treated.rms_error);
-    jobs.submit(PICTURE, format!("Weight error of {}", layer.name), move |ctx, post| {
-        let error: Vec<f32> = facts.weights.iter().zip(treated.approximate.iter()).map(|(w, a)| w - a).collect();
-        let error = rows_along(&error, &layer.shape, layer.out_axis);
-        ctx.start("Drawing", rows.div_ceil(tall));
-        for (band, chunk) in error.chunks(columns * tall * BAND).enumerate() {
+    let width = facts.columns();
+    let range = match lens.sight {
+        Sight::Difference => 3.0 * treated.rms_error,
+        _ => facts.high.max(-facts.low),
+    };
+    let empty = WeightPicture::new(facts.index, treated.treatment, lens, range);
+    jobs.submit(kind, format!("Weights of {}", layer.name), move |ctx, post| {
+        let rows = |values: &[f32]| rows_along(values, &layer.shape, layer.out_axis);
+        let (before, after) = (rows(&facts.weights), rows(&treated.approximate));
+        let (tall, wide) = lens.step();
+        let (first, last) = lens.rows;
+        ctx.start("Drawing", last - first);
+        for (band, from) in (first..last).step_by(tall * BAND).enumerate() {
             ctx.check().map_err(|e| e.to_string())?;
-            let lines = chunk.len() / columns;
-            let (cells, shrunk, _) = shrink(chunk, lines, columns, lines.div_ceil(tall), columns.div_ceil(wide));
-            post.part(Found::ErrorRows { layer: facts.index, treatment: treated.treatment, first_row: band * BAND, cells });
-            ctx.advance(shrunk);
+            let part = (from, (from + tall * BAND).min(last));
+            let cells = cells_of((&before, &after), width, &Lens { rows: part, ..lens }, (tall, wide));
+            post.part(Found::WeightRows {
+                layer: facts.index,
+                treatment: treated.treatment,
+                lens,
+                first_row: band * BAND,
+                cells,
+            });
+            ctx.advance(part.1 - part.0);
         }
         Ok(Found::Nothing)
     });
     Some(empty)
+}
+
+/// A cell for every `tall` rows and `wide` columns: the value largest in magnitude; of weights that are left their
+/// share.
+fn cells_of((before, after): (&[f32], &[f32]), width: usize, lens: &Lens, (tall, wide): (usize, usize)) -> Vec<f32> {
+    let ((top, bottom), (left, right)) = (lens.rows, lens.columns);
+    let value = |row: usize, column: usize| {
+        let at = row * width + column;
+        lens.sight.value(before.get(at).copied().unwrap_or(0.0), after.get(at).copied().unwrap_or(0.0))
+    };
+    let mut cells = Vec::new();
+    for row in (top..bottom).step_by(tall) {
+        for column in (left..right).step_by(wide) {
+            let places = (row..(row + tall).min(bottom)).flat_map(|r| (column..(column + wide).min(right)).map(move |c| (r, c)));
+            let values = places.map(|(r, c)| value(r, c));
+            cells.push(if lens.sight == Sight::Kept {
+                let (sum, count) = values.fold((0.0, 0.0), |(sum, count): (f32, f32), v| (sum + v, count + 1.0));
+                sum / count
+            } else {
+                values.fold(0.0, |most: f32, v| if v.abs() > most.abs() { v } else { most })
+            });
+        }
+    }
+    cells
 }
 
 /// Measures a recipe on the evaluation data.
@@ -221,6 +293,17 @@ pub fn search(jobs: &mut Jobs<Found>, bench: &Bench, request: SearchRequest) {
     });
 }
 
+/// Finds out what a layer's weights or channels count.
+pub fn importance(jobs: &mut Jobs<Found>, bench: &Bench, layer: usize, question: Question) {
+    let opened = bench.opened.clone();
+    jobs.submit(IMPORTANCE, format!("Importance by {}", question.name()), move |ctx, _| {
+        let answer = opened.importance(layer, question, ctx);
+        // To be cancelled is no answer.
+        ctx.check().map_err(|e| e.to_string())?;
+        Ok(Found::Importance(Answered { layer, question, answer: answer.map_err(|e| e.to_string()) }))
+    });
+}
+
 /// Writes one page about `reports`.
 pub fn page(jobs: &mut Jobs<Found>, bench: &Bench, reports: Vec<Arc<Report>>, path: PathBuf) {
     let opened = bench.opened.clone();
@@ -238,12 +321,33 @@ pub fn page(jobs: &mut Jobs<Found>, bench: &Bench, reports: Vec<Arc<Report>>, pa
 }
 
 /// Writes a recipe's model as a file.
-pub fn export(jobs: &mut Jobs<Found>, bench: &Bench, recipe: Arc<Recipe>, out: PathBuf) {
+pub fn export(jobs: &mut Jobs<Found>, bench: &Bench, recipe: Arc<Recipe>, format: FileFormat, out: PathBuf) {
     let opened = bench.opened.clone();
-    jobs.submit(EXPORT, format!("Export {}", recipe.name), move |ctx, _| {
-        let exported = opened.export(&recipe, &out, ctx).map_err(|e| e.to_string())?;
-        Ok(Found::Exported(opened.recipe_key(&recipe), Box::new(exported)))
+    jobs.submit(EXPORT, format!("Export {} as {}", recipe.name, format.name()), move |ctx, _| {
+        if let Some(folder) = out.parent() {
+            std::fs::create_dir_all(folder).map_err(|e| format!("{} cannot be made: {e}", folder.display()))?;
+        }
+        let exported = opened.export_as(format, &recipe, &out, ctx).map_err(|e| e.to_string())?;
+        Ok(Found::Exported(Box::new(Written { key: opened.recipe_key(&recipe), format, exported })))
     });
+}
+
+/// Draws the network with blocks closed; where none are named, those that should be at first.
+pub fn network(jobs: &mut Jobs<Found>, bench: &Bench, closed: Option<BTreeSet<usize>>) {
+    let subject = bench.opened.subject.clone();
+    let known = bench.network.as_ref().map(|d| Arc::clone(&d.network));
+    jobs.submit(NETWORK, "Draw the network", move |ctx, _| {
+        ctx.start("Drawing", 0);
+        let network = known.map_or_else(|| Network::of(&subject).map(Arc::new).map_err(|e| e.to_string()), Ok)?;
+        ctx.check().map_err(|e| e.to_string())?;
+        Ok(Found::Network(Box::new(Drawn::new(network, closed))))
+    });
+}
+
+/// How small zip makes the model's file.
+pub fn zip(jobs: &mut Jobs<Found>, bench: &Bench) {
+    let path = bench.opened.subject.loaded.path.clone();
+    jobs.submit(ZIP, "Zip the original", move |ctx, _| Ok(Found::Zipped(zipped(&path, ctx).map_err(|e| e.to_string())?)));
 }
 
 /// Some samples of the evaluation data, spread evenly.

@@ -37,7 +37,6 @@ pub struct View<'a> {
     pub jobs: &'a [JobView],
     pub log: &'a [LogLine],
     pub situation: Situation,
-    pub export_path: &'a str,
 }
 
 impl View<'_> {

@@ -7,7 +7,7 @@ use super::trace::Axis;
 use crate::engine::graph::passes::infer_shapes;
 use crate::engine::graph::{Dim, Fact, GraphError, Model, Wire};
 use crate::engine::tensor::{Tensor, TensorError};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the tensors of a cut model hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,28 @@ impl<'s> Gone<'s> {
         let atoms = axis.as_ref()?;
         let kept: Vec<usize> = (0..atoms.len()).filter(|i| !self.atoms.contains(&atoms[*i])).collect();
         (kept.len() < atoms.len()).then_some(kept)
+    }
+}
+
+/// Which slices of the constants a cut leaves.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Left(BTreeMap<Wire, Vec<Option<Vec<usize>>>>);
+
+impl Left {
+    /// What [`cut`] leaves of the constants of `model`.
+    #[must_use]
+    pub fn of(model: &Model, structure: &Structure, removed: &[Vec<usize>]) -> Self {
+        let gone = Gone::new(structure, removed);
+        let kept = |wire: &Wire| gone.axes(wire).iter().map(|axis| gone.kept(axis)).collect::<Vec<_>>();
+        let all = model.constants.keys().map(|wire| (wire.clone(), kept(wire)));
+        Self(all.filter(|(_, axes)| axes.iter().any(Option::is_some)).collect())
+    }
+
+    /// The places along an axis of `count` that are left.
+    #[must_use]
+    pub fn places(&self, constant: &Wire, axis: usize, count: usize) -> Vec<usize> {
+        let kept = self.0.get(constant).and_then(|axes| axes.get(axis)?.clone());
+        kept.unwrap_or_else(|| (0..count).collect())
     }
 }
 

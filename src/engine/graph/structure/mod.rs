@@ -7,6 +7,7 @@
 //! that appear in the same places of the same tensors are a group: any of its channels can go in place of any other.
 
 mod atoms;
+mod branch;
 mod cut;
 mod edit;
 mod find;
@@ -14,7 +15,8 @@ mod mask;
 mod rules;
 mod trace;
 
-pub use cut::{Values, cut};
+pub use branch::Branch;
+pub use cut::{Left, Values, cut};
 pub use mask::mask;
 
 use super::{Model, Wire};

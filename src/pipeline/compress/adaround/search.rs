@@ -20,6 +20,9 @@ const UNDECIDED: f32 = 0.01;
 /// What all of them cost at least, of the error that rounding to nearest makes: where outputs are large they would
 /// never be decided else.
 const ALL_UNDECIDED: f32 = 2.0;
+/// How far biases move in a step to where they would be best, and for how many steps once weights are decided.
+const SHIFT_RATE: f32 = 0.05;
+const SETTLE: usize = 100;
 /// Share of the steps before undecided weights cost anything.
 const WARM: f64 = 0.2;
 
@@ -129,7 +132,8 @@ impl Search<'_> {
     }
 
     /// Goes down the gradient that `gradient` writes for the weights, step by step; what that gives is the error.
-    fn descend(&self, mut gradient: impl FnMut(&[f32], &mut [f32]) -> f32) -> Vec<i32> {
+    /// Leaves the weights as they are decided.
+    fn descend(&self, mut gradient: impl FnMut(&[f32], &mut [f32]) -> f32) -> (Vec<i32>, Vec<f32>) {
         let mut places = self.places();
         let (mut weights, mut slopes) = (vec![0.0; places.len()], vec![0.0; places.len()]);
         weights.iter_mut().zip(&places).for_each(|(w, p)| *w = p.code() as f32 * p.scale);
@@ -145,8 +149,9 @@ impl Search<'_> {
             let rows = places.chunks_mut(self.width).zip(slopes.chunks(self.width));
             tasks(rows, &|_, (places, slopes)| places.iter_mut().zip(slopes).for_each(|(p, g)| p.step(*g, pace)));
         }
+        weights.iter_mut().zip(&places).for_each(|(w, p)| *w = p.code() as f32 * p.scale);
         let code = |(i, p): (usize, &Place)| p.code() + (self.grid)(i / self.width, i % self.width).zero_point;
-        places.iter().enumerate().map(code).collect()
+        (places.iter().enumerate().map(code).collect(), weights)
     }
 }
 
@@ -156,43 +161,124 @@ pub(in crate::pipeline::compress) fn on_moments(search: &Search<'_>, h: &[f64]) 
     let narrow: Vec<f32> = h.iter().map(|v| *v as f32).collect();
     let panels = Panels::pack_matrix(&narrow, n, n);
     let mut errors = vec![0.0; search.wanted.len()];
-    search.descend(|weights, slopes| {
-        errors.iter_mut().zip(weights).zip(search.wanted).for_each(|((e, w), t)| *e = 2.0 * (w - *t as f32));
-        product(&errors, errors.len() / n, &panels, slopes);
-        errors.iter().zip(slopes.iter()).map(|(e, s)| e * s / 4.0).sum()
-    })
+    search
+        .descend(|weights, slopes| {
+            errors.iter_mut().zip(weights).zip(search.wanted).for_each(|((e, w), t)| *e = 2.0 * (w - *t as f32));
+            product(&errors, errors.len() / n, &panels, slopes);
+            errors.iter().zip(slopes.iter()).map(|(e, s)| e * s / 4.0).sum()
+        })
+        .0
 }
 
 /// Makes the squared error behind a clip to `clip` small, on batches of the samples drawn by the seed; `bias` is that
-/// of the original layer.
+/// of the original layer. Where `moves`, biases move with the weights: gives codes, and what is to be added to each
+/// output.
 pub(in crate::pipeline::compress) fn on_samples(
     search: &Search<'_>,
     samples: &Samples,
     bias: &[f32],
     clip: (f32, f32),
-) -> Vec<i32> {
-    let (n, tall, count) = (search.width, samples.rows, samples.count());
-    let batch = if n < NARROW { NARROW_BATCH } else { BATCH }.min(count);
-    let mut random = Random::new(search.seed);
-    let cut = |y: f32| y.clamp(clip.0, clip.1);
-    let (mut data, mut wanted) = (vec![0.0; batch * n], vec![0.0; batch * tall]);
-    let (mut made, mut errors) = (vec![0.0; batch * tall], vec![0.0; batch * tall]);
-    search.descend(|weights, slopes| {
-        let chosen: Vec<usize> = (0..batch).map(|_| random.below(count)).collect();
-        parts(&mut data, n, &|i, row| row.copy_from_slice(&samples.made[chosen[i] * n..][..n]));
-        for (row, at) in wanted.chunks_mut(tall).zip(&chosen) {
-            row.copy_from_slice(&samples.outputs[at * tall..][..tall]);
+    moves: bool,
+) -> (Vec<i32>, Vec<f64>) {
+    let mut batch = Batch::new(search, samples, bias, clip);
+    let (codes, weights) = search.descend(|weights, slopes| {
+        batch.draw();
+        let error = batch.errors(weights);
+        batch.slopes(slopes);
+        if moves {
+            batch.shift();
         }
-        product(&data, batch, &Panels::pack(tall, n, bias, |o, k| weights[o * n + k]), &mut made);
+        error
+    });
+    let settle = if moves { SETTLE } else { 0 };
+    for _ in 0..settle {
+        batch.draw();
+        batch.errors(&weights);
+        batch.shift();
+    }
+    (codes, batch.shift.iter().map(|v| f64::from(*v)).collect())
+}
+
+/// Samples of one step, and what the weights make of them.
+struct Batch<'a> {
+    samples: &'a Samples,
+    bias: &'a [f32],
+    clip: (f32, f32),
+    size: usize,
+    random: Random,
+    /// x̂ [size × width], and what the original gives behind the clip [size × rows].
+    data: Vec<f32>,
+    wanted: Vec<f32>,
+    made: Vec<f32>,
+    /// Twice the error of each output by its mean, zero where the clip is flat [rows × size].
+    errors: Vec<f32>,
+    /// How many outputs of each row lie where the clip is not flat.
+    alive: Vec<usize>,
+    /// Added to each output.
+    shift: Vec<f32>,
+}
+
+impl<'a> Batch<'a> {
+    fn new(search: &Search<'_>, samples: &'a Samples, bias: &'a [f32], clip: (f32, f32)) -> Self {
+        let (width, tall) = (search.width, samples.rows);
+        let size = if width < NARROW { NARROW_BATCH } else { BATCH }.min(samples.count());
+        Self {
+            samples,
+            bias,
+            clip,
+            size,
+            random: Random::new(search.seed),
+            data: vec![0.0; size * width],
+            wanted: vec![0.0; size * tall],
+            made: vec![0.0; size * tall],
+            errors: vec![0.0; size * tall],
+            alive: vec![0; tall],
+            shift: vec![0.0; tall],
+        }
+    }
+
+    fn draw(&mut self) {
+        let (samples, clip, bias) = (self.samples, self.clip, self.bias);
+        let (width, tall) = (samples.width, samples.rows);
+        let chosen: Vec<usize> = (0..self.size).map(|_| self.random.below(samples.count())).collect();
+        parts(&mut self.data, width, &|i, row| row.copy_from_slice(&samples.made[chosen[i] * width..][..width]));
+        for (row, at) in self.wanted.chunks_mut(tall).zip(&chosen) {
+            let outputs = samples.outputs[at * tall..][..tall].iter().zip(bias);
+            row.iter_mut().zip(outputs).for_each(|(w, (y, b))| *w = (y + b).clamp(clip.0, clip.1));
+        }
+    }
+
+    /// The mean squared error of all outputs together.
+    fn errors(&mut self, weights: &[f32]) -> f32 {
+        let (n, tall, size) = (self.samples.width, self.samples.rows, self.size);
+        let bias: Vec<f32> = self.bias.iter().zip(&self.shift).map(|(b, s)| b + s).collect();
+        product(&self.data, size, &Panels::pack(tall, n, &bias, |o, k| weights[o * n + k]), &mut self.made);
+        let (low, high) = self.clip;
+        self.alive.fill(0);
         let mut sum = 0.0;
-        for (i, (y, z)) in wanted.iter().zip(&made).enumerate() {
+        for (i, (wanted, made)) in self.wanted.iter().zip(&self.made).enumerate() {
             let (place, channel) = (i / tall, i % tall);
-            let passes = *z > clip.0 && *z < clip.1;
-            let error = if passes { cut(*z) - cut(y + bias[channel]) } else { 0.0 };
-            errors[channel * batch + place] = 2.0 / batch as f32 * error;
-            sum += error * error / batch as f32;
+            let missed = made.clamp(low, high) - wanted;
+            sum += missed * missed;
+            let passes = *made > low && *made < high;
+            self.alive[channel] += usize::from(passes);
+            self.errors[channel * size + place] = if passes { 2.0 / size as f32 * missed } else { 0.0 };
         }
-        product(&errors, tall, &Panels::pack_matrix(&data, batch, n), slopes);
-        sum
-    })
+        sum / size as f32
+    }
+
+    /// The gradient with respect to the weights.
+    fn slopes(&self, slopes: &mut [f32]) {
+        product(&self.errors, self.samples.rows, &Panels::pack_matrix(&self.data, self.size, self.samples.width), slopes);
+    }
+
+    /// Moves what is added to each output some way to where the errors of those that pass cancel out.
+    fn shift(&mut self) {
+        for ((shift, errors), alive) in self.shift.iter_mut().zip(self.errors.chunks(self.size)).zip(&self.alive) {
+            if *alive > 0 {
+                let missed = errors.iter().sum::<f32>() * self.size as f32 / 2.0;
+                *shift -= SHIFT_RATE * missed / *alive as f32;
+            }
+        }
+    }
 }

@@ -55,10 +55,10 @@ fn comes_near_the_best_there_is_and_is_the_same_again() {
         outputs: (0..64).map(|i| (0..N).map(|j| weight(i % 4, j) * input(j, i / 4)).sum::<f64>() as f32).collect(),
     };
     let free = (f32::NEG_INFINITY, f32::INFINITY);
-    let sampled = on_samples(&search, &samples, &[0.0; 4], free);
+    let sampled = on_samples(&search, &samples, &[0.0; 4], free, false).0;
     assert!(error(&sampled) < 0.65, "{}", error(&sampled));
     // Behind a clip that lets nothing through every choice is as good: weights stay where they were.
-    let closed = on_samples(&search, &samples, &[0.0; 4], (1e6, 2e6));
+    let closed = on_samples(&search, &samples, &[0.0; 4], (1e6, 2e6), false).0;
     let nearest: Vec<i32> =
         wanted.iter().enumerate().map(|(i, w)| (w / f64::from(grid(i / N, 0).scale)).round().clamp(-4.0, 3.0) as i32).collect();
     assert_eq!(closed, nearest);

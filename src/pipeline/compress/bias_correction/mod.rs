@@ -9,13 +9,21 @@ use crate::pipeline::calibrate::Moments;
 /// How far a deviation is set right at most.
 const MOST: f64 = 4.0;
 
-/// What is missing of the mean of each output of a group: `E[W·x] − E[Ŵ·x̂]`.
+/// What is missing of the mean of each output of a group: `E[W·x] − E[Ŵ·x̂]`. Where x had channels that x̂ lost, its
+/// outputs tell the first.
 pub(super) fn missing(original: &[f32], made: &[f32], moments: &Moments) -> Vec<f64> {
     let mean = |rows: &[f32], of: &[f64], row: usize| -> f64 {
         rows[row * of.len()..(row + 1) * of.len()].iter().zip(of).map(|(w, x)| f64::from(*w) * x).sum()
     };
     let rows = original.len() / moments.width.max(1);
-    (0..rows).map(|row| mean(original, &moments.mean, row) - mean(made, &moments.made_mean, row)).collect()
+    let wanted = |row: usize| {
+        if moments.is_cut {
+            moments.output_mean.get(row).copied().unwrap_or_default()
+        } else {
+            mean(original, &moments.mean, row)
+        }
+    };
+    (0..rows).map(|row| wanted(row) - mean(made, &moments.made_mean, row)).collect()
 }
 
 /// By how much the weights of each output of a group must be multiplied for it to vary as it did, within bounds; 1

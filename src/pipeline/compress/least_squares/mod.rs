@@ -3,11 +3,14 @@
 //! What counts most in pruning without retraining. Limits: one system per output channel; needs more places than a
 //! row has weights left. From second moments where those fit in memory ([`on_support`]), else by conjugate gradients on
 //! the samples themselves ([`on_samples`]); where few are left, exchanged for better ones first ([`pursue`]).
+//! The same of layers whose network lost channels, all of their weights towards what the whole network gave ([`on_all`]).
 
 mod moments;
 mod pursuit;
 mod samples;
+mod whole;
 
 pub(super) use moments::on_support;
 pub(super) use pursuit::pursue;
 pub(super) use samples::on_samples;
+pub(super) use whole::on_all;

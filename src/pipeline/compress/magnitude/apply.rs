@@ -25,11 +25,13 @@ impl Technique for Magnitude {
 
     fn apply(&self, plan: &LayerPlan, work: &mut LayerWork, statistics: &Statistics, ctx: &Ctx) -> Result<(), CompressError> {
         let (layer, sparsity) = (&plan.layer, plan.treatment.sparsity);
-        if plan.treatment.saliency == Saliency::Inputs && !matches!(sparsity, Sparsity::Threshold(_)) {
+        if plan.treatment.weighs_inputs() {
             let (squares, runs) = Columns::calibrated(layer, statistics)?;
             let lie = Lie::of(layer);
             let scored = |rows: &[f32]| activation::wanda(rows, lie.row_len, &squares, runs);
             zero(&mut work.weights, layer, sparsity, &scored, true);
+        } else if plan.treatment.weighs_data() && work.scores.len() == work.weights.len() {
+            zero(&mut work.weights, layer, sparsity, &|_| work.scores.clone(), false);
         } else {
             prune(&mut work.weights, layer, sparsity);
         }
@@ -40,6 +42,26 @@ impl Technique for Magnitude {
             .map_err(|source| CompressError::Tensor { layer: layer.name.clone(), source })?;
         work.stored = Some(StoredWeight::Float32(tensor));
         Ok(())
+    }
+}
+
+/// What each weight counts, in rows of output channels; its magnitude where it takes more than ranges to tell.
+///
+/// # Errors
+/// When it hangs on inputs and what calibration saw does not fit the layer.
+pub fn weight_scores(
+    layer: &Layer,
+    weights: &[f32],
+    saliency: Saliency,
+    statistics: &Statistics,
+) -> Result<Vec<f64>, CompressError> {
+    let rows = Channels::new(&layer.shape, layer.out_axis).gather(weights);
+    match saliency {
+        Saliency::Magnitude | Saliency::Surgeon | Saliency::Taylor => Ok(rows.iter().map(|w| f64::from(w.abs())).collect()),
+        Saliency::Inputs => {
+            let (squares, runs) = Columns::calibrated(layer, statistics)?;
+            Ok(activation::wanda(&rows, Lie::of(layer).row_len, &squares, runs))
+        }
     }
 }
 

@@ -6,4 +6,5 @@ mod apply;
 #[cfg(test)]
 mod tests;
 
+pub use apply::weight_scores;
 pub(super) use apply::{Magnitude, prune};

@@ -110,15 +110,16 @@ impl Priced {
 
 fn layer_cost(plan: &LayerPlan, model: &Model, machine: Option<&Machine>) -> LayerCost {
     let priced = Priced::planned(plan);
-    let macs = plan.layer.macs;
+    let macs = if plan.is_left_out { Some(0) } else { plan.layer.macs };
     LayerCost {
         name: plan.layer.name.clone(),
         bytes: plan.bytes,
         macs,
         bops: macs.map(|m| (m as f64 * priced.weight_bits * priced.data_bits * priced.density).round() as u64),
-        energy: energy(plan, model, &priced),
+        energy: if plan.is_left_out { Some(0.0) } else { energy(plan, model, &priced) },
         kernel: priced.kernel,
-        milliseconds: machine.and_then(|m| roofline::milliseconds(plan, model, priced.kernel, m)),
+        milliseconds: machine
+            .and_then(|m| if plan.is_left_out { Some(0.0) } else { roofline::milliseconds(plan, model, priced.kernel, m) }),
         slow: slow(plan),
     }
 }

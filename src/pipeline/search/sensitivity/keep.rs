@@ -97,7 +97,7 @@ impl Row {
 /// All that a layer's scores depend on beside the model and the samples: what is done to it, and the data or the file
 /// that ranges and importance come from.
 fn key(planned: &LayerPlan, calibration_key: &str) -> String {
-    let ranges = if planned.needs_range() || planned.treatment.weighs_inputs() { calibration_key } else { "" };
+    let ranges = if planned.needs_range() || planned.treatment.weighs_data() { calibration_key } else { "" };
     let importance = match &planned.importance {
         ImportanceSource::None => String::new(),
         ImportanceSource::Calibrated => calibration_key.to_owned(),

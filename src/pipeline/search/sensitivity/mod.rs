@@ -229,7 +229,14 @@ fn part(known: Option<&Statistics>, wires: &BTreeSet<Wire>) -> Option<Statistics
 
 /// The model with one layer treated as `plan` says and all others left alone.
 fn alone(subject: &Subject, plan: &Plan, layer: &LayerPlan, survey: &Survey<'_>, ctx: &Ctx) -> Result<Variant, SearchError> {
-    let only = Plan { layers: vec![layer.clone()], recipe: plan.recipe.clone(), groups: Vec::new(), cuts: None, ..*plan };
+    let only = Plan {
+        layers: vec![layer.clone()],
+        recipe: plan.recipe.clone(),
+        groups: Vec::new(),
+        left_out: None,
+        cuts: None,
+        ..*plan
+    };
     // A context of its own: one layer is soon done, and the progress is that of the map.
     Ok(compress::run(&only, subject, survey.statistics, &ctx.fresh())?)
 }

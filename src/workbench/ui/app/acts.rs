@@ -8,13 +8,14 @@ use crate::workbench::project::{Change, Edit};
 use crate::workbench::ui::act::{Act, Pick};
 use crate::workbench::ui::bench::Bench;
 use crate::workbench::ui::commands::Command;
-use crate::workbench::ui::dialogs::Purpose;
+use crate::workbench::ui::dialogs::{Purpose, reveal};
 use crate::workbench::ui::layout::{Pane, Workspace};
 use crate::workbench::ui::panels::compare::comparable;
 use crate::workbench::ui::panels::grid::filter_id;
-use crate::workbench::ui::prompts::{NameForm, Prompt};
-use crate::workbench::ui::session::Heat;
+use crate::workbench::ui::prompts::{NameForm, Prompt, Topic};
+use crate::workbench::ui::session::{Column, Heat};
 use crate::workbench::ui::tasks;
+use crate::workbench::ui::theme::{Contrast, install};
 use crate::workbench::ui::view::Level;
 use eframe::egui::{Context, PointerButton, ThemePreference, ViewportCommand, gui_zoom};
 use std::path::PathBuf;
@@ -45,21 +46,37 @@ impl App {
             Act::Go(workspace) => self.session.workspace = workspace,
             Act::Axis(axis) => self.session.axis = Some(axis),
             Act::Heat(heat) => self.session.heat = heat,
+            Act::Paint(paint) => self.session.paint = paint,
+            Act::Fold(closed) => {
+                if let Some(bench) = &self.bench {
+                    self.jobs.cancel_kind(tasks::NETWORK);
+                    tasks::network(&mut self.jobs, bench, Some(closed));
+                }
+            }
             Act::Budget(bytes) => self.keep_to(bytes),
+            Act::Ask(question) => self.session.question = question,
+            Act::MeasureImportance => self.measure_importance(),
             Act::ErrorKind(kind) => self.session.error_kind = kind,
             Act::Cancel(id) => self.jobs.cancel(id),
             Act::Open(path) => self.open_path(path),
-            Act::ExportPath(path) => self.export_path = Some(path),
-            Act::BrowseExport => self.ask_for_path(Purpose::ExportFile),
+            Act::BrowseExport => self.ask_for_path(Purpose::ExportFolder),
             Act::ExportNow => self.export_now(),
+            Act::Reveal(path) => self.reveal(&path),
+            Act::Copy(text) => ctx.copy_text(text),
+            Act::Zip => {
+                if let Some(bench) = self.bench.as_ref().filter(|_| !self.jobs.has_kind(tasks::ZIP)) {
+                    tasks::zip(&mut self.jobs, bench);
+                }
+            }
             Act::ClearLog => self.log.clear(),
             Act::Show(pane) => self.show(pane),
             Act::Sort(column) => {
-                let again = self.session.sort == column;
-                self.session.descending = again && !self.session.descending;
-                self.session.sort = column;
+                // Up, down, then as the network has them.
+                let (again, descending) = (self.session.sort == column, self.session.descending);
+                self.session.descending = again && !descending;
+                self.session.sort = if again && descending { Column::Order } else { column };
             }
-            Act::Select { .. } | Act::Jump(_) | Act::Filter(_) | Act::Base(_) => self.run_on_bench(act),
+            _ => self.run_on_bench(act),
         }
     }
 
@@ -71,11 +88,23 @@ impl App {
                 if let Some(layer) = bench.layer_named(&name) {
                     bench.selection.pick(layer, Pick::Only, &bench.rows);
                     bench.selection.reveal = true;
-                    self.session.workspace = Workspace::Configure;
+                    if self.session.workspace != Workspace::Graph {
+                        self.session.workspace = Workspace::Configure;
+                    }
                 }
             }
             Act::Filter(filter) => bench.filter = filter,
             Act::Base(base) => bench.base = base,
+            Act::Look(lens) => bench.lens.1 = lens,
+            Act::ExportFolder(folder) => bench.export.set_folder(folder),
+            Act::ExportName(name) => {
+                let recipe = bench.document().active.clone();
+                bench.export.set_name(&recipe, name);
+            }
+            Act::ExportFormat(format, chosen) => {
+                let formats = bench.export_formats();
+                bench.export.choose(formats, format, chosen);
+            }
             _ => {}
         }
     }
@@ -140,20 +169,31 @@ impl App {
             Command::Quit => ctx.send_viewport_cmd(ViewportCommand::Close),
             Command::GoLoad => self.session.workspace = Workspace::Load,
             Command::GoConfigure => self.session.workspace = Workspace::Configure,
+            Command::GoGraph => self.session.workspace = Workspace::Graph,
             Command::GoCompare => self.session.workspace = Workspace::Compare,
             Command::Export | Command::GoExport => self.session.workspace = Workspace::Export,
             Command::ResetLayout => self.session.reset_layout(),
             Command::ThemeSystem => self.set_theme(ctx, ThemePreference::System),
             Command::ThemeLight => self.set_theme(ctx, ThemePreference::Light),
+            Command::ThemeContrast => self.toggle_contrast(ctx),
             Command::ThemeDark => self.set_theme(ctx, ThemePreference::Dark),
             Command::ZoomIn => gui_zoom::zoom_in(ctx),
             Command::ZoomOut => gui_zoom::zoom_out(ctx),
             Command::ZoomReset => ctx.set_zoom_factor(1.0),
             Command::Palette => self.prompt = Prompt::Palette { query: String::new(), at: 0 },
-            Command::Help => self.prompt = Prompt::Help,
+            Command::Help => self.prompt = Prompt::Help(Topic::default()),
+            Command::Manual => self.prompt = Prompt::Help(Topic::Page(0)),
             Command::Stop => self.stop(),
             _ => self.run_on_project(ctx, command),
         }
+    }
+
+    fn toggle_contrast(&mut self, ctx: &Context) {
+        self.session.contrast = match self.session.contrast {
+            Contrast::Normal => Contrast::High,
+            Contrast::High => Contrast::Normal,
+        };
+        install(ctx, self.session.contrast);
     }
 
     fn set_theme(&mut self, ctx: &Context, theme: ThemePreference) {
@@ -278,23 +318,31 @@ impl App {
         tasks::page(&mut self.jobs, bench, reports, path);
     }
 
-    fn export_now(&mut self) {
-        let path = PathBuf::from(self.export_path_text());
-        let Some((bench, point)) = self.bench.as_ref().and_then(|b| Some((b, b.active()?))) else { return };
-        tasks::export(&mut self.jobs, bench, Arc::clone(&point.recipe), path);
-        self.show(Pane::Jobs);
+    /// Finds out what the panel of importance asks, unless that is being done.
+    fn measure_importance(&mut self) {
+        let Some(bench) = &self.bench else { return };
+        if let Some(layer) = bench.selection.primary().filter(|_| !self.jobs.has_kind(tasks::IMPORTANCE)) {
+            tasks::importance(&mut self.jobs, bench, layer, self.session.question);
+        }
     }
 
-    /// Where the active recipe would go.
-    pub(super) fn export_path_text(&self) -> String {
-        if let Some(path) = &self.export_path {
-            return path.clone();
+    /// Writes the active recipe's files, one after the other.
+    fn export_now(&mut self) {
+        let Some((bench, point)) = self.bench.as_ref().and_then(|b| Some((b, b.active()?))) else { return };
+        let formats = bench.export_formats();
+        if formats.is_empty() {
+            return self.tell(Level::Info, "Choose a kind of file first");
         }
-        self.bench.as_ref().map_or_else(String::new, |bench| {
-            let suffix = bench.plan().map_or(".onnx", |plan| plan.file.suffix());
-            let name = format!("{}.{}{suffix}", bench.document().name, bench.document().active).replace(' ', "-");
-            bench.project.exports().join(name).display().to_string()
-        })
+        for format in formats {
+            tasks::export(&mut self.jobs, bench, Arc::clone(&point.recipe), format, bench.export_path(format));
+        }
+        self.show(Pane::Checks);
+    }
+
+    fn reveal(&mut self, path: &std::path::Path) {
+        if let Err(error) = reveal(path) {
+            self.tell(Level::Bad, format!("No file manager could be started: {error}. The folder is {}", path.display()));
+        }
     }
 }
 

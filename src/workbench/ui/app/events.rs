@@ -57,6 +57,7 @@ impl App {
 
     fn take_failed(&mut self, kind: &str, title: &str, message: &str) {
         self.tell(Level::Bad, format!("{title}: {message}"));
+        self.network_failed |= kind == tasks::NETWORK;
         let Some(bench) = &mut self.bench else { return };
         match kind {
             tasks::SCORE => bench.scoring_failed = true,
@@ -76,14 +77,20 @@ impl App {
             let path = opened.opened.root.clone();
             self.session.remember(&path);
             self.bench = Some(Bench::new(opened.project, opened.opened, opened.reports));
-            self.export_path = None;
             self.edited = None;
             self.scored = super::work::Scored::default();
+            self.network_failed = false;
+            return;
+        }
+        if let Found::Model(path, words) = found {
+            let mut form = NewForm::of(words);
+            form.set(Purpose::Model, &path);
+            self.prompt = Prompt::New(Box::new(form));
             return;
         }
         let Some(bench) = &mut self.bench else { return };
         match found {
-            Found::Opened(_) | Found::Nothing => {}
+            Found::Opened(_) | Found::Model(..) | Found::Nothing => {}
             Found::Scores(scores) => {
                 for (layer, treatment, score) in scores {
                     bench.scores.insert(layer, &treatment, score);
@@ -95,17 +102,19 @@ impl App {
                     (bench.facts, bench.treated) = (Some(facts), Some(treated));
                 }
             }
-            Found::ErrorRows { layer, treatment, first_row, cells } => {
-                if let Some(picture) = bench.picture.as_mut().filter(|p| p.layer == layer && p.treatment == treatment) {
-                    picture.fill(first_row, &cells);
-                }
+            Found::WeightRows { layer, treatment, lens, first_row, cells } => {
+                let pictures = [&mut bench.picture, &mut bench.sight].into_iter().flatten();
+                pictures.filter(|p| p.is_of(layer, &treatment, &lens)).for_each(|p| p.fill(first_row, &cells));
             }
             Found::Loss(layer, treatment, scores) => bench.losses.insert(layer, &treatment, &scores),
             Found::News(news) => self.note(Level::Info, "", news),
             Found::Searched(searched) => self.take_searched(*searched),
             Found::Planned(planner) => bench.losses.set_planner(planner),
             Found::Report(report) => bench.reports.push(Arc::from(report)),
-            Found::Exported(key, exported) => bench.exported = Some((key, *exported)),
+            Found::Exported(written) => bench.written.push(*written),
+            Found::Network(drawn) => bench.network = Some(*drawn),
+            Found::Zipped(bytes) => bench.zipped = Some(bytes),
+            Found::Importance(answered) => bench.importance = Some(answered),
             Found::Samples { total, classes, pictures } => {
                 let mut gallery = Gallery { total, classes, ..Gallery::default() };
                 gallery.add(ctx, pictures);
@@ -165,7 +174,7 @@ impl App {
 
     fn suggestion(&self, purpose: Purpose) -> String {
         match purpose {
-            Purpose::ExportFile => self.export_path_text(),
+            Purpose::ExportFolder => self.bench.as_ref().map_or_else(String::new, Bench::export_folder),
             Purpose::PageFile => self.bench.as_ref().map_or_else(String::new, |bench| {
                 let name = format!("{} compared.html", bench.document().name);
                 bench.project.exports().join(name).display().to_string()
@@ -177,7 +186,11 @@ impl App {
     pub(crate) fn take_path(&mut self, purpose: Purpose, path: PathBuf) {
         match purpose {
             Purpose::OpenProject => self.open_path(path),
-            Purpose::ExportFile => self.export_path = Some(path.display().to_string()),
+            Purpose::ExportFolder => {
+                if let Some(bench) = &mut self.bench {
+                    bench.export.set_folder(path.display().to_string());
+                }
+            }
             Purpose::PageFile => self.write_page(path),
             Purpose::Model
             | Purpose::Graph
@@ -207,15 +220,12 @@ impl App {
         }
     }
 
-    /// Opens a project's folder or its `project.ron`; any other file is taken for a model, of which a new project
-    /// is made.
+    /// Opens a project's folder or its `project.ron`; of any other file that is a model a new project is made.
     pub(crate) fn open_path(&mut self, path: PathBuf) {
         let is_model = path.is_file() && path.file_name().is_none_or(|n| n != "project.ron");
-        if is_model {
-            let mut form = NewForm::default();
-            form.set(Purpose::Model, &path);
-            self.prompt = Prompt::New(Box::new(form));
-            return;
+        let is_folder_of_weights = path.is_dir() && !path.join("project.ron").exists();
+        if is_model || is_folder_of_weights {
+            return tasks::look(&mut self.jobs, path);
         }
         let folder =
             if path.file_name().is_some_and(|n| n == "project.ron") { path.parent().map(Path::to_path_buf) } else { None };

@@ -2,8 +2,9 @@
 
 use super::App;
 use crate::pipeline::configure::Treatment;
-use crate::workbench::ui::layout::Workspace;
+use crate::workbench::ui::layout::{Pane, Workspace, is_shown};
 use crate::workbench::ui::panels::compare::{comparable, shown_changes};
+use crate::workbench::ui::pictures::{Lens, Sight, WeightPicture};
 use crate::workbench::ui::tasks;
 use crate::workbench::ui::view::Level;
 use crate::workbench::work::NewProject;
@@ -14,6 +15,10 @@ use std::time::Duration;
 
 /// An edit is saved when nothing has been edited for this long.
 const SETTLED: Duration = Duration::from_millis(700);
+
+/// The most cells along a side of the pictures of weights.
+const SMALL: usize = 256;
+const LARGE: usize = 512;
 
 /// What was looked at when scores were last found missing, or not.
 #[derive(Default, PartialEq, Clone, Copy)]
@@ -34,8 +39,8 @@ impl App {
         self.keep_scoring();
         self.keep_inspecting();
         self.keep_pictures();
-        if let Some(picture) = self.bench.as_mut().and_then(|b| b.picture.as_mut()) {
-            picture.paint(ctx);
+        if let Some(bench) = &mut self.bench {
+            [&mut bench.picture, &mut bench.sight].into_iter().flatten().for_each(|picture| picture.paint(ctx));
         }
     }
 
@@ -74,15 +79,42 @@ impl App {
         {
             tasks::inspect(&mut self.jobs, bench, layer, treatment);
         }
-        let wanted = bench.facts.as_ref().zip(bench.treated.as_ref()).map(|(f, t)| (f.index, t.treatment));
-        let there = bench.picture.as_ref().map(|p| (p.layer, p.treatment));
-        if wanted.is_some() && wanted != there {
+        self.keep_weights_drawn();
+        self.keep_network_drawn();
+    }
+
+    fn keep_network_drawn(&mut self) {
+        let Some(bench) = &self.bench else { return };
+        let has_graph = bench.opened.subject.loaded.has_graph();
+        let missing = self.session.workspace == Workspace::Graph && bench.network.is_none() && has_graph;
+        if missing && !self.network_failed && !self.jobs.has_kind(tasks::NETWORK) {
+            tasks::network(&mut self.jobs, bench, None);
+        }
+    }
+
+    /// The pictures of the inspected layer's weights: the small one, and the large one where it is shown.
+    fn keep_weights_drawn(&mut self) {
+        let Some(bench) = &mut self.bench else { return };
+        let Some((facts, treated)) = bench.facts.clone().zip(bench.treated.clone()) else { return };
+        let size = (facts.spreads.len().max(1), facts.columns());
+        if bench.lens.0 != facts.index {
+            bench.lens = (facts.index, Lens::whole(bench.lens.1.sight, size.0, size.1, LARGE));
+        }
+        let small = Lens::whole(Sight::Difference, size.0, size.1, SMALL);
+        let is_wanted = |picture: &Option<WeightPicture>, lens: &Lens| {
+            !picture.as_ref().is_some_and(|p| p.is_of(facts.index, &treated.treatment, lens))
+        };
+        if is_wanted(&bench.picture, &small) {
             self.jobs.cancel_kind(tasks::PICTURE);
-            let picture = tasks::picture(&mut self.jobs, bench);
-            if let Some(bench) = &mut self.bench {
-                let older = bench.picture.take();
-                bench.picture = picture.map(|p| p.following(older));
-            }
+            let older = bench.picture.take();
+            bench.picture = tasks::picture(&mut self.jobs, bench, tasks::PICTURE, small).map(|p| p.following(older));
+        }
+        let lens = bench.lens.1;
+        let shown = self.session.layouts.get(&self.session.workspace).is_some_and(|tree| is_shown(tree, Pane::Weights));
+        if shown && is_wanted(&bench.sight, &lens) {
+            self.jobs.cancel_kind(tasks::SIGHT);
+            let older = bench.sight.take();
+            bench.sight = tasks::picture(&mut self.jobs, bench, tasks::SIGHT, lens).map(|p| p.following(older));
         }
     }
 
@@ -140,6 +172,19 @@ impl App {
     pub(crate) fn create_project(&mut self, root: PathBuf, new: NewProject) {
         self.leave_project();
         self.first_job = Some(tasks::create(&mut self.jobs, root, new));
+    }
+
+    /// Opens a model without a place for its project: the folder is thrown away by the next such model.
+    pub(crate) fn look_at(&mut self, model: PathBuf) {
+        let Some(folder) = dirs::cache_dir().map(|d| d.join("lapidary").join("looked-at")) else {
+            return self.tell(Level::Bad, "There is no folder for what is only looked at: make a project");
+        };
+        if let Err(error) = std::fs::remove_dir_all(&folder)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            return self.tell(Level::Bad, format!("{} cannot be emptied: {error}", folder.display()));
+        }
+        self.create_project(folder, NewProject { model, ..NewProject::default() });
     }
 
     pub(super) fn open_sample(&mut self) {

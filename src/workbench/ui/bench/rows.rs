@@ -1,6 +1,7 @@
 //! Which layers the grid shows, in which order.
 
 use super::Bench;
+use super::brackets::brackets;
 use crate::engine::graph::Layer;
 use crate::pipeline::configure::Plan;
 use crate::workbench::ui::session::{Column, Session};
@@ -66,18 +67,35 @@ impl Bench {
             plan: plan.as_ref().filter(|_| by_plan || by_score).map_or(0, |p| Arc::as_ptr(p) as usize),
             scores: if by_score { self.scores.version() } else { 0 },
         };
-        if self.rows_for.as_ref() == Some(&key) {
-            return;
+        let is_new = self.rows_for.as_ref() != Some(&key);
+        if is_new {
+            self.find_rows(session, &key, plan.as_deref());
+            self.rows_for = Some(key);
         }
+        self.sync_brackets(session, plan, is_new);
+    }
+
+    /// Ties are drawn where layers stand in the order of the network.
+    fn sync_brackets(&mut self, session: &Session, plan: Option<Arc<Plan>>, rows_are_new: bool) {
+        let place = plan.as_ref().map_or(0, |p| Arc::as_ptr(p) as usize);
+        if rows_are_new || self.brackets_for != place {
+            self.brackets = match plan {
+                Some(plan) if session.sort == Column::Order => brackets(&plan, &self.rows),
+                _ => Vec::new(),
+            };
+            self.brackets_for = place;
+        }
+    }
+
+    fn find_rows(&mut self, session: &Session, key: &Key, plan: Option<&Plan>) {
         let terms: Vec<Term> = key.filter.split_whitespace().map(parse).collect();
         let mut rows: Vec<usize> =
-            (0..self.layers().len()).filter(|&i| terms.iter().all(|term| self.fits(term, i, plan.as_deref()))).collect();
+            (0..self.layers().len()).filter(|&i| terms.iter().all(|term| self.fits(term, i, plan))).collect();
         rows.sort_by(|&a, &b| {
-            let order = self.order(session.sort, a, b, plan.as_deref());
+            let order = self.order(session.sort, a, b, plan);
             if session.descending { order.reverse() } else { order }
         });
         self.rows = rows;
-        self.rows_for = Some(key);
     }
 
     fn fits(&self, term: &Term, index: usize, plan: Option<&Plan>) -> bool {

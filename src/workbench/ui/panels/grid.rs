@@ -2,21 +2,25 @@
 
 use super::picker::{Picked, scheme_button};
 use crate::engine::units;
-use crate::pipeline::configure::{Activations, FloatFormat, Granularity, LayerPlan, Scheme, Sparsity, WIDTHS};
+use crate::pipeline::configure::{
+    Activations, Correction, CorrectionLevel, FloatFormat, Granularity, LayerPlan, Scheme, Sparsity, WIDTHS,
+};
 use crate::workbench::project::{Change, Edit};
 use crate::workbench::ui::act::{Act, Pick};
-use crate::workbench::ui::bench::Bench;
+use crate::workbench::ui::bench::{Bench, Tie};
 use crate::workbench::ui::commands::Command;
 use crate::workbench::ui::scores::{FEW_STEPS, at_width};
 use crate::workbench::ui::session::{Column as SortBy, Heat};
 use crate::workbench::ui::tasks;
 use crate::workbench::ui::view::{View, decibels, shape_text};
-use crate::workbench::ui::widgets::{HeatCell, HeatError, Icon, bar, empty, heat_cell, icon, legend, painting, small};
-use eframe::egui::{ComboBox, DragValue, Id, Key, Label, PointerButton, Rect, RichText, Sense, TextEdit, Ui, pos2, vec2};
+use crate::workbench::ui::widgets::{HeatCell, HeatError, Icon, bar, combo, empty, heat_cell, icon, legend, painting, small};
+use eframe::egui::{DragValue, Id, Key, Label, PointerButton, Rect, RichText, Sense, Stroke, TextEdit, Ui, pos2, vec2};
 use egui_extras::{Column, TableBuilder, TableRow};
 
 const ROW: f32 = 26.0;
 const HEAT_CELL: f32 = 30.0;
+/// Width of a bracket.
+const LANE: f32 = 7.0;
 /// Between columns.
 const GAP: f32 = 6.0;
 
@@ -24,6 +28,57 @@ const GAP: f32 = 6.0;
 struct Scale {
     parameters: f32,
     bytes: f32,
+}
+
+/// The columns that a panel has room for. What a narrow one does without comes back when it is widened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each column stands for itself")]
+struct Shown {
+    pruned: bool,
+    inputs: bool,
+    correction: bool,
+    shape: bool,
+    op: bool,
+}
+
+/// A layer's name wants so much.
+const NAME: f32 = 112.0;
+
+impl Shown {
+    fn within(width: f32) -> Self {
+        let mut shown = Self::default();
+        let wishes: [fn(&mut Self) -> &mut bool; 5] =
+            [|s| &mut s.pruned, |s| &mut s.inputs, |s| &mut s.correction, |s| &mut s.shape, |s| &mut s.op];
+        for wish in wishes {
+            *wish(&mut shown) = true;
+            if NAME + shown.widths().iter().map(|w| w + GAP).sum::<f32>() > width {
+                *wish(&mut shown) = false;
+                break;
+            }
+        }
+        shown
+    }
+
+    /// Of all columns but the first.
+    fn widths(self) -> Vec<f32> {
+        let columns = [
+            (self.op, 78.0),
+            (self.shape, 76.0),
+            // Weights, scheme, bits, scales.
+            (true, 58.0),
+            (true, 64.0),
+            (true, 38.0),
+            (true, 78.0),
+            (self.pruned, 54.0),
+            (self.inputs, 72.0),
+            (self.correction, 78.0),
+            // Bytes, error, heat.
+            (true, 66.0),
+            (true, 44.0),
+            (true, HEAT_CELL * WIDTHS.len() as f32 + 2.0),
+        ];
+        columns.into_iter().filter(|(on, _)| *on).map(|(_, width)| width).collect()
+    }
 }
 
 pub fn grid_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
@@ -111,56 +166,52 @@ fn table_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
         bytes: largest(&|i| bench.layer_plan(i).map_or(0, |l| l.original_bytes)),
     };
     ui.spacing_mut().item_spacing.x = GAP;
-    let heat = HEAT_CELL * WIDTHS.len() as f32 + 2.0;
     let width = ui.available_width() - 8.0;
-    // What a narrow panel does without comes back when it is widened.
-    let roomy = width > 900.0;
-    let narrow = [58.0, 64.0, 38.0, 78.0, 66.0, 44.0, heat];
-    let wide = [78.0, 76.0, 54.0, 72.0];
-    let columns = 1 + narrow.len() + if roomy { wide.len() } else { 0 };
-    let fixed = narrow.iter().sum::<f32>() + if roomy { wide.iter().sum() } else { 0.0 } + GAP * (columns - 1) as f32;
+    let shown = Shown::within(width);
+    let widths = shown.widths();
+    let fixed: f32 = widths.iter().map(|w| w + GAP).sum();
     let mut table = TableBuilder::new(ui)
-        .id_salt(("layers", roomy))
+        .id_salt(("layers", widths.len()))
         .striped(true)
         .sense(Sense::click())
         .animate_scrolling(false)
         .drag_to_scroll(eframe::egui::scroll_area::DragScroll::Never)
         .cell_layout(eframe::egui::Layout::left_to_right(eframe::egui::Align::Center))
         .column(Column::exact((width - fixed).max(80.0)).clip(true));
-    if roomy {
-        table = table.column(Column::exact(wide[0]).clip(true)).column(Column::exact(wide[1]).clip(true));
-    }
-    table = narrow[..4].iter().fold(table, |table, &w| table.column(Column::exact(w)));
-    if roomy {
-        table = table.column(Column::exact(wide[2])).column(Column::exact(wide[3]));
-    }
-    table = narrow[4..].iter().fold(table, |table, &w| table.column(Column::exact(w)));
+    table = widths.iter().fold(table, |table, &w| table.column(Column::exact(w).clip(true)));
     if bench.selection.reveal
         && let Some(row) = bench.rows.iter().position(|r| Some(*r) == bench.selection.primary())
     {
         table = table.scroll_to_row(row, None);
     }
     table
-        .header(22.0, |mut header| header_ui(&mut header, view, roomy, acts))
-        .body(|body| body.rows(ROW, bench.rows.len(), |mut row| row_ui(&mut row, view, bench, &scale, roomy, acts)));
+        .header(22.0, |mut header| header_ui(&mut header, view, shown, acts))
+        .body(|body| body.rows(ROW, bench.rows.len(), |mut row| row_ui(&mut row, view, bench, &scale, shown, acts)));
 }
 
-fn header_ui(header: &mut TableRow<'_, '_>, view: &View<'_>, roomy: bool, acts: &mut Vec<Act>) {
+fn header_ui(header: &mut TableRow<'_, '_>, view: &View<'_>, shown: Shown, acts: &mut Vec<Act>) {
     let mut title = |text: &str, sort: Option<SortBy>, tip: &str| {
         header.col(|ui| title_ui(ui, view, text, sort, tip, acts));
     };
     title("Layer", Some(SortBy::Name), "The weight's name; click to sort by it");
-    if roomy {
+    if shown.op {
         title("Op", Some(SortBy::Op), "What kind of product the layer computes");
+    }
+    if shown.shape {
         title("Shape", None, "Shape of the weight");
     }
     title("Weights", Some(SortBy::Params), "Number of weights");
     title("Scheme", None, "How weights are stored: floats, or integers (int: symmetric, uint: asymmetric)");
     title("Bits", Some(SortBy::Bits), "Bits of one weight; drag to change");
     title("Scales", None, "Which weights share a scale");
-    if roomy {
+    if shown.pruned {
         title("Pruned", None, "Share of the weights that is set to zero, the smallest first; drag to change");
+    }
+    if shown.inputs {
         title("Inputs", None, "How the data that the layer reads is stored");
+    }
+    if shown.correction {
+        title("Correction", None, "What is done, given data, so that the layer gives what it gave before");
     }
     title("Bytes", Some(SortBy::Bytes), "Bytes of the stored weight: codes, scales and zero points");
     title("SQNR", Some(SortBy::Sqnr), "Weight error as signal to noise, in dB: more is better");
@@ -201,13 +252,19 @@ fn widths_ui(ui: &mut Ui, view: &View<'_>) {
     }
 }
 
-fn row_ui(row: &mut TableRow<'_, '_>, view: &View<'_>, bench: &Bench, scale: &Scale, roomy: bool, acts: &mut Vec<Act>) {
+fn row_ui(row: &mut TableRow<'_, '_>, view: &View<'_>, bench: &Bench, scale: &Scale, shown: Shown, acts: &mut Vec<Act>) {
     let Some(&index) = bench.rows.get(row.index()) else { return };
     let (Some(layer), plan) = (bench.layers().get(index), bench.layer_plan(index)) else { return };
     row.set_selected(bench.selection.contains(index));
-    row.col(|ui| name_ui(ui, view, bench, index, plan));
-    if roomy {
+    let place = row.index();
+    row.col(|ui| {
+        brackets_ui(ui, view, bench, place);
+        name_ui(ui, view, bench, index, plan);
+    });
+    if shown.op {
         row.col(|ui| drop(small(ui, view.tokens, layer.kind.name())));
+    }
+    if shown.shape {
         row.col(|ui| drop(small(ui, view.tokens, shape_text(&layer.shape)).on_hover_text(macs_text(layer.macs))));
     }
     row.col(|ui| {
@@ -215,8 +272,11 @@ fn row_ui(row: &mut TableRow<'_, '_>, view: &View<'_>, bench: &Bench, scale: &Sc
         drop(bar(ui, (count as f32 / scale.parameters).sqrt(), &units::count(count), view.tokens.bar, view.tokens.text));
     });
     match plan {
-        Some(plan) => settings_ui(row, view, bench, index, plan, roomy, acts),
-        None => (0..if roomy { 5 } else { 3 }).for_each(|_| drop(row.col(|_| {}))),
+        Some(plan) => settings_ui(row, view, bench, index, plan, shown, acts),
+        None => {
+            let others = [shown.pruned, shown.inputs, shown.correction].into_iter().filter(|on| *on).count();
+            (0..3 + others).for_each(|_| drop(row.col(|_| {})));
+        }
     }
     row.col(|ui| bytes_ui(ui, view, plan, scale));
     row.col(|ui| {
@@ -236,6 +296,32 @@ fn row_ui(row: &mut TableRow<'_, '_>, view: &View<'_>, bench: &Bench, scale: &Sc
             Pick::Only
         };
         acts.push(Act::Select { layer: index, how });
+    }
+}
+
+/// Ties of the row with others: a line down to the last of them, with a foot at each.
+fn brackets_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, row: usize) {
+    let Some(lanes) = bench.brackets.iter().map(|b| b.lane + 1).max() else { return };
+    let (rect, response) = ui.allocate_exact_size(vec2(lanes as f32 * LANE, ui.available_height()), Sense::hover());
+    let tall = rect.center().y - 0.5 * ROW - 2.0..=rect.center().y + 0.5 * ROW + 2.0;
+    for bracket in bench.brackets.iter().filter(|b| b.spans(row)) {
+        let x = rect.left() + (bracket.lane as f32 + 0.5) * LANE;
+        let color = match bracket.tie {
+            Tie::Projections => view.tokens.accent,
+            Tie::Sums => view.tokens.muted,
+            Tie::Channels => view.tokens.warn,
+        };
+        let from = if row == bracket.first() { rect.center().y } else { *tall.start() };
+        let to = if row == bracket.last() { rect.center().y } else { *tall.end() };
+        ui.painter().vline(x, from..=to, Stroke::new(1.5, color));
+        if bracket.rows.contains(&row) {
+            ui.painter().hline(x..=x + LANE - 1.0, rect.center().y, Stroke::new(1.5, color));
+        }
+    }
+    let over = response.hover_pos().map(|p| ((p.x - rect.left()) / LANE) as usize);
+    let words = bench.brackets.iter().find(|b| Some(b.lane) == over && b.spans(row)).map(|b| b.words.clone());
+    if let Some(words) = words {
+        response.on_hover_text(words);
     }
 }
 
@@ -277,7 +363,7 @@ fn settings_ui(
     bench: &Bench,
     index: usize,
     plan: &LayerPlan,
-    roomy: bool,
+    shown: Shown,
     acts: &mut Vec<Act>,
 ) {
     let layer = &plan.layer.name;
@@ -300,40 +386,39 @@ fn settings_ui(
             acts.push(Act::Edit(treat(weights(scheme))));
         }
     });
-    if roomy {
+    if shown.pruned {
         row.col(|ui| {
             if let Some(sparsity) = pruned_ui(ui, layer, plan.wanted.sparsity) {
                 acts.push(Act::Drag(treat(Change { sparsity: Some(sparsity), ..Change::default() })));
             }
         });
+    }
+    if shown.inputs {
         row.col(|ui| {
             if let Some(activations) = inputs_ui(ui, layer, plan.wanted.activations) {
                 acts.push(Act::Edit(treat(Change { activations: Some(activations), ..Change::default() })));
             }
         });
     }
+    if shown.correction {
+        row.col(|ui| {
+            if let Some(correction) = correction_ui(ui, plan) {
+                acts.push(Act::Edit(treat(Change { correction: Some(correction), ..Change::default() })));
+            }
+        });
+    }
 }
 
-fn combo<T: PartialEq + Copy>(
-    ui: &mut Ui,
-    name: String,
-    width: f32,
-    present: T,
-    text: &str,
-    choices: &[(T, String)],
-) -> Option<T> {
-    let mut chosen = present;
-    let response = ComboBox::from_id_salt(&name)
-        .width(width)
-        .selected_text(RichText::new(text.to_owned()).size(12.0))
-        .show_ui(ui, |ui| {
-            for (choice, words) in choices {
-                ui.selectable_value(&mut chosen, *choice, words.clone());
-            }
-        })
-        .response;
-    drop(response.accessible_name(name));
-    (chosen != present).then_some(chosen)
+/// The level of correction; one of a recipe's own making is called so.
+pub(super) fn correction_ui(ui: &mut Ui, plan: &LayerPlan) -> Option<Correction> {
+    let present = plan.wanted.correction;
+    let level = CorrectionLevel::of(present);
+    let choices: Vec<(Option<CorrectionLevel>, String)> =
+        CorrectionLevel::ALL.into_iter().map(|l| (Some(l), l.name().to_owned())).collect();
+    let name = format!("Correction of {}", plan.layer.name);
+    let width = ui.available_width().min(78.0);
+    let chosen = combo(ui, name, width, level, level.map_or("own", CorrectionLevel::name), &choices)?;
+    Some(chosen?.correction(plan.wanted.sparsity != Sparsity::Dense))
 }
 
 /// A word for a column that stands beside those of bits and scales.
@@ -433,5 +518,21 @@ fn heat_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: Opti
             // The inspector shows what the pointer changes.
             acts.push(Act::Select { layer: index, how: Pick::Only });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wide_panel_shows_all_and_a_narrow_one_keeps_the_heat_map() {
+        let all = Shown { pruned: true, inputs: true, correction: true, shape: true, op: true };
+        assert_eq!((Shown::within(2000.0), Shown::within(600.0)), (all, Shown::default()));
+        for width in (700..1500).step_by(50) {
+            let shown = Shown::within(width as f32);
+            assert!(shown.widths().iter().map(|w| w + GAP).sum::<f32>() + NAME <= width as f32, "{width}");
+        }
+        assert!(Shown::within(960.0).correction, "the size that a window starts with");
     }
 }

@@ -1,5 +1,6 @@
 //! The inspected layer: what its weights look like before and after, and what if.
 
+use super::grid::correction_ui;
 use super::picker::{Picked, scheme_button};
 use super::what_if::what_if_ui;
 use crate::engine::kernels::summary::Spread;
@@ -92,6 +93,12 @@ fn controls_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: 
         if ui.add(Slider::new(&mut percent, 0..=95).suffix(" %")).labelled_by(label.id).changed() {
             let sparsity = if percent == 0 { Sparsity::Dense } else { Sparsity::Fraction(percent as f32 / 100.0) };
             acts.push(edit(Change { sparsity: Some(sparsity), ..Change::default() }));
+        }
+        ui.end_row();
+        small(ui, view.tokens, "Correction");
+        if let Some(correction) = correction_ui(ui, plan) {
+            let change = Change { correction: Some(correction), ..Change::default() };
+            acts.push(Act::Edit(Edit::Treat { layers: bench.targets(index), change }));
         }
         ui.end_row();
     });

@@ -1,14 +1,19 @@
 //! The panels. Each draws what it sees and asks for what it wants.
 
 pub mod compare;
+mod corrections;
 mod export;
+mod graph;
 pub mod grid;
+mod importance;
 mod inspector;
 mod jobs;
 mod load;
 mod picker;
+mod runtimes;
 mod top;
 mod tradeoff;
+mod weights;
 mod what_if;
 
 pub use top::{rail_ui, top_ui};
@@ -27,6 +32,9 @@ pub fn pane_ui(ui: &mut Ui, pane: Pane, view: &View<'_>, acts: &mut Vec<Act>) {
             Pane::Data => load::data_ui(ui, view, acts),
             Pane::Grid => grid::grid_ui(ui, view, acts),
             Pane::Inspector => inspector::inspector_ui(ui, view, acts),
+            Pane::Corrections => corrections::corrections_ui(ui, view, acts),
+            Pane::Importance => importance::importance_ui(ui, view, acts),
+            Pane::Weights => weights::weights_ui(ui, view, acts),
             Pane::Tradeoff => tradeoff::tradeoff_ui(ui, view, acts),
             Pane::Points => tradeoff::points_ui(ui, view, acts),
             Pane::Jobs => jobs::jobs_ui(ui, view, acts),
@@ -35,7 +43,9 @@ pub fn pane_ui(ui: &mut Ui, pane: Pane, view: &View<'_>, acts: &mut Vec<Act>) {
             Pane::LayerErrors => compare::layers_ui(ui, view, acts),
             Pane::Changed => compare::changed_ui(ui, view),
             Pane::Export => export::export_ui(ui, view, acts),
-            Pane::Checks => export::checks_ui(ui, view),
+            Pane::Checks => export::checks_ui(ui, view, acts),
+            Pane::Graph => graph::graph_ui(ui, view, acts),
+            Pane::Runtimes => runtimes::runtimes_ui(ui, view, acts),
         }
     });
 }

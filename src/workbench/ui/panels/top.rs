@@ -46,17 +46,20 @@ fn menus_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
             &[
                 C::GoLoad,
                 C::GoConfigure,
+                C::GoGraph,
                 C::GoCompare,
                 C::GoExport,
                 C::ThemeSystem,
                 C::ThemeLight,
                 C::ThemeDark,
+                C::ThemeContrast,
                 C::ZoomIn,
                 C::ZoomOut,
                 C::ZoomReset,
                 C::ResetLayout,
                 C::Palette,
                 C::Help,
+                C::Manual,
             ],
         ),
     ];
@@ -329,7 +332,7 @@ fn stages(view: &View<'_>) -> Vec<(&'static str, State, String)> {
         State::ToDo
     };
     let configure = if bench.is_some_and(|b| b.plan().is_some()) { State::Done } else { State::ToDo };
-    let exported = bench.is_some_and(|b| b.exported.as_ref().is_some_and(|(key, _)| Some(key) == point.map(|p| &p.key)));
+    let exported = bench.is_some_and(|b| b.written.iter().any(|w| Some(&w.key) == point.map(|p| &p.key)));
     let export = if running(tasks::EXPORT) {
         State::Running
     } else if exported {

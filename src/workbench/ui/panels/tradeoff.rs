@@ -6,7 +6,7 @@ use crate::workbench::project::Edit;
 use crate::workbench::ui::act::Act;
 use crate::workbench::ui::bench::{Bench, Point};
 use crate::workbench::ui::commands::Command;
-use crate::workbench::ui::plots::{Height, Hit, Mark, tradeoff_plot};
+use crate::workbench::ui::plots::{Ground, Height, Hit, Mark, tradeoff_plot};
 use crate::workbench::ui::session::Axis;
 use crate::workbench::ui::view::{View, decibels, percent};
 use crate::workbench::ui::widgets::{empty, small};
@@ -42,9 +42,11 @@ pub fn tradeoff_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
         );
     }
     let height = if axis == Axis::Kl { Height::Log } else { Height::Linear };
-    match tradeoff_plot(ui, view.tokens, &marks, plans, axis.name(), height) {
+    let budget = bench.active().and_then(Point::bytes).filter(|_| !plans.is_empty());
+    match tradeoff_plot(ui, view.tokens, &marks, &Ground { plans, budget, y_label: axis.name(), height }) {
         Some(Hit::Mark(index)) => acts.extend(marks.get(index).map(|m| Act::Edit(Edit::SelectRecipe(m.name.clone())))),
         Some(Hit::Plan(index)) => acts.extend(plans.get(index).map(|p| Act::Budget(p.0))),
+        Some(Hit::Budget(bytes)) => acts.push(Act::Budget(bytes)),
         None => {}
     }
 }

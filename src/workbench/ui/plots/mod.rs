@@ -2,13 +2,17 @@
 
 mod channels;
 mod histogram;
+mod importance;
 mod names;
 mod tradeoff;
+mod waterfall;
 mod what_if;
 
 pub use channels::channels_ui;
 pub use histogram::{Levels, histogram_ui};
-pub use tradeoff::{Height, Hit, Mark, tradeoff_plot};
+pub use importance::threshold_ui;
+pub use tradeoff::{Ground, Height, Hit, Mark, tradeoff_plot};
+pub use waterfall::waterfall_ui;
 pub use what_if::{Choice, Curve, what_if_plot};
 
 use super::theme::Tokens;

@@ -3,8 +3,8 @@
 use super::names::{Name, draw_names};
 use crate::engine::units;
 use crate::workbench::ui::theme::Tokens;
-use eframe::egui::{Pos2, Stroke, Ui};
-use egui_plot::{GridMark, Line, LineStyle, MarkerShape, Plot, PlotPoint, PlotPoints, Points};
+use eframe::egui::{CursorIcon, Pos2, Rect, Sense, Stroke, Ui, pos2};
+use egui_plot::{GridMark, Line, LineStyle, MarkerShape, Plot, PlotPoint, PlotPoints, PlotTransform, Points};
 use std::ops::RangeInclusive;
 
 /// One recipe on the chart.
@@ -29,6 +29,8 @@ pub struct Mark {
 const RING: f32 = 9.0;
 /// How close to a mark a click has to be, in points.
 const REACH: f32 = 14.0;
+/// Half the width of what takes hold of the line of the budget, in points.
+const GRIP: f32 = 4.0;
 
 /// How qualities are laid out from bottom to top.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,23 +57,28 @@ impl Height {
     }
 }
 
-/// What was clicked.
+/// What was clicked or dragged.
 pub enum Hit {
     Mark(usize),
     /// A point of the line of plans.
     Plan(usize),
+    /// The line of the budget, to so many bytes.
+    Budget(u64),
 }
 
-/// Draws the chart: marks, and below them a line of plans that nobody has built, as bytes and quality. Gives what was
-/// clicked.
-pub fn tradeoff_plot(
-    ui: &mut Ui,
-    tokens: &Tokens,
-    marks: &[Mark],
-    plans: &[(u64, f64)],
-    y_label: &str,
-    height: Height,
-) -> Option<Hit> {
+/// What is drawn, besides the marks.
+pub struct Ground<'a> {
+    /// Plans that nobody has built, as bytes and quality: a line below the marks.
+    pub plans: &'a [(u64, f64)],
+    /// Bytes at which the line stands that a hand can take hold of.
+    pub budget: Option<u64>,
+    pub y_label: &'a str,
+    pub height: Height,
+}
+
+/// Draws the chart. Gives what was clicked or dragged.
+pub fn tradeoff_plot(ui: &mut Ui, tokens: &Tokens, marks: &[Mark], ground: &Ground<'_>) -> Option<Hit> {
+    let Ground { plans, height, y_label, .. } = *ground;
     let bytes_of = |mark: GridMark, _: &RangeInclusive<f64>| units::bytes(10_f64.powf(mark.value).round() as u64);
     let plot = Plot::new(("trade-off", y_label))
         .x_axis_formatter(bytes_of)
@@ -98,6 +105,9 @@ pub fn tradeoff_plot(
     let place = |m: &Mark| response.transform.position_from_point(&PlotPoint::new(m.bytes.log10(), height.of(m.quality)));
     let places = marks.iter().map(|m| (place(m), if m.current { RING } else { 4.5 }));
     draw_names(ui, names(tokens, marks, &place), places, *response.transform.frame(), tokens.background);
+    if let Some(bytes) = ground.budget.and_then(|bytes| budget_line(ui, tokens, &response.transform, bytes, plans)) {
+        return Some(Hit::Budget(bytes));
+    }
     let pointer = response.response.hover_pos()?;
     let clicked = response.response.clicked();
     let distance = |at: Pos2| Some(at.distance(pointer)).filter(|d| *d <= REACH);
@@ -116,6 +126,27 @@ pub fn tradeoff_plot(
     let words = format!("A plan of {}\nPredicted: {quality:.5}\nClick to make it a recipe", units::bytes(bytes));
     response.response.on_hover_text_at_pointer(words);
     clicked.then_some(Hit::Plan(index))
+}
+
+/// The line of the budget; where it was dragged to.
+fn budget_line(ui: &mut Ui, tokens: &Tokens, transform: &PlotTransform, bytes: u64, plans: &[(u64, f64)]) -> Option<u64> {
+    let frame = *transform.frame();
+    let x = transform.position_from_point(&PlotPoint::new((bytes as f64).log10(), 0.0)).x;
+    if !frame.x_range().contains(x) {
+        return None;
+    }
+    let strip = Rect::from_x_y_ranges(x - GRIP..=x + GRIP, frame.y_range());
+    let response =
+        ui.interact(strip, ui.scope_id().with("budget line"), Sense::drag()).on_hover_cursor(CursorIcon::ResizeHorizontal);
+    let held = response.dragged() || response.hovered();
+    let stroke = Stroke::new(if held { 2.0 } else { 1.0 }, tokens.warn.gamma_multiply(if held { 1.0 } else { 0.6 }));
+    ui.painter().with_clip_rect(frame).vline(x, frame.y_range(), stroke);
+    let grip = Rect::from_center_size(pos2(x, frame.bottom() - 7.0), eframe::egui::vec2(8.0, 10.0));
+    ui.painter().rect_filled(grip, 2.0, stroke.color);
+    let pointer = response.interact_pointer_pos().filter(|_| response.dragged())?;
+    let wanted = 10_f64.powf(transform.value_from_position(pointer).x) as u64;
+    let (least, most) = (plans.iter().map(|p| p.0).min()?, plans.iter().map(|p| p.0).max()?);
+    Some(wanted.clamp(least, most)).filter(|wanted| *wanted != bytes)
 }
 
 /// Names beside the marks, the telling ones first.

@@ -26,9 +26,17 @@ pub struct NewForm {
     mean: String,
     std: String,
     problem: Option<String>,
+    /// What is in the model's file, where that was looked at.
+    found: Option<String>,
 }
 
 impl NewForm {
+    /// For a model in which this was found.
+    #[must_use]
+    pub fn of(found: String) -> Self {
+        Self { found: Some(found), ..Self::default() }
+    }
+
     pub fn set(&mut self, purpose: Purpose, path: &Path) {
         let text = path.display().to_string();
         match purpose {
@@ -43,7 +51,7 @@ impl NewForm {
             Purpose::NewFolder => self.folder = text,
             Purpose::EvaluationData => self.evaluate = text,
             Purpose::CalibrationData => self.calibrate = text,
-            Purpose::OpenProject | Purpose::ExportFile | Purpose::PageFile => {}
+            Purpose::OpenProject | Purpose::ExportFolder | Purpose::PageFile => {}
         }
     }
 
@@ -94,7 +102,7 @@ fn numbers(text: &str, field: &str) -> Result<Vec<f32>, String> {
 impl App {
     pub(super) fn new_project_ui(&mut self, ui: &mut Ui, tokens: &Tokens, form: &mut NewForm) -> Next {
         ui.heading("New project");
-        small(ui, tokens, "A project refers to its model and data; it copies neither.");
+        small(ui, tokens, form.found.as_deref().unwrap_or("A project refers to its model and data; it copies neither."));
         Grid::new("new project").num_columns(3).spacing([8.0, 6.0]).show(ui, |ui| {
             let rows: [(&str, &mut String, Purpose); 6] = [
                 ("Model", &mut form.model, Purpose::Model),
@@ -124,6 +132,11 @@ impl App {
         preprocess_ui(ui, form);
         if let Some(problem) = &form.problem {
             ui.colored_label(tokens.bad, problem);
+        }
+        let tip = "Opens the model in a project of its own that is thrown away by the next one";
+        if form.found.is_some() && ui.button("Only look at it").on_hover_text(tip).clicked() {
+            self.look_at(PathBuf::from(&form.model));
+            return Next::Close;
         }
         match buttons(ui, "Make project") {
             Some(true) => match form.read() {

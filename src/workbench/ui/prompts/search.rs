@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn reads_what_was_written() {
-        let base = Treatment::UNCHANGED;
+        let base = Recipe::new("base", crate::pipeline::configure::Treatment::UNCHANGED);
         let mut form = SearchForm::default();
         let request = form.read(&base).unwrap();
         assert_eq!(request.goal, Goal::MaxRatio(0.15));

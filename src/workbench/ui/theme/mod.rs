@@ -6,8 +6,8 @@ mod style;
 pub use ramp::Ramp;
 pub use style::install;
 
-use eframe::egui::{Color32, Theme};
-use serde::Deserialize;
+use eframe::egui::{Color32, Context, Id, Theme};
+use serde::{Deserialize, Serialize};
 use std::sync::LazyLock;
 
 /// The colors of one theme. Color never speaks alone: words, shapes or places say the same.
@@ -68,6 +68,27 @@ struct File {
 
 static DARK: LazyLock<Tokens> = LazyLock::new(|| built_in(include_str!("../../../../assets/theme/dark.ron")));
 static LIGHT: LazyLock<Tokens> = LazyLock::new(|| built_in(include_str!("../../../../assets/theme/light.ron")));
+static DARK_CONTRAST: LazyLock<Tokens> = LazyLock::new(|| built_in(include_str!("../../../../assets/theme/dark-contrast.ron")));
+static LIGHT_CONTRAST: LazyLock<Tokens> = LazyLock::new(|| built_in(include_str!("../../../../assets/theme/light-contrast.ron")));
+
+/// How far colors are apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Contrast {
+    #[default]
+    Normal,
+    High,
+}
+
+impl Contrast {
+    /// That of a window.
+    fn of(ctx: &Context) -> Self {
+        ctx.data(|d| d.get_temp(contrast_id())).unwrap_or_default()
+    }
+}
+
+fn contrast_id() -> Id {
+    Id::unique("contrast of colors")
+}
 
 #[expect(clippy::expect_used, reason = "the file is part of the program and a test reads it")]
 fn built_in(text: &str) -> Tokens {
@@ -75,11 +96,19 @@ fn built_in(text: &str) -> Tokens {
 }
 
 impl Tokens {
+    /// Those of a window.
     #[must_use]
-    pub fn of(theme: Theme) -> &'static Self {
-        match theme {
-            Theme::Dark => &DARK,
-            Theme::Light => &LIGHT,
+    pub fn of(ctx: &Context) -> &'static Self {
+        Self::named(ctx.theme(), Contrast::of(ctx))
+    }
+
+    #[must_use]
+    pub fn named(theme: Theme, contrast: Contrast) -> &'static Self {
+        match (theme, contrast) {
+            (Theme::Dark, Contrast::Normal) => &DARK,
+            (Theme::Light, Contrast::Normal) => &LIGHT,
+            (Theme::Dark, Contrast::High) => &DARK_CONTRAST,
+            (Theme::Light, Contrast::High) => &LIGHT_CONTRAST,
         }
     }
 
@@ -163,17 +192,28 @@ pub fn contrast(a: Color32, b: Color32) -> f32 {
 mod tests {
     use super::*;
 
+    fn all() -> impl Iterator<Item = (Theme, Contrast, &'static Tokens)> {
+        let both = [Theme::Dark, Theme::Light].into_iter().flat_map(|t| [(t, Contrast::Normal), (t, Contrast::High)]);
+        both.map(|(theme, contrast)| (theme, contrast, Tokens::named(theme, contrast)))
+    }
+
     #[test]
     fn text_can_be_read() {
-        for theme in [Theme::Dark, Theme::Light] {
-            let t = Tokens::of(theme);
+        for (theme, asked, t) in all() {
+            let (plain, colored) = if asked == Contrast::High { (14.0, 7.0) } else { (7.0, 4.5) };
             for ground in [t.background, t.panel, t.raised, t.bar] {
-                assert!(contrast(t.text, ground) >= 7.0, "{theme:?}: text");
+                let plain = if ground == t.bar { 7.0 } else { plain };
+                assert!(
+                    contrast(t.text, ground) >= plain,
+                    "{theme:?} {asked:?}: text on {ground:?} {}",
+                    contrast(t.text, ground)
+                );
                 if ground == t.bar {
                     continue;
                 }
                 for color in [t.muted, t.accent, t.good, t.warn, t.bad, t.stale] {
-                    assert!(contrast(color, ground) >= 4.5, "{theme:?}: {color:?} on {ground:?} {}", contrast(color, ground));
+                    let found = contrast(color, ground);
+                    assert!(found >= colored, "{theme:?} {asked:?}: {color:?} on {ground:?} {found}");
                 }
             }
             assert!(contrast(t.on_accent, t.accent) >= 4.5);
@@ -189,8 +229,8 @@ mod tests {
 
     #[test]
     fn errors_grow_evenly_brighter_or_darker() {
-        for theme in [Theme::Dark, Theme::Light] {
-            let lightness: Vec<f32> = (0..=32).map(|i| luminance(Tokens::of(theme).error.at(i as f32 / 32.0)).cbrt()).collect();
+        for (theme, _, tokens) in all() {
+            let lightness: Vec<f32> = (0..=32).map(|i| luminance(tokens.error.at(i as f32 / 32.0)).cbrt()).collect();
             let sign = (lightness[32] - lightness[0]).signum();
             assert!(lightness.windows(2).all(|w| (w[1] - w[0]) * sign > 0.0), "{theme:?}");
         }

@@ -1,6 +1,6 @@
 //! Tokens → egui's style: one look, both themes, on a grid of four points.
 
-use super::Tokens;
+use super::{Contrast, Tokens, contrast_id};
 use eframe::egui::style::{Selection, WidgetVisuals};
 use eframe::egui::{
     Color32, Context, CornerRadius, FontFamily, FontId, Margin, Shadow, Stroke, Style, TextStyle, Theme, Visuals, vec2,
@@ -8,15 +8,15 @@ use eframe::egui::{
 
 const RADIUS: CornerRadius = CornerRadius::same(4);
 
-/// Sets both themes of a context.
-pub fn install(ctx: &Context) {
+/// Sets both themes of a window.
+pub fn install(ctx: &Context, contrast: Contrast) {
+    ctx.data_mut(|d| d.insert_temp(contrast_id(), contrast));
     for theme in [Theme::Dark, Theme::Light] {
-        ctx.style_mut_of(theme, |style| apply(style, theme));
+        ctx.style_mut_of(theme, |style| apply(style, theme, Tokens::named(theme, contrast)));
     }
 }
 
-fn apply(style: &mut Style, theme: Theme) {
-    let tokens = Tokens::of(theme);
+fn apply(style: &mut Style, theme: Theme, tokens: &Tokens) {
     style.visuals = visuals(tokens, theme);
     style.text_styles = [
         (TextStyle::Small, FontId::new(11.0, FontFamily::Proportional)),

@@ -37,7 +37,7 @@ impl HeatError {
     /// In three characters or so.
     fn digits(self) -> String {
         match self {
-            Self::Sqnr(f64::INFINITY) => "0".to_owned(),
+            Self::Sqnr(f64::INFINITY) => "=".to_owned(),
             Self::Sqnr(db) => format!("{db:.0}"),
             Self::Loss(None) => "inf".to_owned(),
             Self::Loss(Some(kl)) => match 1e3 * kl {

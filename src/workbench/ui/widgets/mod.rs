@@ -11,7 +11,30 @@ pub use icons::{Icon, icon, icon_button};
 use super::act::Act;
 use super::commands::{Info, Situation};
 use super::theme::Tokens;
-use eframe::egui::{Align, Button, Layout, Response, RichText, Ui};
+use eframe::egui::{Align, Button, ComboBox, Layout, Response, RichText, Ui};
+
+/// A choice of several; another than the present one.
+pub fn combo<T: PartialEq + Copy>(
+    ui: &mut Ui,
+    name: String,
+    width: f32,
+    present: T,
+    text: &str,
+    choices: &[(T, String)],
+) -> Option<T> {
+    let mut chosen = present;
+    let response = ComboBox::from_id_salt(&name)
+        .width(width)
+        .selected_text(RichText::new(text.to_owned()).size(12.0))
+        .show_ui(ui, |ui| {
+            for (choice, words) in choices {
+                ui.selectable_value(&mut chosen, *choice, words.clone());
+            }
+        })
+        .response;
+    drop(response.accessible_name(name));
+    (chosen != present).then_some(chosen)
+}
 
 /// A button that gives a command; where it cannot be given, the tooltip says why.
 pub fn command_button(ui: &mut Ui, info: &Info, text: &str, situation: Situation, acts: &mut Vec<Act>) -> Response {

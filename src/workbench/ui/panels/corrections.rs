@@ -1,0 +1,164 @@
+//! What is done, given data, so that layers give what they gave before: for the whole recipe, and what each step
+//! gained.
+
+use crate::pipeline::configure::{Allocation, CorrectionLevel, Equalization, Sparsity, Treatment};
+use crate::pipeline::evaluate::{LayerError, Report};
+use crate::workbench::project::{Edit, Whole};
+use crate::workbench::ui::act::{Act, Pick};
+use crate::workbench::ui::bench::{Bench, Point};
+use crate::workbench::ui::plots::waterfall_ui;
+use crate::workbench::ui::view::View;
+use crate::workbench::ui::widgets::{Icon, combo, empty, icon, section, small};
+use eframe::egui::{Label, RichText, ScrollArea, Sense, Ui};
+use egui_extras::{Column, TableBuilder};
+
+pub fn corrections_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
+    let Some((bench, point)) = view.bench.and_then(|b| Some((b, b.active()?))) else {
+        return empty(ui, view.tokens, "No project is open", "How layers are corrected is chosen here.");
+    };
+    recipe_ui(ui, view, bench, point, acts);
+    let measured = point.measured.as_ref().filter(|m| m.report.layers.iter().any(|l| !l.steps.is_empty()));
+    let Some(measured) = measured else {
+        section(ui, view.tokens, "Gain by step");
+        let hint = if point.recipe.default.correction == Treatment::UNCHANGED.correction {
+            "Nothing is corrected. Choose a level above, or one for single layers in the table."
+        } else {
+            "Evaluate the recipe (F5): what each step gains is measured then, on samples that it does not see."
+        };
+        small(ui, view.tokens, hint);
+        return;
+    };
+    if measured.stale {
+        ui.horizontal(|ui| {
+            icon(ui, Icon::Half, view.tokens.stale, "Stale");
+            small(ui, view.tokens, "Of the recipe as it was when it was last evaluated.");
+        });
+    }
+    layer_ui(ui, view, bench, &measured.report);
+    table_ui(ui, view, bench, &measured.report, acts);
+}
+
+/// What the recipe says of all layers.
+fn recipe_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, point: &Point, acts: &mut Vec<Act>) {
+    let (t, recipe) = (view.tokens, &point.recipe);
+    section(ui, t, "All layers");
+    let present = CorrectionLevel::of(recipe.default.correction);
+    ui.horizontal_wrapped(|ui| {
+        for level in CorrectionLevel::ALL {
+            let corrected = recipe.default.corrected(level);
+            let tip = format!("{}: {}", level.name(), corrected.correction);
+            if ui.selectable_label(present == Some(level), capital(level.name())).on_hover_text(tip).clicked() {
+                acts.push(Act::Edit(Edit::SetDefault(corrected)));
+            }
+        }
+    });
+    let own = bench.plan().map_or(0, |p| p.layers.iter().filter(|l| l.wanted.correction != recipe.default.correction).count());
+    let mut words = format!("Rounding: {}.", recipe.default.correction);
+    if own > 0 {
+        words += &format!(" {own} {} otherwise.", if own == 1 { "layer is done" } else { "layers are done" });
+    }
+    ui.add(Label::new(RichText::new(words).color(t.muted).size(11.5)).wrap());
+    let mut equalized = recipe.equalize == Equalization::Layers;
+    let tip = "Channels are scaled in one layer and scaled back in the next, so that one scale suits all of a tensor";
+    if ui.checkbox(&mut equalized, "Equalize layers first").on_hover_text(tip).changed() {
+        let equalize = Some(if equalized { Equalization::Layers } else { Equalization::None });
+        acts.push(Act::Edit(Edit::SetWhole(Whole { equalize, ..Whole::default() })));
+    }
+    if recipe.default.sparsity != Sparsity::Dense || recipe.allocation != Allocation::Uniform {
+        ui.horizontal(|ui| {
+            small(ui, t, "Pruned shares");
+            let choices = Allocation::ALL.map(|a| (a, a.name().to_owned()));
+            let present = recipe.allocation;
+            if let Some(allocation) = combo(ui, "How pruning is shared out".to_owned(), 190.0, present, present.name(), &choices)
+            {
+                acts.push(Act::Edit(Edit::SetWhole(Whole { allocation: Some(allocation), ..Whole::default() })));
+            }
+        });
+    }
+    if !view.situation.data && present != Some(CorrectionLevel::None) {
+        ui.horizontal(|ui| {
+            icon(ui, Icon::Warning, t.warn, "No data");
+            small(ui, t, "The project has no data: layers are rounded to nearest.");
+        });
+    }
+}
+
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+fn of_layer<'a>(report: &'a Report, name: &str) -> Option<&'a LayerError> {
+    report.layers.iter().find(|l| l.name == name && !l.steps.is_empty())
+}
+
+/// The steps of the inspected layer.
+fn layer_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, report: &Report) {
+    let name = bench.selection.primary().and_then(|i| bench.layers().get(i)).map(|l| l.name.as_str());
+    let Some(name) = name else { return };
+    section(ui, view.tokens, &format!("Gain by step: {name}"));
+    match of_layer(report, name) {
+        Some(layer) => {
+            waterfall_ui(ui, view.tokens, &layer.steps, 124.0);
+            small(ui, view.tokens, "Signal to noise of the layer's output on samples held out, in dB. Hollow: taken back.");
+        }
+        None => drop(small(ui, view.tokens, "Nothing was corrected in this layer.")),
+    }
+}
+
+/// What is left of a layer's error.
+fn left(layer: &LayerError) -> f64 {
+    layer.steps.last().map_or(0.0, |s| if s.kept { s.after } else { s.before })
+}
+
+/// What all steps of a layer gained together, in dB. (Steps that come before the bias are judged with the bias set
+/// right: their gains and that of the bias do not add up.)
+fn gain(layer: &LayerError) -> f64 {
+    let worst = layer.steps.iter().map(|s| s.before).fold(0.0, f64::max);
+    10.0 * (worst.max(1e-12) / left(layer).max(1e-12)).log10()
+}
+
+fn table_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, report: &Report, acts: &mut Vec<Act>) {
+    section(ui, view.tokens, "All corrected layers");
+    let layers: Vec<&LayerError> = report.layers.iter().filter(|l| !l.steps.is_empty()).collect();
+    let selected = bench.selection.primary().and_then(|i| bench.layers().get(i)).map(|l| l.name.as_str());
+    ScrollArea::horizontal().show(ui, |ui| {
+        let table = TableBuilder::new(ui)
+            .id_salt("corrected layers")
+            .striped(true)
+            .sense(Sense::click())
+            .column(Column::remainder().at_least(100.0).clip(true))
+            .columns(Column::exact(74.0), 3)
+            .header(20.0, |mut header| {
+                for (title, tip) in [
+                    ("Layer", "The weight's name"),
+                    ("Steps", "Steps that were kept, of all"),
+                    ("Gain", "What they gained together, in dB of the layer's output"),
+                    ("Left", "Squared error that is left, over the variance of the outputs"),
+                ] {
+                    header.col(|ui| drop(small(ui, view.tokens, title).on_hover_text(tip)));
+                }
+            });
+        table.body(|body| {
+            body.rows(20.0, layers.len(), |mut row| {
+                let Some(layer) = layers.get(row.index()) else { return };
+                row.set_selected(selected == Some(layer.name.as_str()));
+                let kept = layer.steps.iter().filter(|s| s.kept).count();
+                let cells = [
+                    layer.name.clone(),
+                    format!("{kept} of {}", layer.steps.len()),
+                    format!("{:+.1} dB", gain(layer)),
+                    format!("{:.3} %", 100.0 * left(layer)),
+                ];
+                for text in cells {
+                    row.col(|ui| drop(ui.add(Label::new(RichText::new(text).size(12.0)).selectable(false).truncate())));
+                }
+                if row.response().clicked()
+                    && let Some(layer) = bench.layer_named(&layer.name)
+                {
+                    acts.push(Act::Select { layer, how: Pick::Only });
+                }
+            });
+        });
+    });
+}
