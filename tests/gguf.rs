@@ -10,9 +10,13 @@ use lapidary::engine::Ctx;
 use lapidary::engine::formats::blocks::BlockFormat;
 use lapidary::engine::random::Random;
 use lapidary::engine::tensor::{DType, Tensor};
+use lapidary::pipeline::compress;
+use lapidary::pipeline::configure::{self, FileFormat, presets};
+use lapidary::pipeline::evaluate::{self, Settings, Subjects};
 use lapidary::pipeline::export::gguf::{self as writer, GgufError};
 use lapidary::pipeline::load::gguf::{self, Gguf, Metadata, Value};
-use lapidary::pipeline::load::{self, LoadError, imatrix};
+use lapidary::pipeline::load::{self, LoadError, Preprocess, Subject, imatrix};
+use std::collections::BTreeMap;
 use std::panic::catch_unwind;
 use std::path::PathBuf;
 
@@ -361,5 +365,38 @@ fn the_corpus_holds_the_same_network_in_every_format() {
         assert_eq!(metadata["general.architecture"].text(), Some("llama"));
         assert_eq!(metadata["llama.embedding_length"].unsigned(), Some(64));
         assert!(matches!(&metadata["tokenizer.ggml.tokens"], Value::Array(8, items) if items.len() == 512));
+    }
+}
+
+/// The reference's perplexities of its own files, all of whose matrices are in blocks: the embedding too, which a graph
+/// gathers from and which is no layer there. It is taken from the reference's file, as what its blocks stand for.
+#[test]
+fn blocks_in_the_graph_are_as_good_as_the_reference_says() {
+    let Some(stories) = stories() else { return };
+    let Some(corpus) = common::corpus() else { return };
+    let ctx = ctx();
+    for (name, reference) in [("q8_0", 3.3268), ("q4_0", 3.5986)] {
+        let mut loaded = load::model(&stories.join("stories260K.onnx"), &ctx).unwrap();
+        let blocks = gguf::open(&stories.join(format!("stories260K-{name}.gguf")), &ctx).unwrap();
+        let embedding = &blocks.model.constants["token_embd.weight"];
+        let values = Tensor::from_f32(embedding.shape().to_vec(), &embedding.to_f32().unwrap()).unwrap();
+        assert_eq!(loaded.model.constants["tok_emb"].shape(), values.shape());
+        loaded.model.constants.insert("tok_emb".into(), values);
+        let subject = Subject::new(loaded).unwrap();
+        let port = subject.original.data_input().unwrap();
+        let data = load::dataset(&corpus.join("data/text/tinystories_tokens.npz"), &Preprocess::default(), port, &ctx).unwrap();
+        let plan = configure::plan_for(&presets::preset(name).unwrap(), &subject, Some(FileFormat::Gguf)).unwrap();
+        let variant = compress::run(&plan, &subject, &|_, _| Ok(None), &ctx).unwrap();
+        let subjects = Subjects {
+            original: &subject.original,
+            reference: &variant.base,
+            variant: &variant.model,
+            layers: &[],
+            weight_sqnr_db: BTreeMap::new(),
+        };
+        let report = evaluate::run(&subjects, &data, &Settings::default(), &ctx).unwrap();
+        let found = report.metrics.unwrap().next_token.unwrap();
+        assert_eq!(found.tokens, 924);
+        assert!((found.perplexity / reference - 1.0).abs() < 1e-3, "{name}: {} for {reference}", found.perplexity);
     }
 }
