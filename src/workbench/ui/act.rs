@@ -1,5 +1,6 @@
 //! What panels ask the application to do. Panels draw and ask; they change nothing themselves.
 
+use super::changes::Filter;
 use super::commands::Command;
 use super::layout::{Pane, Workspace};
 use super::pictures::Lens;
@@ -55,6 +56,8 @@ pub enum Act {
     Ask(Question),
     /// Has it found out.
     MeasureImportance,
+    /// Which changed samples are shown.
+    Changes(Filter),
     /// The recipe that others are held against; `None`: none.
     Base(Option<String>),
     ClearLog,

@@ -10,6 +10,7 @@ pub use brackets::{Bracket, Tie};
 pub use points::{Measured, Point};
 pub use selection::Selection;
 
+use super::changes::Filter;
 use super::exporting::{ExportForm, Target, Written};
 use super::inspect::{LayerFacts, Treated, WITHIN_A_FRAME, score_of, weights_of};
 use super::layout::Workspace;
@@ -57,6 +58,8 @@ pub struct Bench {
     pub gallery: Option<Gallery>,
     /// Pictures of samples by their place in the evaluation data.
     pub changed: Gallery,
+    /// Which changed samples are shown.
+    pub changes: Filter,
     pub export: ExportForm,
     /// What each kind of file would take of the active recipe.
     pub targets: Vec<Target>,
@@ -106,6 +109,7 @@ impl Bench {
             lens: (usize::MAX, Lens::default()),
             gallery: None,
             changed: Gallery::default(),
+            changes: Filter::default(),
             export: ExportForm::default(),
             targets: Vec::new(),
             targets_for: 0,

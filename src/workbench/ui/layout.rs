@@ -45,6 +45,7 @@ pub enum Pane {
     Recipes,
     LayerErrors,
     Changed,
+    Confusion,
     Export,
     Checks,
     Runtimes,
@@ -69,6 +70,7 @@ impl Pane {
             Self::Recipes => "Recipes",
             Self::LayerErrors => "Layer errors",
             Self::Changed => "Changed predictions",
+            Self::Confusion => "Confusion",
             Self::Export => "Export",
             Self::Checks => "Checks",
             Self::Runtimes => "Runtimes",
@@ -105,7 +107,7 @@ pub fn default_tree(workspace: Workspace) -> Tree<Pane> {
             let recipes = tabs(&mut tiles, &[Pane::Recipes]);
             let chart = tabs(&mut tiles, &[Pane::Tradeoff, Pane::Points]);
             let errors = tabs(&mut tiles, &[Pane::LayerErrors]);
-            let changed = tabs(&mut tiles, &[Pane::Changed, Pane::Jobs, Pane::Log]);
+            let changed = tabs(&mut tiles, &[Pane::Changed, Pane::Confusion, Pane::Jobs, Pane::Log]);
             let above = row(&mut tiles, &[(recipes, 0.6), (chart, 0.4)]);
             let below = row(&mut tiles, &[(errors, 0.5), (changed, 0.5)]);
             column(&mut tiles, &[(above, 0.4), (below, 0.6)])

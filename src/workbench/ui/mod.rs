@@ -6,6 +6,7 @@
 pub mod act;
 pub mod app;
 pub mod bench;
+mod changes;
 pub mod commands;
 pub mod dialogs;
 mod exporting;

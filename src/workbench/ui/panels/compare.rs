@@ -7,10 +7,11 @@ use crate::pipeline::evaluate::Report;
 use crate::workbench::project::Edit;
 use crate::workbench::ui::act::Act;
 use crate::workbench::ui::bench::{Bench, Point};
+use crate::workbench::ui::changes::{Filter, Kind};
 use crate::workbench::ui::commands::Command;
 use crate::workbench::ui::session::{ErrorKind, Heat};
 use crate::workbench::ui::view::{View, decibels};
-use crate::workbench::ui::widgets::{empty, legend, small};
+use crate::workbench::ui::widgets::{combo, empty, legend, small};
 use eframe::egui::scroll_area::DragScroll;
 use eframe::egui::{Align, Align2, ComboBox, FontId, Label, Layout, RichText, ScrollArea, Sense, Ui, vec2};
 use egui_extras::{Column, TableBuilder};
@@ -265,19 +266,24 @@ pub fn comparable(bench: &Bench) -> Vec<(&Point, &Arc<Report>)> {
 #[must_use]
 pub fn shown_changes(bench: &Bench) -> (Vec<ChangedSample>, usize) {
     let reports: Vec<&Report> = comparable(bench).into_iter().map(|(_, r)| &**r).collect();
-    let changes = changed_samples(&reports);
+    let mut changes = changed_samples(&reports);
+    changes.retain(|change| bench.changes.passes(change));
     let (all, shown) = (changes.len(), changes.len().min(MOST_CHANGED));
     // Spread over the data: samples are often sorted by class.
     let spread = (0..shown).filter_map(|i| changes.get(i * all / shown).cloned()).collect();
     (spread, all)
 }
 
-pub fn changed_ui(ui: &mut Ui, view: &View<'_>) {
+pub fn changed_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let Some(bench) = view.bench else {
         return empty(ui, view.tokens, "No project is open", "Samples whose prediction changed are shown here.");
     };
     let found = comparable(bench);
     let (changes, all) = shown_changes(bench);
+    ui.horizontal(|ui| filter_ui(ui, view, bench, all, acts));
+    if changes.is_empty() && bench.changes != Filter::default() {
+        return empty(ui, view.tokens, "None of these", "No sample changed in this way.");
+    }
     if changes.is_empty() {
         return empty(
             ui,
@@ -287,7 +293,6 @@ pub fn changed_ui(ui: &mut Ui, view: &View<'_>) {
         );
     }
     let t = view.tokens;
-    small(ui, t, format!("{} of {all} samples on which a recipe decides otherwise than the original", changes.len()));
     ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
         confusion_ui(ui, view, bench, &found);
         ui.horizontal_wrapped(|ui| {
@@ -323,6 +328,24 @@ pub fn changed_ui(ui: &mut Ui, view: &View<'_>) {
             }
         });
     });
+}
+
+/// Which of the changed samples are shown.
+fn filter_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, all: usize, acts: &mut Vec<Act>) {
+    let present = bench.changes;
+    let choices = Kind::ALL.map(|k| (k, k.name().to_owned()));
+    if let Some(kind) =
+        combo(ui, "Which changed samples are shown".to_owned(), 150.0, present.kind, present.kind.name(), &choices)
+    {
+        acts.push(Act::Changes(Filter { kind, ..present }));
+    }
+    if let Some((label, predicted)) = present.cell {
+        let text = format!("{} taken for {} ×", bench.changed.class(label), bench.changed.class(predicted));
+        if ui.button(text).on_hover_text("Show all classes").clicked() {
+            acts.push(Act::Changes(Filter { cell: None, ..present }));
+        }
+    }
+    small(ui, view.tokens, format!("{} of {all} samples on which a recipe decides otherwise", all.min(MOST_CHANGED)));
 }
 
 /// What each recipe takes for what more often than the original does, in a line each.

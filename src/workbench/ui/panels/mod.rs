@@ -1,6 +1,7 @@
 //! The panels. Each draws what it sees and asks for what it wants.
 
 pub mod compare;
+mod confusion;
 mod corrections;
 mod export;
 mod graph;
@@ -41,7 +42,8 @@ pub fn pane_ui(ui: &mut Ui, pane: Pane, view: &View<'_>, acts: &mut Vec<Act>) {
             Pane::Log => jobs::log_ui(ui, view, acts),
             Pane::Recipes => compare::recipes_ui(ui, view, acts),
             Pane::LayerErrors => compare::layers_ui(ui, view, acts),
-            Pane::Changed => compare::changed_ui(ui, view),
+            Pane::Changed => compare::changed_ui(ui, view, acts),
+            Pane::Confusion => confusion::confusion_ui(ui, view, acts),
             Pane::Export => export::export_ui(ui, view, acts),
             Pane::Checks => export::checks_ui(ui, view, acts),
             Pane::Graph => graph::graph_ui(ui, view, acts),
