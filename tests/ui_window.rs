@@ -455,6 +455,29 @@ fn the_worst_three_are_protected_in_one_step() {
     assert!(wide(&window).is_empty(), "it was one step");
 }
 
+#[test]
+fn a_recipe_can_be_written_as_text() {
+    let mut window = Window::open();
+    window.harness.state_mut().ask(Act::Show(lapidary::workbench::ui::layout::Pane::Recipe));
+    window.harness.run_steps(4);
+    let field = window.harness.get_by_label("Recipe as text");
+    let text = field.value().unwrap_or_default();
+    assert!(text.contains("lapidary-recipe") && text.contains("bits: 8"), "{text}");
+    field.focus();
+    window.press(Modifiers::COMMAND, Key::A);
+    let typed = |window: &mut Window, text: &str| {
+        window.harness.get_by_label("Recipe as text").type_text(text);
+        window.harness.run_steps(4);
+    };
+    let narrower = text.replacen("bits: 8", "bits: 5", 1);
+    typed(&mut window, &narrower);
+    assert_eq!(window.bits(0), 5);
+    let document = window.harness.state().bench().unwrap().document();
+    assert_eq!(document.active, "int8 edited", "a preset stays as it is");
+    typed(&mut window, "(");
+    assert_eq!(window.bits(0), 5, "half a recipe changes nothing");
+}
+
 /// A small generator of its own (Knuth's MMIX constants): the same actions on every machine.
 struct Lot(u64);
 

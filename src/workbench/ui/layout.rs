@@ -38,6 +38,7 @@ pub enum Pane {
     Corrections,
     Importance,
     Weights,
+    Recipe,
     Tradeoff,
     Points,
     Jobs,
@@ -63,6 +64,7 @@ impl Pane {
             Self::Corrections => "Corrections",
             Self::Importance => "Importance",
             Self::Weights => "Weights",
+            Self::Recipe => "Recipe",
             Self::Tradeoff => "Trade-off",
             Self::Points => "Points",
             Self::Jobs => "Jobs",
@@ -90,7 +92,7 @@ pub fn default_tree(workspace: Workspace) -> Tree<Pane> {
             row(&mut tiles, &[(model, 0.42), (data, 0.58)])
         }
         Workspace::Configure => {
-            let grid = tabs(&mut tiles, &[Pane::Grid]);
+            let grid = tabs(&mut tiles, &[Pane::Grid, Pane::Recipe]);
             let inspector = tabs(&mut tiles, &[Pane::Inspector, Pane::Corrections, Pane::Importance]);
             let chart = tabs(&mut tiles, &[Pane::Tradeoff, Pane::Points, Pane::Weights]);
             let jobs = tabs(&mut tiles, &[Pane::Jobs, Pane::Log]);

@@ -11,6 +11,7 @@ mod inspector;
 mod jobs;
 mod load;
 mod picker;
+mod recipe;
 mod runtimes;
 mod top;
 mod tradeoff;
@@ -35,6 +36,7 @@ pub fn pane_ui(ui: &mut Ui, pane: Pane, view: &View<'_>, acts: &mut Vec<Act>) {
             Pane::Inspector => inspector::inspector_ui(ui, view, acts),
             Pane::Corrections => corrections::corrections_ui(ui, view, acts),
             Pane::Importance => importance::importance_ui(ui, view, acts),
+            Pane::Recipe => recipe::recipe_ui(ui, view, acts),
             Pane::Weights => weights::weights_ui(ui, view, acts),
             Pane::Tradeoff => tradeoff::tradeoff_ui(ui, view, acts),
             Pane::Points => tradeoff::points_ui(ui, view, acts),
