@@ -22,7 +22,7 @@
 //! - A plan touches no weight values, save where a recipe equalizes the graph that it plans; its bytes come from the
 //!   same rewrite that the export writes.
 //! - A technique never runs the model, reads files or grades itself; `compress::run` and
-//!   `compress::cut_channels` alone have statistics collected.
+//!   `compress::prepare` alone have statistics collected.
 //! - Branches and channels are cut before anything else; what is left computes what the whole computes with them at zero.
 //! - The graph that is evaluated is the graph that is exported, to the bit.
 //! - Evaluation changes no model; comparison holds no tensors; export computes no statistics.

@@ -146,6 +146,7 @@ fn a_graph_computes_with_what_the_format_decodes_to() {
             let [made, foretold] = [Some(&encoded), None].map(|encoded| StoredWeight::of(format, &layer, encoded).unwrap());
             let lowered = [made, foretold].map(|stored| {
                 let layer = LoweredLayer {
+                    low_rank: None,
                     weight: layer.weight.clone(),
                     shape: shape.to_vec(),
                     out_axis: axis,
@@ -225,7 +226,8 @@ fn every_preset(subject: &Subject, known: Option<&Known>, every: usize, ctx: &Ct
         let Treatment { activations, importance, saliency, channels, correction, .. } = recipe.default;
         let chosen = matches!(channels, ChannelCut::Share { by, .. } if by.needs_data());
         let of_inputs = activations != Activations::None || importance != Importance::Alike || correction != Correction::NONE;
-        of_inputs || saliency != Saliency::Magnitude || chosen
+        let balanced = recipe.balance != configure::Balance::None || recipe.default.compensate > 0;
+        of_inputs || balanced || saliency != Saliency::Magnitude || chosen
     };
     let recipes = presets::names().into_iter().map(|name| presets::preset(name).unwrap());
     // Stability runs the network eight times per channel: of a language model with its thousand that takes minutes.

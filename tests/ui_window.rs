@@ -7,7 +7,7 @@ use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
 use lapidary::engine::Ctx;
 use lapidary::pipeline::configure::{
-    Activations, Allocation, ChannelCut, ChannelScore, CorrectionLevel, Equalization, Saliency, Scheme, Sparsity,
+    Activations, Allocation, Balance, ChannelCut, ChannelScore, CorrectionLevel, Equalization, Saliency, Scheme, Sparsity,
 };
 use lapidary::workbench::importance::Question;
 use lapidary::workbench::project::{Change, Edit, Whole};
@@ -506,7 +506,8 @@ fn anything(lot: &mut Lot, window: &Window) -> Act {
         5 => Act::Edit(Edit::SetDefault(lot.of(&bench.points).recipe.default)),
         6 => {
             let equalize = Some(lot.of(&[Equalization::None, Equalization::Layers]));
-            Act::Edit(Edit::SetWhole(Whole { equalize, allocation: Some(lot.of(&Allocation::ALL)), groups: None }))
+            let balance = Some(lot.of(&[Balance::None, Balance::Awq, Balance::Smooth { strength: 0.5 }]));
+            Act::Edit(Edit::SetWhole(Whole { equalize, balance, allocation: Some(lot.of(&Allocation::ALL)), groups: None }))
         }
         7 => Act::Select { layer, how: lot.of(&[Pick::Only, Pick::Toggle, Pick::Range]) },
         8 => Act::Go(lot.of(&Workspace::ALL)),

@@ -14,7 +14,7 @@ use crate::engine::hash::of_bytes;
 use crate::engine::{Ctx, Warning};
 use crate::pipeline::calibrate::{self, CalibrateError, Statistics};
 use crate::pipeline::compress::{self, CompressError, Step, Variant};
-use crate::pipeline::configure::{self, Allocation, ConfigureError, Equalization, Grouping, Importance, Plan, Recipe};
+use crate::pipeline::configure::{self, Allocation, Balance, ConfigureError, Equalization, Grouping, Importance, Plan, Recipe};
 use crate::pipeline::evaluate::{self, EvaluateError, Report, Settings, StepError, Subjects};
 use crate::pipeline::export::{ExportError, Format};
 use crate::pipeline::load::{self, Dataset, LoadError, LoadedModel, Preprocess, Subject, imatrix};
@@ -256,6 +256,12 @@ impl Opened {
         }
         if recipe.equalize != Equalization::default() {
             key += " equalized";
+        }
+        if recipe.equalize == Equalization::LayersAndBiases {
+            key += " absorbed";
+        }
+        if recipe.balance != Balance::default() {
+            key += &format!(" {:?}", recipe.balance);
         }
         if treatments.iter().any(|t| t.importance != Importance::Alike) {
             key += &self.subject.importance_key;

@@ -2,7 +2,10 @@
 //! and rounded data through `QuantizeLinear`/`DequantizeLinear` pairs (QDQ). The rewritten model is
 //! what is evaluated, what is measured in bytes and what is exported: one graph, three uses.
 
+mod low_rank;
 mod weights;
+
+pub use low_rank::LowRank;
 
 use super::bias::BiasPlace;
 use super::passes::upgrade_opset;
@@ -27,6 +30,8 @@ pub struct LoweredLayer {
     pub rounded: Option<RoundedInput>,
     /// Added to what the layer gives, one number per output channel; `None` leaves the bias as it is.
     pub bias: Option<(BiasPlace, Vec<f32>)>,
+    /// What is added to what the layer gives of its data.
+    pub low_rank: Option<LowRank>,
 }
 
 /// # Errors
@@ -35,6 +40,7 @@ pub fn lower(model: &Model, layers: &[LoweredLayer]) -> Result<Model, GraphError
     let mut needed = layers.iter().filter_map(|l| l.stored.as_ref()).map(StoredWeight::opset).max().unwrap_or(1);
     for layer in layers {
         needed = needed.max(layer.rounded.as_ref().map_or(1, RoundedInput::opset));
+        needed = needed.max(layer.low_rank.as_ref().map_or(1, |_| LowRank::OPSET));
     }
     let mut model = upgrade_opset(model, needed)?;
     let replaced: Vec<&Wire> = layers.iter().filter(|l| l.stored.is_some()).map(|l| &l.weight).collect();
@@ -48,6 +54,9 @@ pub fn lower(model: &Model, layers: &[LoweredLayer]) -> Result<Model, GraphError
     for layer in layers {
         if let Some(stored) = &layer.stored {
             weights::store(&mut patch, &mut names, layer, stored)?;
+        }
+        if let Some(low_rank) = &layer.low_rank {
+            low_rank.write(&mut patch, &mut names, &model, layer)?;
         }
     }
     for (place, added) in layers.iter().filter_map(|l| l.bias.as_ref()) {

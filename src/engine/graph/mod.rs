@@ -7,6 +7,7 @@ pub mod groups;
 mod known;
 mod layers;
 mod lower;
+mod normals;
 mod operators;
 mod order;
 pub mod passes;
@@ -21,8 +22,9 @@ pub use bias::BiasPlace;
 pub use channels::Channels;
 pub use known::{KnownRange, known_range};
 pub use layers::{Layer, LayerKind, layers};
-pub use lower::{LoweredLayer, lower};
+pub use lower::{LowRank, LoweredLayer, lower};
 
+pub use normals::{CutNormals, Normal, cut_normals};
 pub use operators::is_elementwise;
 pub use order::{captured, consumers, producers, reads, topological};
 pub use patch::Patch;
@@ -176,6 +178,8 @@ pub struct Model {
     pub facts: BTreeMap<Wire, Fact>,
     /// Operator set → version; the empty name is ONNX's own.
     pub opsets: BTreeMap<String, i64>,
+    /// What batch normalization that was folded told of the wires that it made, channel by channel.
+    pub normals: BTreeMap<Wire, Arc<[Normal]>>,
 }
 
 /// What can be wrong with a graph.

@@ -27,7 +27,7 @@ pub fn alone(plan: &LayerPlan, weights: Vec<f32>, ctx: &Ctx) -> Result<Alone, Co
         return Err(CompressError::NotFinite { layer: plan.layer.name.clone(), count, total: weights.len() });
     }
     // No technique here looks back at what the weights were.
-    let mut work = LayerWork { weights, original: Vec::new(), scores: Vec::new(), stored: None, rounded: None };
+    let mut work = LayerWork { weights, original: Vec::new(), scores: Vec::new(), stored: None, rounded: None, low_rank: None };
     for technique in registry().into_iter().filter(|t| t.concerns(plan)) {
         technique.apply(plan, &mut work, &Statistics::default(), ctx)?;
     }

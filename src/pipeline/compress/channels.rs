@@ -1,13 +1,14 @@
 //! Chooses the channels that a plan cuts and cuts them, before any layer is treated on its own.
 
 use super::CompressError;
+use super::balance::balance;
 use super::importance::{activation, batch_norm, by_channel, gradient, least, magnitude, median, stability, together};
 use crate::engine::Ctx;
 use crate::engine::graph::structure::{ChannelGroup, Left, Member, Structure, Values, cut};
 use crate::engine::graph::{Channels, Model, Wire};
 use crate::engine::hash::of_bytes;
 use crate::pipeline::calibrate::{Activity, CalibrateError, Disturbed, Slopes, activity, disturb, slopes};
-use crate::pipeline::configure::{ChannelScore, Cuts, GroupCut, Plan, prepared};
+use crate::pipeline::configure::{Balance, ChannelScore, Cuts, GroupCut, Plan, prepared};
 use crate::pipeline::load::{Dataset, Subject};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,17 +24,24 @@ const PAIRS: usize = 4;
 /// Standard deviation of a disturbance, relative to the weight.
 const SIGMA: f32 = 0.1;
 
-/// The subject as the layers of `plan` are compressed: equalized, where that is asked for, and without the branches and
-/// channels that go.
+/// The subject as the layers of `plan` are compressed: equalized, where that is asked for, without the branches and
+/// channels that go, and with the others balanced.
 ///
 /// # Errors
 /// As [`cut_channels`], and when a rewritten graph is not valid.
 pub fn prepare(plan: &Plan, subject: &Subject, data: DataSource<'_>, ctx: &Ctx) -> Result<Subject, CompressError> {
     let subject = prepared(plan.equalize, subject)?;
-    match &plan.left_out {
-        Some(left_out) => cut_channels(plan, &left_out.without(&subject)?, data, ctx),
-        None => cut_channels(plan, &subject, data, ctx),
+    let subject = match &plan.left_out {
+        Some(left_out) => left_out.without(&subject)?,
+        None => subject,
+    };
+    let subject = cut_channels(plan, &subject, data, ctx)?;
+    if subject.whole.is_some() && plan.balance != Balance::None {
+        // What is regained of a cut is held against the whole network, whose channels are as they were.
+        ctx.warn("balance", "the network lost branches or channels: the others are not balanced");
+        return Ok(subject);
     }
+    balance(plan, subject, data, ctx)
 }
 
 /// The subject without the channels that `plan` cuts: the least important of each group. As it is where none are.

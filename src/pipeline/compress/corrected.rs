@@ -9,6 +9,7 @@ use super::covariance::{Side, covariance, hessian, towards};
 use super::grids::Grids;
 use super::judge::{Judge, Step};
 use super::least_squares::{on_all, on_samples, on_support, pursue};
+use super::low_rank::{Factors, lacking};
 use super::round_to_nearest::how;
 use super::system::System;
 use super::technique::LayerWork;
@@ -46,6 +47,8 @@ pub(super) enum Form {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Corrected {
     pub form: Form,
+    /// What is added to the weights beside them.
+    pub low_rank: Option<Factors>,
     pub added: Option<Vec<f32>>,
     pub steps: Vec<Step>,
 }
@@ -69,6 +72,12 @@ impl Corrected {
             }
         };
         work.stored = Some(stored.map_err(failed)?);
+        if let Some(factors) = &self.low_rank {
+            let mut rows = channels.gather(&work.weights);
+            factors.add_to(&mut rows, channels.row_len());
+            work.weights = channels.scatter(&rows);
+            work.low_rank = Some(factors.stored(layer)?);
+        }
         Ok(())
     }
 }
@@ -109,8 +118,9 @@ pub(super) fn correct(
     bench.regain();
     bench.prune();
     let form = bench.round(data, behind)?;
+    let low_rank = bench.compensate();
     let added = bench.mend_bias();
-    Ok(Some(Corrected { form, added, steps: bench.steps }))
+    Ok(Some(Corrected { form, low_rank, added, steps: bench.steps }))
 }
 
 impl<'a> Bench<'a> {
@@ -424,6 +434,23 @@ impl<'a> Bench<'a> {
                 by_row.iter().enumerate().for_each(|(row, factor)| grids.scale_row(row, *factor));
             }
         }
+    }
+
+    /// Makes up for what is lacking by a product of thin matrices. What does not help is kept as zeros: the bytes are
+    /// those of the plan.
+    fn compensate(&mut self) -> Option<Factors> {
+        let rank = usize::from(self.plan.treatment.compensate);
+        // Layers in groups are not compensated, as the plan says.
+        let moments = self.moments.first().filter(|_| rank > 0 && self.moments.len() == 1)?;
+        let known = (!self.is_wide()).then(|| hessian(moments, self.correction()));
+        let delta = lacking(&self.original, &self.rows);
+        let run = || until(self.ctx.stop(), || Factors::of(&delta, self.width, known.as_deref(), rank));
+        let factors = self.ctx.pool().install(run);
+        let mut made = self.rows.clone();
+        factors.add_to(&mut made, self.width);
+        let outputs = self.original.len() / self.width.max(1);
+        let kept = self.take("low rank", made);
+        Some(if kept { factors } else { Factors::none(outputs, self.width, factors.rank) })
     }
 
     fn mend_bias(&mut self) -> Option<Vec<f32>> {

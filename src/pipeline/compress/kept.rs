@@ -2,6 +2,7 @@
 
 use super::corrected::{Corrected, Form};
 use super::judge::Step;
+use super::low_rank::Factors;
 use crate::engine::Ctx;
 use crate::engine::context::Cancelled;
 use crate::engine::formats::{Encoded, Parts, Shape};
@@ -75,8 +76,14 @@ impl Corrected {
             Form::Floats(rows) => part(&floats(rows)),
             Form::Encoded(encoded) => {
                 let Parts { values, scales, zero_points, codebook } = encoded.parts();
-                [values, scales, zero_points, codebook].into_iter().for_each(|bytes| part(bytes));
+                for bytes in [values, scales, zero_points, codebook] {
+                    part(bytes);
+                }
             }
+        }
+        if let Some(factors) = &self.low_rank {
+            part(&floats(&factors.b));
+            part(&floats(&factors.a));
         }
         self.added.iter().for_each(|added| part(&floats(added)));
         for step in &self.steps {
@@ -106,6 +113,18 @@ impl Corrected {
                 Form::Encoded(Encoded::new(format, shape, Parts { values, scales, zero_points, codebook }).ok()?)
             }
         };
+        let columns = count / rows.max(1);
+        let low_rank = match usize::from(plan.treatment.compensate) {
+            0 => None,
+            most => {
+                let b = parts.next()?;
+                // There may be less of it than was asked for.
+                let rank = b.len() / 4 / rows.max(1);
+                let (b, a) = (numbers(b, rows * rank)?, numbers(parts.next()?, rank * columns)?);
+                (rank <= most).then_some(())?;
+                Some(Factors { rank, a, b })
+            }
+        };
         let added = match &plan.bias {
             Some(_) => Some(numbers(parts.next()?, rows)?),
             None => None,
@@ -117,7 +136,7 @@ impl Corrected {
             let number = |bytes: &[u8]| Some(f64::from_le_bytes(*bytes.first_chunk()?));
             steps.push(Step { name, before: number(before)?, after: number(after)?, kept: *parts.next()?.first()? == 1 });
         }
-        Some(Self { form, added, steps })
+        Some(Self { form, low_rank, added, steps })
     }
 }
 

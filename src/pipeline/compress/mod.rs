@@ -5,6 +5,7 @@ mod activation_range;
 mod adaround;
 mod allocation;
 mod alone;
+mod balance;
 mod behind;
 mod bias_correction;
 mod channels;
@@ -16,6 +17,7 @@ pub mod importance;
 mod judge;
 mod kept;
 mod least_squares;
+mod low_rank;
 mod magnitude;
 pub mod pattern;
 mod preview;
@@ -67,6 +69,8 @@ pub enum CompressError {
     NoChannelData { score: &'static str },
     #[error(transparent)]
     Calibrate(#[from] CalibrateError),
+    #[error("recipe \"{recipe}\" balances channels, and there are no calibration data; add some, or leave `balance` out")]
+    NoBalanceData { recipe: String },
     #[error(
         "recipe \"{recipe}\" rounds activations with calibrated ranges, and the project has no calibration data; add some, or use dynamic activations"
     )]

@@ -3,6 +3,7 @@
 
 use super::CompressError;
 use super::allocation::allocate;
+use super::bias_correction::analytic;
 use super::channels::DataSource;
 use super::kept::{Keep, Nothing};
 use super::saliency::{Scores, by_slopes};
@@ -10,11 +11,11 @@ use super::sequential;
 use super::technique::{LayerWork, registry};
 use super::variant::{CompressedLayer, Variant};
 use crate::engine::Ctx;
-use crate::engine::graph::{LoweredLayer, StoredWeight, Wire, lower};
+use crate::engine::graph::{Channels, LowRank, LoweredLayer, Wire, lower};
 use crate::engine::kernels::affine::ErrorSums;
 use crate::engine::tensor::Tensor;
 use crate::pipeline::calibrate::{CalibrateError, Statistics};
-use crate::pipeline::configure::{FileFormat, LayerPlan, Plan};
+use crate::pipeline::configure::{FileFormat, LayerPlan, Plan, Recovery};
 use crate::pipeline::load::Subject;
 use rayon::prelude::*;
 use std::collections::BTreeSet;
@@ -138,7 +139,7 @@ impl LayerWork {
             return Err(CompressError::NotFinite { layer: plan.layer.name.clone(), count, total: original.len() });
         }
         let scores = scores.get(&plan.layer.weight).cloned().unwrap_or_default();
-        Ok(Self { weights: original.clone(), original, scores, stored: None, rounded: None })
+        Ok(Self { weights: original.clone(), original, scores, stored: None, rounded: None, low_rank: None })
     }
 }
 
@@ -155,7 +156,21 @@ pub(super) fn compress_layer(
     for technique in registry().into_iter().filter(|t| t.concerns(plan)) {
         technique.apply(plan, &mut work, statistics, ctx)?;
     }
-    Made::of(plan, file, work)
+    let added = mended(plan, subject, &work);
+    let mut made = Made::of(plan, file, work)?;
+    if let (Some((_, bias)), Some(added)) = (&mut made.lowered.bias, added) {
+        *bias = added;
+    }
+    Ok(made)
+}
+
+/// What batch normalization says is to be added to each output channel, where the plan asks for that.
+fn mended(plan: &LayerPlan, subject: &Subject, work: &LayerWork) -> Option<Vec<f32>> {
+    if plan.treatment.correction.recovery != Recovery::BatchNorm {
+        return None;
+    }
+    let channels = Channels::new(&plan.layer.shape, plan.layer.out_axis);
+    analytic(plan, &subject.folded, &channels.gather(&work.original), &channels.gather(&work.weights))
 }
 
 impl Made {
@@ -164,11 +179,12 @@ impl Made {
         work.stored = work.stored.map(|s| file.adapted(s, plan.treatment.activations)).transpose().map_err(failed)?;
         let mut sums = ErrorSums::default();
         sums.add_slices(&work.original, &work.weights);
+        let beside = work.low_rank.as_ref().map_or(0, LowRank::size_bytes);
         let layer = CompressedLayer {
             name: plan.layer.name.clone(),
             weight_sqnr_db: sums.sqnr_db(),
             zero_fraction: zero_fraction(&work.weights),
-            bytes: work.stored.as_ref().map_or(plan.bytes, StoredWeight::size_bytes),
+            bytes: work.stored.as_ref().map_or(plan.bytes, |stored| stored.size_bytes() + beside),
             dense: match &work.stored {
                 Some(stored) if file.needs_values(&plan.layer, stored) => {
                     Some(Tensor::from_f32(plan.layer.shape.clone(), &work.weights).map_err(failed)?)
@@ -186,6 +202,7 @@ impl Made {
             input: plan.layer.input.clone(),
             rounded: work.rounded,
             bias: plan.bias.clone().map(|place| (place, vec![0.0; plan.layer.out_channels()])),
+            low_rank: work.low_rank,
         };
         Ok(Self { lowered, layer, weights: work.weights })
     }

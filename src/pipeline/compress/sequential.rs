@@ -170,6 +170,6 @@ impl Made {
     fn as_floats(&self, plan: &LayerPlan) -> Result<LoweredLayer, CompressError> {
         let tensor = Tensor::from_f32(plan.layer.shape.clone(), &self.weights)
             .map_err(|source| CompressError::Tensor { layer: plan.layer.name.clone(), source })?;
-        Ok(LoweredLayer { stored: Some(StoredWeight::Float32(tensor)), rounded: None, ..self.lowered.clone() })
+        Ok(LoweredLayer { stored: Some(StoredWeight::Float32(tensor)), rounded: None, low_rank: None, ..self.lowered.clone() })
     }
 }

@@ -1,9 +1,10 @@
 //! What every technique is to the runner, and which there are.
 
 use super::CompressError;
+use super::low_rank::Compensation;
 use super::{activation_range::ActivationRange, magnitude::Magnitude, round_to_nearest::RoundToNearest};
 use crate::engine::Ctx;
-use crate::engine::graph::{RoundedInput, StoredWeight, Wire};
+use crate::engine::graph::{LowRank, RoundedInput, StoredWeight, Wire};
 use crate::pipeline::calibrate::Statistics;
 use crate::pipeline::configure::LayerPlan;
 
@@ -17,6 +18,8 @@ pub struct LayerWork {
     pub scores: Vec<f64>,
     pub stored: Option<StoredWeight>,
     pub rounded: Option<RoundedInput>,
+    /// What is added to what the stored weights give; `weights` hold it already.
+    pub low_rank: Option<LowRank>,
 }
 
 /// A way to make a layer smaller. Says what it must know, and applies itself given that.
@@ -37,6 +40,6 @@ pub trait Technique: Sync {
 
 /// Every technique, in the order in which they are applied.
 #[must_use]
-pub fn registry() -> [&'static dyn Technique; 3] {
-    [&Magnitude, &RoundToNearest, &ActivationRange]
+pub fn registry() -> [&'static dyn Technique; 4] {
+    [&Magnitude, &RoundToNearest, &Compensation, &ActivationRange]
 }

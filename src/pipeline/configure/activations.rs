@@ -136,6 +136,9 @@ impl Activations {
             return Err(format!("activations have 4, 8 or 16 bits, not {bits}"));
         }
         match self {
+            Self::StaticWith { observer: Observer::HalfQuadratic, .. } => {
+                Err("half-quadratic ranges are for weights; take min-max or MSE for data".to_owned())
+            }
             Self::StaticWith { observer, .. } => observer.validate(),
             _ => Ok(()),
         }

@@ -82,6 +82,8 @@ pub enum Recovery {
     None,
     /// The mean of every output channel is set right, in the bias.
     Bias,
+    /// The same without data: as batch normalization tells what a layer reads. For weights that are rounded to nearest.
+    BatchNorm,
     /// Its deviation too, in the scales.
     Deviation,
     /// The weights that pruning left are solved for, row by row; then the bias.
@@ -101,6 +103,9 @@ impl Correction {
             Solver::AdaRound { iterations, .. } if !(10..=100_000).contains(&iterations) => {
                 Err(format!("AdaRound takes 10 to 100000 iterations, not {iterations}"))
             }
+            Solver::Gptq { .. } | Solver::AdaRound { .. } if self.recovery == Recovery::BatchNorm => {
+                Err("biases by batch normalization take no data, and the solver does; take `recovery: Bias`".to_owned())
+            }
             _ => Ok(()),
         }
     }
@@ -114,6 +119,18 @@ impl Correction {
             Solver::AdaRound { .. } => true,
         };
         solver || self.recovery == Recovery::LeastSquares
+    }
+
+    /// Whether it takes samples.
+    #[must_use]
+    pub fn needs_data(&self) -> bool {
+        self.solver != Solver::Nearest || !matches!(self.recovery, Recovery::None | Recovery::BatchNorm)
+    }
+
+    /// What of it can be done without data.
+    #[must_use]
+    pub fn without_data(self) -> Self {
+        if self.needs_data() { Self::NONE } else { self }
     }
 
     /// Whether the bias is set right in the end.
@@ -193,6 +210,7 @@ impl fmt::Display for Correction {
         match self.recovery {
             Recovery::None => Ok(()),
             Recovery::Bias => f.write_str(", then bias"),
+            Recovery::BatchNorm => f.write_str(", then bias by batch norm"),
             Recovery::Deviation => f.write_str(", then deviation and bias"),
             Recovery::LeastSquares => f.write_str(", then least squares and bias"),
         }

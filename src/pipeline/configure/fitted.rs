@@ -4,7 +4,7 @@ use super::correction::{Correction, Loss, Recovery, Solver};
 use super::layer::and;
 use super::recipe::Treatment;
 use super::scheme::{Scheme, Sparsity};
-use crate::engine::graph::{BiasPlace, Layer, Model};
+use crate::engine::graph::{BiasPlace, Layer, Model, cut_normals};
 use crate::pipeline::load::Subject;
 
 /// What of a correction can be done to a layer, where its bias is, and why not the rest.
@@ -44,6 +44,10 @@ pub(super) fn corrected(
     }
     if !correction.mends_bias() {
         return (correction, None, refusal);
+    }
+    if let (Recovery::BatchNorm, Err(reason)) = (correction.recovery, cut_normals(model, &layer.input)) {
+        correction.recovery = Recovery::None;
+        return (correction, None, Some(and(refusal, &format!("{reason}: its bias is not set right"))));
     }
     match BiasPlace::of(model, layer) {
         Ok(place) => (correction, Some(place), refusal),

@@ -1,6 +1,7 @@
 //! What a recipe does to one layer.
 
 use super::activations::Activations;
+use super::compensation::compensated;
 use super::correction::Correction;
 use super::file::{FileFormat, held, held_bytes};
 use super::fitted::{corrected, readable};
@@ -252,6 +253,11 @@ pub(super) fn layer_plan(layer: &Layer, wanted: Treatment, subject: &Subject) ->
         refusal =
             Some(format!("its weights are {dtype}, and only float32 weights are compressed yet; export the model in float32"));
     }
+    let (compensate, reason) = compensated(layer, &treatment, model);
+    treatment.compensate = compensate;
+    if let Some(reason) = reason {
+        refusal = Some(and(refusal, &reason));
+    }
     let (correction, bias, reason) = corrected(layer, &treatment, subject);
     treatment.correction = correction;
     if let Some(reason) = reason {
@@ -332,7 +338,7 @@ impl LayerPlan {
     #[must_use]
     pub fn is_corrected(&self) -> bool {
         let is_weighed = self.treatment.weighs_data() && self.treatment.saliency == Saliency::Surgeon;
-        self.treatment.correction != Correction::NONE || is_weighed
+        self.treatment.correction.needs_data() || self.treatment.compensate > 0 || is_weighed
     }
 
     /// Whether the range of its data must be calibrated.
@@ -395,12 +401,12 @@ impl LayerPlan {
     #[must_use]
     pub fn uncorrected(&self) -> Self {
         let mut plan = self.clone();
-        plan.treatment.correction = Correction::NONE;
+        plan.treatment.correction = self.treatment.correction.without_data();
         if plan.treatment.saliency == Saliency::Surgeon {
             plan.treatment.saliency = Saliency::Magnitude;
         }
         // What errors are weighed by comes with the data that correct.
-        if self.treatment.correction != Correction::NONE {
+        if self.treatment.correction.needs_data() {
             plan.importance = ImportanceSource::None;
         }
         plan
@@ -408,7 +414,7 @@ impl LayerPlan {
 
     /// Does without the correction that there is no data for.
     pub(super) fn refuse_correction(&mut self) {
-        if self.treatment.correction == Correction::NONE {
+        if !self.treatment.correction.needs_data() {
             return;
         }
         // A bias that was to be added is written all the same, of zeros: its bytes are counted.

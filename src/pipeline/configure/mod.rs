@@ -3,8 +3,10 @@
 //! Touches no weight values and runs nothing.
 
 mod activations;
+mod balance;
 mod branches;
 mod channels;
+mod compensation;
 mod correction;
 mod families;
 mod file;
@@ -17,6 +19,7 @@ mod recipe;
 mod scheme;
 
 pub use activations::{Activations, Sharing, StaticGrid};
+pub use balance::Balance;
 pub use branches::LeftOut;
 pub use channels::{ChannelCut, ChannelScore, Cuts, GroupCut};
 pub use correction::{Correction, Level as CorrectionLevel, Loss, Order, Recovery, Solver, Target};

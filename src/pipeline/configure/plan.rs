@@ -2,14 +2,15 @@
 
 use super::ConfigureError;
 use super::activations::Activations;
+use super::balance::Balance;
 use super::branches::LeftOut;
 use super::channels::{ChannelCut, Cuts};
 use super::file::{FileFormat, header_text, weights_file};
 use super::groups::{Decided, Group, groups, share_ranges, together};
 use super::layer::{LayerPlan, and, file_of, layer_plan};
 use super::recipe::{Allocation, Equalization, Recipe, Treatment};
-use crate::engine::graph::{GraphError, Layer, LoweredLayer, StoredWeight, Wire, lower};
-use crate::engine::tensor::{DType, Tensor};
+use crate::engine::graph::{GraphError, Layer, LowRank, LoweredLayer, StoredWeight, Wire, lower};
+use crate::engine::tensor::{DType, Tensor, TensorError};
 use crate::pipeline::load::{Subject, gguf};
 use std::path::Path;
 
@@ -26,6 +27,8 @@ pub struct Plan {
     pub equalize: Equalization,
     /// The residual branches that are left out before that.
     pub left_out: Option<LeftOut>,
+    /// How its channels are balanced then; nothing where none can be.
+    pub balance: Balance,
     /// The channels that are cut before anything else; shapes of `layers` are those of what is left.
     pub cuts: Option<Cuts>,
     /// The file that is counted: ONNX, unless a layer is stored in blocks that only GGUF holds, or it was asked for.
@@ -61,6 +64,7 @@ impl Plan {
     pub fn needs_calibration(&self) -> bool {
         let chosen = self.cuts.as_ref().is_some_and(Cuts::needs_data);
         chosen
+            || self.balance != Balance::None
             || self.is_corrected()
             || self.layers.iter().any(|l| l.needs_range() || l.needs_channels() || l.treatment.weighs_data())
     }
@@ -85,6 +89,10 @@ impl Plan {
         self.layers.iter_mut().for_each(LayerPlan::refuse_correction);
         self.layers.iter_mut().for_each(LayerPlan::refuse_saliency);
         self.cuts.iter_mut().for_each(Cuts::refuse_data);
+        if self.balance != Balance::None {
+            self.balance = Balance::None;
+            self.layers.iter_mut().for_each(LayerPlan::refuse_balance);
+        }
         self
     }
 }
@@ -210,6 +218,7 @@ fn plan_layers(
     for (layer, before) in layers.iter_mut().zip(whole.layers.iter()) {
         layer.original_bytes = whole.folded.constants.get(&before.weight).map_or(0, |t| t.size_bytes() as u64);
     }
+    let balance = recipe.balance.fitted(&subject.folded, &subject.layers, &mut layers);
     share_ranges(&groups, &mut layers);
     let file = file.unwrap_or_else(|| file_of(&layers));
     let lowered = layers.iter_mut().map(|layer| placeholder(layer, file)).collect::<Result<Vec<_>, _>>().map_err(graph)?;
@@ -225,6 +234,7 @@ fn plan_layers(
         allocation: recipe.allocation,
         equalize: recipe.equalize,
         left_out: None,
+        balance,
         cuts,
         file,
         bytes,
@@ -240,6 +250,7 @@ pub fn prepared(equalize: Equalization, subject: &Subject) -> Result<Subject, Gr
     match equalize {
         Equalization::None => Ok(subject.clone()),
         Equalization::Layers => subject.equalized(),
+        Equalization::LayersAndBiases => subject.equalized()?.absorbed(),
     }
 }
 
@@ -272,6 +283,14 @@ fn predicted_bytes(
     lowered: &[LoweredLayer],
     file: FileFormat,
 ) -> Result<u64, ConfigureError> {
+    if let Some(layer) = layers.iter().find(|l| l.treatment.compensate > 0 && !file.holds_graph()) {
+        return Err(ConfigureError::Unholdable {
+            recipe: recipe.name.clone(),
+            layer: layer.layer.name.clone(),
+            file: file.name(),
+            reason: "two matrices beside it make up for what rounding took, and the file holds no graph that adds them; set its `compensate` to 0".to_owned(),
+        });
+    }
     let format = |source| ConfigureError::Format { recipe: recipe.name.clone(), source };
     // Made for either kind of file: what cannot be made is refused here, not when it is compressed.
     let model = if unchanged {
@@ -322,9 +341,11 @@ fn whole(plan: &LayerPlan, lowered: &LoweredLayer) -> Option<(Wire, Tensor)> {
 }
 
 fn placeholder(plan: &mut LayerPlan, file: FileFormat) -> Result<LoweredLayer, GraphError> {
-    let stored: Option<StoredWeight> = plan
-        .measure(file)
-        .map_err(|e| GraphError::Patch { label: format!("store \"{}\"", plan.layer.name), reason: e.to_string() })?;
+    let label = format!("store \"{}\"", plan.layer.name);
+    let failed = |e: TensorError| GraphError::Patch { label: label.clone(), reason: e.to_string() };
+    let stored: Option<StoredWeight> = plan.measure(file).map_err(failed)?;
+    let low_rank = plan.compensation().map_err(failed)?;
+    plan.bytes += low_rank.as_ref().map_or(0, LowRank::size_bytes);
     Ok(LoweredLayer {
         weight: plan.layer.weight.clone(),
         shape: plan.layer.shape.clone(),
@@ -333,5 +354,6 @@ fn placeholder(plan: &mut LayerPlan, file: FileFormat) -> Result<LoweredLayer, G
         input: plan.layer.input.clone(),
         rounded: plan.treatment.activations.rounded(1.0, 0),
         bias: plan.bias.clone().map(|place| (place, vec![0.0; plan.layer.out_channels()])),
+        low_rank,
     })
 }

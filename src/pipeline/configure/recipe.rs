@@ -2,6 +2,7 @@
 
 use super::ConfigureError;
 use super::activations::Activations;
+use super::balance::Balance;
 use super::channels::ChannelCut;
 use super::correction::{Correction, Level as CorrectionLevel};
 use super::scheme::{Rounding, Saliency, Scheme, Sparsity};
@@ -40,6 +41,9 @@ pub struct Treatment {
     /// What makes a weight small, where `sparsity` takes the small ones away.
     #[serde(default, skip_serializing_if = "is_default")]
     pub saliency: Saliency,
+    /// The rank of the product of two matrices that makes up for what rounding took, as far as it can; 0 for none.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub compensate: u16,
 }
 
 /// What the error of a weight counts.
@@ -72,6 +76,9 @@ pub enum Equalization {
     None,
     /// Channels are scaled in one layer and scaled back in the next, so that one scale suits all of a tensor.
     Layers,
+    /// Besides, what channels are nearly always above, as folded batch normalization tells, moves from their biases to
+    /// those of the next layer: data span less. Not exact.
+    LayersAndBiases,
 }
 
 /// How much of each layer is pruned, of those that a share is to be pruned of.
@@ -118,6 +125,7 @@ impl Treatment {
         correction: Correction::NONE,
         channels: ChannelCut::None,
         saliency: Saliency::Magnitude,
+        compensate: 0,
     };
 
     #[must_use]
@@ -169,6 +177,9 @@ impl Treatment {
         if self.correction != Correction::NONE {
             text += &format!("; {}", self.correction);
         }
+        if self.compensate > 0 {
+            text += &format!("; compensated by rank {}", self.compensate);
+        }
         text
     }
 
@@ -176,7 +187,8 @@ impl Treatment {
     #[must_use]
     pub fn sensible(self) -> Self {
         let rounding = if self.weights.rounds() { self.rounding } else { Rounding::default() };
-        let range = if self.weights.has_ranges() { self.range } else { Observer::default() };
+        let movable = self.range != Observer::HalfQuadratic || self.weights.has_zero_points();
+        let range = if self.weights.has_ranges() && movable { self.range } else { Observer::default() };
         let importance = if self.weights.weighs(range) { self.importance } else { Importance::default() };
         Self { rounding, range, importance, ..self }
     }
@@ -187,6 +199,8 @@ impl Treatment {
         let (weights, sensible) = (self.weights, self.sensible());
         if sensible.rounding != self.rounding {
             Some(format!("{weights} has its own rule of rounding; leave `rounding` out"))
+        } else if sensible.range != self.range && weights.has_ranges() {
+            Some(format!("{} ranges move zero points, and {weights} has none; take asymmetric integers", self.range))
         } else if sensible.range != self.range {
             Some(format!("{weights} has its own rule for scales; leave `range` out"))
         } else if sensible.importance != self.importance && weights.has_ranges() {
@@ -236,6 +250,8 @@ pub struct Override {
     pub channels: Option<ChannelCut>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saliency: Option<Saliency>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compensate: Option<u16>,
 }
 
 impl Override {
@@ -252,6 +268,7 @@ impl Override {
             correction: None,
             channels: None,
             saliency: None,
+            compensate: None,
         }
     }
 
@@ -277,6 +294,7 @@ impl Override {
             correction: self.correction.unwrap_or(kept.correction),
             channels: self.channels.unwrap_or(kept.channels),
             saliency: self.saliency.unwrap_or(kept.saliency),
+            compensate: self.compensate.unwrap_or(kept.compensate),
         }
     }
 
@@ -320,6 +338,9 @@ pub struct Recipe {
     /// What is done to the network before anything is compressed, without a change of what it computes.
     #[serde(default, skip_serializing_if = "is_default")]
     pub equalize: Equalization,
+    /// What is done then, told by calibration data, without a change of what the network computes either.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub balance: Balance,
 }
 
 /// Read before the rest, so that a newer file is refused by its version and not by a field.
@@ -343,6 +364,7 @@ impl Recipe {
             groups: Grouping::default(),
             allocation: Allocation::default(),
             equalize: Equalization::default(),
+            balance: Balance::default(),
         }
     }
 
@@ -386,6 +408,7 @@ impl Recipe {
             return Err(bad("the name", "a recipe needs a name".to_owned()));
         }
         self.default.validate().map_err(|r| bad("the default", r))?;
+        self.balance.validate().map_err(|r| bad("the balance", r))?;
         for rule in &self.overrides {
             rule.validate().map_err(|r| bad(&format!("the override \"{}\"", rule.layers), r))?;
         }

@@ -153,6 +153,12 @@ impl Scheme {
         matches!(self, Self::Integer { .. } | Self::Affine { .. })
     }
 
+    /// Whether it stores a zero point beside each scale.
+    #[must_use]
+    pub fn has_zero_points(self) -> bool {
+        matches!(self.format(), Some(Format::Integer(Integer { symmetry: Symmetry::Asymmetric, .. })))
+    }
+
     /// Whether importance makes a difference where ranges are chosen so.
     #[must_use]
     pub fn weighs(self, range: Observer) -> bool {

@@ -75,10 +75,25 @@ impl Subject {
         Ok(Self { folded: model, change_key: format!("{} equalized", self.change_key).into(), ..self.clone() })
     }
 
+    /// The same with high biases absorbed by the layers that come next.
+    ///
+    /// # Errors
+    /// When the rewritten graph is not valid.
+    pub fn absorbed(&self) -> Result<Self, GraphError> {
+        let folded = Arc::new(passes::absorb_biases(&self.folded)?);
+        Ok(Self { change_key: format!("{} absorbed", self.change_key).into(), ..self.on(&folded) })
+    }
+
     /// The same with the network as a recipe prepared it in place of what recipes change.
     #[must_use]
     pub fn on(&self, folded: &Arc<Model>) -> Self {
         Self { folded: Arc::clone(folded), equalized: Arc::default(), ..self.clone() }
+    }
+
+    /// The same with `folded`, whose channels are of other sizes as `key` tells, in place of what recipes change.
+    #[must_use]
+    pub fn balanced(&self, folded: Model, key: &str) -> Self {
+        Self { change_key: format!("{} balanced {key}", self.change_key).into(), ..self.on(&Arc::new(folded)) }
     }
 
     /// The same with `folded`, of which `left` is left and whose channels `key` tells of, in place of what recipes

@@ -2,8 +2,8 @@
 
 use super::document::Document;
 use crate::pipeline::configure::{
-    Activations, Allocation, ChannelCut, ConfigureError, Correction, CorrectionLevel, Equalization, Grouping, Override, Recipe,
-    Saliency, Scheme, Sparsity, Treatment, presets,
+    Activations, Allocation, Balance, ChannelCut, ConfigureError, Correction, CorrectionLevel, Equalization, Grouping, Override,
+    Recipe, Saliency, Scheme, Sparsity, Treatment, presets,
 };
 use crate::pipeline::load::Preprocess;
 use std::sync::Arc;
@@ -20,9 +20,10 @@ pub struct Change {
 }
 
 /// A change of what the active recipe says of the whole network; what is `None` stays.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Whole {
     pub equalize: Option<Equalization>,
+    pub balance: Option<Balance>,
     pub allocation: Option<Allocation>,
     pub groups: Option<Grouping>,
 }
@@ -159,6 +160,7 @@ impl Document {
             Edit::SetDefault(treatment) => next.change_active(|recipe| recipe.default = treatment.sensible())?,
             Edit::SetWhole(whole) => next.change_active(|recipe| {
                 recipe.equalize = whole.equalize.unwrap_or(recipe.equalize);
+                recipe.balance = whole.balance.unwrap_or(recipe.balance);
                 recipe.allocation = whole.allocation.unwrap_or(recipe.allocation);
                 recipe.groups = whole.groups.unwrap_or(recipe.groups);
             })?,

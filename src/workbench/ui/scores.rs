@@ -34,6 +34,7 @@ impl Key {
             Observer::Grid { exponent } => (4, exponent.to_bits()),
             Observer::Gaussian => (5, 0),
             Observer::Histogram => (6, 0),
+            Observer::HalfQuadratic => (7, 0),
         };
         let weighs = treatment.importance == Importance::Activations;
         Self { layer, scheme: treatment.weights, rounding: treatment.rounding, sparsity, range, weighs }

@@ -9,6 +9,7 @@
 mod accumulate;
 mod entropy;
 mod grid;
+mod half_quadratic;
 mod histogram;
 mod shrink;
 
@@ -67,6 +68,9 @@ pub enum Observer {
     Histogram,
     /// The range with the least squared error if the values were normal with their mean and variance.
     Gaussian,
+    /// Of weights on asymmetric grids: the step and the zero point with the least error on the mean, the largest errors
+    /// left out of account while they are sought (HQQ). Of anything else min–max.
+    HalfQuadratic,
 }
 
 impl Observer {
@@ -93,7 +97,7 @@ impl Observer {
         let all = seen.range()?;
         let symmetric = target.symmetry != Symmetry::Asymmetric;
         let chosen = match *self {
-            Self::MinMax => all,
+            Self::MinMax | Self::HalfQuadratic => all,
             Self::MovingAverage => seen.average()?,
             Self::Percentile(percent) => percentile(seen, percent, symmetric),
             Self::Entropy => entropy(&seen.histogram().magnitudes(), groups(all, target)).map_or(all, around_zero),
@@ -122,7 +126,9 @@ impl Observer {
         let all = finite_min_max(weights)?;
         let symmetric = target.symmetry != Symmetry::Asymmetric;
         let chosen = match self {
-            Self::MinMax | Self::MovingAverage => all,
+            // Its grid may reach beyond what was seen on one side.
+            Self::HalfQuadratic if !symmetric => return Some(half_quadratic::of_weights(weights, all, target)),
+            Self::MinMax | Self::MovingAverage | Self::HalfQuadratic => all,
             Self::Grid { exponent } => grid::of_weights(weights, importance, all, target, exponent),
             Self::Percentile(_) | Self::Entropy | Self::Histogram | Self::Gaussian => {
                 let mut seen = Accumulator::default();
@@ -145,6 +151,7 @@ impl fmt::Display for Observer {
             Self::Grid { exponent } => write!(f, "L{exponent}"),
             Self::Histogram => f.write_str("histogram"),
             Self::Gaussian => f.write_str("Gaussian"),
+            Self::HalfQuadratic => f.write_str("half-quadratic"),
         }
     }
 }

@@ -67,6 +67,7 @@ fn every_observer_copes_with_them() {
         Observer::Grid { exponent: 2.4 },
         Observer::Histogram,
         Observer::Gaussian,
+        Observer::HalfQuadratic,
     ];
     for range in observers {
         for symmetry in [Symmetry::Restricted, Symmetry::Full, Symmetry::Asymmetric] {

@@ -202,3 +202,34 @@ fn channels_are_told_apart() {
     planes.merge(&linear);
     assert_eq!(planes.mean_squares(), linear.mean_squares());
 }
+
+#[test]
+fn zero_points_move_where_that_makes_errors_less() {
+    let x = normal(64 * 128, 7);
+    // Long tails: what is left out of account while the zero point is sought.
+    let x: Vec<f32> = x.iter().map(|v| 0.02 * v * (1.0 + v * v)).collect();
+    let matrix = Matrix::new(&x, 64, 128).unwrap();
+    for (bits, size) in [(2, 32), (3, 64), (4, 32), (4, 128), (8, 64)] {
+        let made = |range, scales| {
+            let Format::Integer(integer) = integer(bits, Symmetry::Asymmetric, Granularity::Group(size)) else { unreachable!() };
+            let format = Format::Integer(Integer { scales, ..integer });
+            format.encode(&matrix, &How { range, ..How::default() }, &ctx()).unwrap().decode(&ctx())
+        };
+        for scales in [ScaleType::F32, ScaleType::F16, ScaleType::PowerOfTwo] {
+            let (plain, moved) = (made(Observer::MinMax, scales), made(Observer::HalfQuadratic, scales));
+            let error =
+                |made: &[f32], from: usize| -> f64 { (from..from + size).map(|i| f64::from((x[i] - made[i]).abs())).sum() };
+            let groups = (0..x.len()).step_by(size);
+            let less = groups.filter(|from| {
+                let (before, after) = (error(&plain, *from), error(&moved, *from));
+                assert!(after <= before * (1.0 + 1e-6), "{bits} bits, {size}: {before} became {after}");
+                after < before
+            });
+            let (groups, less) = (x.len() / size, less.count());
+            assert!(scales == ScaleType::PowerOfTwo || less * 2 > groups, "{bits} bits, {size}, {scales:?}: {less} of {groups}");
+        }
+    }
+    // Symmetric grids have no zero point to move.
+    let Format::Integer(target) = integer(4, Symmetry::Full, Granularity::Tensor) else { unreachable!() };
+    assert_eq!(Observer::HalfQuadratic.of_weights(&x, &target), Observer::MinMax.of_weights(&x, &target));
+}

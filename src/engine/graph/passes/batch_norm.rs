@@ -1,8 +1,9 @@
 //! Batch normalization folded into the layer before it: `γ·(W·x + b − μ)/√(σ² + ε) + β` is the same
 //! layer with other weights.
 
-use crate::engine::graph::{GraphError, Model, Node, Patch, Wire, consumers, producers};
+use crate::engine::graph::{GraphError, Model, Node, Normal, Patch, Wire, consumers, producers};
 use crate::engine::tensor::{DType, Tensor, Value};
+use std::sync::Arc;
 
 /// Folds every batch normalization (inference form, constant parameters) into the `Conv`,
 /// `ConvTranspose` or `Gemm` before it, where nothing else reads what that produces. The layer keeps
@@ -14,13 +15,12 @@ use crate::engine::tensor::{DType, Tensor, Value};
 pub fn fold_batch_norm(model: &Model) -> Result<Model, GraphError> {
     let (readers, sources) = (consumers(model), producers(model));
     let mut patch = Patch::new("fold batch normalization", model);
-    let mut found = false;
+    let mut normals = Vec::new();
     for norm in model.nodes.iter().filter(|n| n.op == "BatchNormalization" && n.domain.is_empty()) {
         let Some(wire) = norm.input(0) else { continue };
         let seen = model.outputs.iter().any(|p| p.wire == *wire) || readers.get(wire).map(Vec::len) != Some(1);
         let Some(layer) = sources.get(wire).map(|i| &model.nodes[*i]).filter(|_| !seen) else { continue };
         let Some(folded) = fold(model, layer, norm) else { continue };
-        found = true;
         let Some(weight) = layer.input(1) else { continue };
         let shared = |wire: &Wire| readers.get(wire).map(Vec::len) != Some(1) || model.outputs.iter().any(|p| p.wire == *wire);
         if shared(weight) {
@@ -43,9 +43,15 @@ pub fn fold_batch_norm(model: &Model) -> Result<Model, GraphError> {
         patch.remove_node(norm.id);
         if let Some(output) = norm.output(0) {
             patch.set_output(layer.id, 0, output.clone());
+            normals.push((output.clone(), folded.normals));
         }
     }
-    if found { patch.apply(model) } else { Ok(model.clone()) }
+    if normals.is_empty() {
+        return Ok(model.clone());
+    }
+    let mut out = patch.apply(model)?;
+    out.normals.extend(normals);
+    Ok(out)
 }
 
 /// A name that no wire has yet.
@@ -65,6 +71,8 @@ fn fresh(model: &Model, wanted: String) -> Wire {
 struct Folded {
     weight: Tensor,
     bias: Tensor,
+    /// What it gives, as far as the normalization knew.
+    normals: Arc<[Normal]>,
 }
 
 /// The new weight and bias; `None` where the two do not fold.
@@ -94,7 +102,9 @@ fn fold(model: &Model, layer: &Node, norm: &Node) -> Option<Folded> {
     };
     let bias: Vec<f32> = old.iter().zip(scale.iter().zip(&shift)).map(|(b, (s, t))| (b * s + t) as f32).collect();
     let dtype = weight.dtype();
-    Some(Folded { weight: stored(dtype, values, weight.shape())?, bias: stored(dtype, bias, &[scale.len()])? })
+    let (gammas, betas) = (constant(norm, 1)?.to_f32().ok()?, constant(norm, 2)?.to_f32().ok()?);
+    let normals = gammas.iter().zip(&betas).map(|(gamma, beta)| Normal { mean: *beta, deviation: gamma.abs() }).collect();
+    Some(Folded { weight: stored(dtype, values, weight.shape())?, bias: stored(dtype, bias, &[scale.len()])?, normals })
 }
 
 fn stored(dtype: DType, values: Vec<f32>, shape: &[usize]) -> Option<Tensor> {

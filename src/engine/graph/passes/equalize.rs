@@ -5,22 +5,22 @@
 //! own for every channel.
 
 use crate::engine::graph::{GraphError, Layer, LayerKind, Model, Node, NodeId, Patch, Wire, consumers, layers};
-use crate::engine::tensor::{DType, Tensor};
+use crate::engine::tensor::{DType, Tensor, TensorError};
 use std::collections::BTreeMap;
 
 /// How often all pairs are gone through; each pass brings chains nearer to where nothing changes any more.
 const SWEEPS: usize = 20;
 
 /// Two layers, by number, and the clips between them.
-struct Pair {
-    first: usize,
-    second: usize,
-    clips: Vec<NodeId>,
+pub(super) struct Pair {
+    pub first: usize,
+    pub second: usize,
+    pub clips: Vec<NodeId>,
 }
 
 /// A layer's weights while they are scaled.
-struct Weights {
-    values: Vec<f32>,
+pub(super) struct Weights {
+    pub values: Vec<f32>,
     shape: Vec<usize>,
     kind: LayerKind,
 }
@@ -37,11 +37,7 @@ pub fn equalize(model: &Model) -> Result<Model, GraphError> {
         return Ok(model.clone());
     }
     let fail = |reason: String| GraphError::Patch { label: LABEL.to_owned(), reason };
-    let read = |layer: &Layer| -> Result<Weights, GraphError> {
-        let values =
-            model.constants.get(&layer.weight).map_or(Ok(Vec::new()), Tensor::to_f32).map_err(|e| fail(e.to_string()))?;
-        Ok(Weights { values, shape: layer.shape.clone(), kind: layer.kind })
-    };
+    let read = |layer: &Layer| Weights::of(model, layer).map_err(|e| fail(e.to_string()));
     let mut weights = layers.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let mut scales: Vec<Vec<f32>> = pairs.iter().map(|p| vec![1.0; layers[p.first].out_channels()]).collect();
     for _ in 0..SWEEPS {
@@ -78,7 +74,11 @@ pub fn equalize(model: &Model) -> Result<Model, GraphError> {
             split_clip(&mut patch, model, clip, scales).map_err(&fail)?;
         }
     }
-    patch.apply(model)
+    let mut out = patch.apply(model)?;
+    for (pair, scales) in pairs.iter().zip(&scales) {
+        out.divide_normals(&layers[pair.first].output, scales);
+    }
+    Ok(out)
 }
 
 const LABEL: &str = "equalize layers";
@@ -110,7 +110,7 @@ fn upper(model: &Model, clip: &Node) -> Option<f32> {
     bound(model, clip, 2, "max").filter(|high| low == 0.0 && *high > 0.0 && high.is_finite())
 }
 
-fn pairs(model: &Model, layers: &[Layer], readers: &BTreeMap<Wire, Vec<usize>>) -> Vec<Pair> {
+pub(super) fn pairs(model: &Model, layers: &[Layer], readers: &BTreeMap<Wire, Vec<usize>>) -> Vec<Pair> {
     let alone = |wire: &Wire| readers.get(wire).map_or(0, Vec::len) == 1;
     let is_own = |layer: &Layer| {
         let bias =
@@ -157,14 +157,19 @@ fn reads_each(layer: &Layer, channels: usize) -> bool {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Side {
+pub(super) enum Side {
     Input,
     Output,
 }
 
 impl Weights {
+    pub fn of(model: &Model, layer: &Layer) -> Result<Self, TensorError> {
+        let values = model.constants.get(&layer.weight).map_or(Ok(Vec::new()), Tensor::to_f32)?;
+        Ok(Self { values, shape: layer.shape.clone(), kind: layer.kind })
+    }
+
     /// Places of the weights of one channel: of a depthwise convolution both sides are the same.
-    fn places(&self, side: Side, channel: usize) -> impl Iterator<Item = usize> + use<> {
+    pub fn places(&self, side: Side, channel: usize) -> impl Iterator<Item = usize> + use<> {
         let taps: usize = self.shape.iter().skip(2).product();
         let (rows, columns) = (self.shape[0], self.shape[1]);
         let by_row = side == Side::Output || self.kind == LayerKind::Depthwise;
@@ -187,7 +192,7 @@ impl Weights {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::engine::graph::{Attribute, Fact, Port};
 
@@ -204,7 +209,7 @@ mod tests {
     }
 
     /// 2 → 3 channels, a clip to 6, 3 → 2 channels.
-    fn chain(between: &str) -> Model {
+    pub fn chain(between: &str) -> Model {
         let tensor = |shape: &[usize], values: &[f32]| Tensor::from_f32(shape.to_vec(), values).unwrap();
         let mut clip = node(1, between, &["a"], "b");
         clip.attributes = [("min", 0.0), ("max", 6.0)].map(|(n, v)| (n.to_owned(), Attribute::Float(v))).into();

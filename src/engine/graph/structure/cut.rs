@@ -97,6 +97,11 @@ pub fn cut(model: &Model, structure: &Structure, removed: &[Vec<usize>], values:
     for port in out.inputs.iter_mut().filter(|p| out.constants.contains_key(&p.wire)) {
         shrink(&mut port.fact.shape, gone.axes(&port.wire), &gone);
     }
+    for (wire, normals) in &mut out.normals {
+        if let Some(kept) = gone.axes(wire).get(1).and_then(|axis| gone.kept(axis)) {
+            *normals = kept.iter().filter_map(|i| normals.get(*i).copied()).collect();
+        }
+    }
     for (wire, fact) in &mut out.facts {
         shrink(&mut fact.shape, gone.axes(wire), &gone);
     }

@@ -13,7 +13,7 @@ fn plan(activations: Activations) -> LayerPlan {
 }
 
 fn work() -> LayerWork {
-    LayerWork { original: vec![1.0], weights: vec![1.0], scores: Vec::new(), stored: None, rounded: None }
+    LayerWork { original: vec![1.0], weights: vec![1.0], scores: Vec::new(), stored: None, rounded: None, low_rank: None }
 }
 
 fn seen(values: &[f32]) -> Statistics {

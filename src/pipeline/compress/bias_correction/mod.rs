@@ -3,6 +3,10 @@
 //! Frantar and Alistarh 2022, arXiv 2208.11580, §A.4). Limits: a mean set right in a badly damaged layer brings it
 //! nearer to a constant; pair it with the deviation, or with least squares.
 
+mod expected;
+
+pub(super) use expected::analytic;
+
 use crate::engine::kernels::factor::dot;
 use crate::pipeline::calibrate::Moments;
 

@@ -4,7 +4,7 @@ use crate::engine::formats::{Encoded, Format, FormatError, How, Matrix};
 use crate::engine::graph::{Channels, Layer, StoredWeight, Wire};
 use crate::pipeline::calibrate::Statistics;
 use crate::pipeline::compress::{CompressError, LayerWork, Technique};
-use crate::pipeline::configure::{Correction, ImportanceSource, LayerPlan, Scheme, Treatment};
+use crate::pipeline::configure::{ImportanceSource, LayerPlan, Scheme, Treatment};
 use std::borrow::Cow;
 
 pub(in crate::pipeline::compress) struct RoundToNearest;
@@ -20,7 +20,7 @@ impl Technique for RoundToNearest {
 
     fn needs(&self, plan: &LayerPlan) -> Vec<Wire> {
         // A correction knows its inputs better.
-        let is_asked = plan.importance == ImportanceSource::Calibrated && plan.treatment.correction == Correction::NONE;
+        let is_asked = plan.importance == ImportanceSource::Calibrated && !plan.treatment.correction.needs_data();
         if is_asked { vec![plan.layer.input.clone()] } else { Vec::new() }
     }
 

@@ -47,6 +47,12 @@ impl Columns {
         })
     }
 
+    /// A number for each column, given one for each channel of the layer's input, and how many runs of rows have columns
+    /// of their own; `None` where the channels are not those of the layer.
+    pub(in crate::pipeline::compress) fn spread_over(layer: &Layer, channels: &[f64]) -> Option<(Vec<f32>, usize)> {
+        spread(layer, channels).map(|found| (found.values, found.runs))
+    }
+
     pub(super) fn importance(&self) -> Importance<'_> {
         Importance::new(&self.values, self.runs)
     }

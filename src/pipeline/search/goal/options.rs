@@ -241,6 +241,7 @@ fn exception(layer: &str, own: Treatment, default: Treatment) -> Override {
         range: (own.range != left.range).then_some(own.range),
         importance: (own.importance != left.importance).then_some(own.importance),
         correction: (own.correction != left.correction).then_some(own.correction),
+        compensate: (own.compensate != left.compensate).then_some(own.compensate),
         ..Override::new(layer)
     }
 }

@@ -1,7 +1,7 @@
 //! What is done, given data, so that layers give what they gave before: for the whole recipe, and what each step
 //! gained.
 
-use crate::pipeline::configure::{Allocation, CorrectionLevel, Equalization, Sparsity, Treatment};
+use crate::pipeline::configure::{Allocation, Balance, CorrectionLevel, Equalization, Recipe, Sparsity, Treatment};
 use crate::pipeline::evaluate::{LayerError, Report};
 use crate::workbench::project::{Edit, Whole};
 use crate::workbench::ui::act::{Act, Pick};
@@ -9,7 +9,7 @@ use crate::workbench::ui::bench::{Bench, Point};
 use crate::workbench::ui::plots::waterfall_ui;
 use crate::workbench::ui::view::View;
 use crate::workbench::ui::widgets::{Icon, combo, empty, icon, section, small};
-use eframe::egui::{Label, RichText, ScrollArea, Sense, Ui};
+use eframe::egui::{DragValue, Grid, Label, RichText, ScrollArea, Sense, Ui};
 use egui_extras::{Column, TableBuilder};
 
 pub fn corrections_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
@@ -58,12 +58,8 @@ fn recipe_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, point: &Point, acts: &
         words += &format!(" {own} {} otherwise.", if own == 1 { "layer is done" } else { "layers are done" });
     }
     ui.add(Label::new(RichText::new(words).color(t.muted).size(11.5)).wrap());
-    let mut equalized = recipe.equalize == Equalization::Layers;
-    let tip = "Channels are scaled in one layer and scaled back in the next, so that one scale suits all of a tensor";
-    if ui.checkbox(&mut equalized, "Equalize layers first").on_hover_text(tip).changed() {
-        let equalize = Some(if equalized { Equalization::Layers } else { Equalization::None });
-        acts.push(Act::Edit(Edit::SetWhole(Whole { equalize, ..Whole::default() })));
-    }
+    ui.add_space(2.0);
+    Grid::new("whole recipe").num_columns(2).spacing([8.0, 4.0]).show(ui, |ui| before_ui(ui, view, recipe, acts));
     if recipe.default.sparsity != Sparsity::Dense || recipe.allocation != Allocation::Uniform {
         ui.horizontal(|ui| {
             small(ui, t, "Pruned shares");
@@ -81,6 +77,50 @@ fn recipe_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, point: &Point, acts: &
             small(ui, t, "The project has no data: layers are rounded to nearest.");
         });
     }
+}
+
+/// What happens to the network before its layers are treated, and beside them.
+fn before_ui(ui: &mut Ui, view: &View<'_>, recipe: &Recipe, acts: &mut Vec<Act>) {
+    small(ui, view.tokens, "Weights first")
+        .on_hover_text("Channels are scaled in one layer and scaled back in the next, so that one scale suits all of a tensor");
+    let choices = [
+        (Equalization::None, "as they are"),
+        (Equalization::Layers, "equalized across layers"),
+        (Equalization::LayersAndBiases, "equalized, high biases absorbed"),
+    ];
+    let name = choices.iter().find(|c| c.0 == recipe.equalize).map_or("", |c| c.1);
+    let choices = choices.map(|(choice, name)| (choice, name.to_owned()));
+    if let Some(equalize) = combo(ui, "Equalization".to_owned(), 200.0, recipe.equalize, name, &choices) {
+        acts.push(Act::Edit(Edit::SetWhole(Whole { equalize: Some(equalize), ..Whole::default() })));
+    }
+    ui.end_row();
+    small(ui, view.tokens, "Channels then")
+        .on_hover_text("Divided where they are made, multiplied where they are read, as calibration data say");
+    let smooth = match recipe.balance {
+        smooth @ Balance::Smooth { .. } => smooth,
+        _ => Balance::Smooth { strength: 0.5 },
+    };
+    let words = |balance: Balance| match balance {
+        Balance::None => "as they are".to_owned(),
+        Balance::Smooth { strength } => format!("smoothed for data, {strength} (SmoothQuant)"),
+        Balance::Awq => "scaled for weights (AWQ)".to_owned(),
+    };
+    let choices = [Balance::None, smooth, Balance::Awq].map(|b| (b, words(b)));
+    if let Some(balance) = combo(ui, "Balance of channels".to_owned(), 200.0, recipe.balance, &words(recipe.balance), &choices) {
+        acts.push(Act::Edit(Edit::SetWhole(Whole { balance: Some(balance), ..Whole::default() })));
+    }
+    ui.end_row();
+    let label = small(ui, view.tokens, "Beside each layer");
+    let mut rank = recipe.default.compensate;
+    let drag = DragValue::new(&mut rank).range(0..=64).speed(0.1).custom_formatter(|v, _| match v as u16 {
+        0 => "nothing".to_owned(),
+        rank => format!("two matrices of rank {rank}"),
+    });
+    let tip = "A product of two thin matrices makes up for what rounding took (EoRA); it takes bytes and time";
+    if ui.add(drag).labelled_by(label.id).on_hover_text(tip).changed() {
+        acts.push(Act::Drag(Edit::SetDefault(Treatment { compensate: rank, ..recipe.default })));
+    }
+    ui.end_row();
 }
 
 fn capital(word: &str) -> String {
