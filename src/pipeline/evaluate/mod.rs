@@ -33,8 +33,9 @@ pub enum EvaluateError {
     Exec { which: &'static str, source: ExecError },
     #[error(transparent)]
     Tensor(#[from] TensorError),
-    #[error("{program}: {reason}")]
-    Elsewhere { program: &'static str, reason: String },
+    /// What another program says that was asked to run the model.
+    #[error("{reason}")]
+    Elsewhere { reason: String },
     #[error("there are no samples to evaluate; check the data, the split and --limit")]
     Empty,
     #[error("the original gives outputs of shape {original:?}, the other model {compressed:?}; it is not this model compressed")]

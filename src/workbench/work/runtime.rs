@@ -58,7 +58,7 @@ impl Opened {
 }
 
 fn elsewhere(reason: String) -> EvaluateError {
-    EvaluateError::Elsewhere { program: PROGRAM, reason }
+    EvaluateError::Elsewhere { reason }
 }
 
 /// Both numbers in a line; passed where they agree.

@@ -121,7 +121,7 @@ impl PackedWeight {
         let rows = layer.out_channels();
         let cols = layer.parameters() / rows.max(1);
         let is_linear = matches!(layer.kind, LayerKind::Gemm | LayerKind::MatMul | LayerKind::Linear) && layer.shape.len() == 2;
-        if !is_linear || !cols.is_multiple_of(4) {
+        if !is_linear || cols == 0 || !cols.is_multiple_of(4) {
             return Err(format!("rows of {cols} of a {} do not divide into fours", layer.kind.name().to_lowercase()));
         }
         let dtype = floats.dtype();
