@@ -45,7 +45,6 @@ const WALLS: &[(&str, &[&str])] = &[
     ("workbench::work", &["engine", "pipeline", "workbench::project"]),
     ("workbench::share", &["engine", "pipeline", "workbench::work"]),
     ("workbench::explore", &["engine", "pipeline", "workbench::project", "workbench::work"]),
-    ("workbench::importance", &["engine", "pipeline", "workbench::sample", "workbench::work"]),
     ("workbench::sample", &["engine", "pipeline", "workbench::project", "workbench::sample"]),
     ("workbench::conformance", &["engine", "pipeline::load", "workbench::conformance"]),
     (

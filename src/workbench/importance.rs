@@ -112,8 +112,7 @@ impl Opened {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workbench::sample;
-    use crate::workbench::work;
+    use crate::workbench::{sample, work};
 
     #[test]
     fn the_samples_layers_are_told() {
