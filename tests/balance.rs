@@ -210,7 +210,13 @@ fn biases_that_batch_norm_tells_take_no_data() {
     let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
     let model = corpus.join("models/cifar_resnet20/resnet20.onnx");
     let images = corpus.join("data/cifar10/calib");
-    let preprocess = Preprocess { channels: Some(load::Channels::Rgb), scale: Some(255.0), ..Preprocess::default() };
+    let preprocess = Preprocess {
+        channels: Some(load::Channels::Rgb),
+        scale: Some(255.0),
+        mean: vec![0.485, 0.456, 0.406],
+        std: vec![0.229, 0.224, 0.225],
+        ..Preprocess::default()
+    };
     let new = NewProject { model, evaluate: Some(images), preprocess, ..NewProject::default() };
     let opened = work::init(&folder.path().join("p"), &new, &ctx).unwrap().1;
     let weights =
