@@ -478,7 +478,7 @@ fn onnx_runtime_gets_its_own_operators() {
     let exported = opened.export_with(how, &presets::preset("w4").unwrap(), &folder.path().join("said.onnx"), &ctx).unwrap();
     let last = exported.checks.last().unwrap();
     assert!(exported.path.exists() && last.name == "in ONNX Runtime" && last.value.contains("no evaluation data"), "{last:?}");
-    for (name, tolerance) in [("int8", 1e-2), ("w4-g32", 1e-4), ("w8", 0.0)] {
+    for name in ["int8", "w4-g32", "w8"] {
         let recipe = presets::preset(name).unwrap();
         let write = |file: FileFormat| {
             let out = folder.path().join(format!("{file:?}.onnx"));
@@ -497,11 +497,18 @@ fn onnx_runtime_gets_its_own_operators() {
             }
             _ => assert_eq!((own.nodes.len(), integers), (plain.nodes.len(), 0)),
         }
-        let [a, b] = [&plain, &own].map(|model| {
+        let [a, b, whole] = [&plain, &own, &*opened.subject.original].map(|model| {
             let executor = Executor::new(model, &Request::default()).unwrap();
             executor.run(&[(port.clone(), batch.clone())], &ctx, &mut |_, _| {}).unwrap()[0].1.to_f32().unwrap()
         });
-        let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(worst <= tolerance, "{name}: {worst}");
+        let worst = |other: &[f32]| a.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        // Biases on the grid of sums let single data behind them fall on the next of 256 levels: noise as that of the
+        // rounding itself, and less.
+        let tolerance = match name {
+            "int8" => 0.5 * worst(&whole),
+            "w4-g32" => 1e-4,
+            _ => 0.0,
+        };
+        assert!(worst(&b) <= tolerance, "{name}: {} above {tolerance}", worst(&b));
     }
 }
