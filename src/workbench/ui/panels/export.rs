@@ -8,7 +8,7 @@ use crate::workbench::ui::exporting::Written;
 use crate::workbench::ui::tasks;
 use crate::workbench::ui::view::{View, decibels, percent};
 use crate::workbench::ui::widgets::{Icon, empty, fact, icon, icon_button, section, small};
-use eframe::egui::{Align, Checkbox, Grid, Label, Layout, RichText, ScrollArea, TextEdit, Ui, vec2};
+use eframe::egui::{Align, Checkbox, Label, Layout, RichText, ScrollArea, TextEdit, Ui, vec2};
 use std::collections::BTreeMap;
 
 /// Files up to this size are zipped without being asked for, in bytes.
@@ -117,22 +117,24 @@ fn original_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>)
 
 fn where_ui(ui: &mut Ui, bench: &Bench, acts: &mut Vec<Act>) {
     let width = (ui.available_width() - 170.0).clamp(120.0, 560.0);
-    Grid::new("export place").num_columns(3).spacing([8.0, 4.0]).show(ui, |ui| {
+    let field = |ui: &mut Ui, name: &str, text: &mut String| {
+        let label = ui.add_sized([56.0, 20.0], Label::new(name));
+        ui.add_sized([width, 24.0], TextEdit::singleline(text)).labelled_by(label.id).changed()
+    };
+    ui.horizontal(|ui| {
         let mut folder = bench.export_folder();
-        let label = ui.label("Folder");
-        if ui.add(TextEdit::singleline(&mut folder).desired_width(width)).labelled_by(label.id).changed() {
+        if field(ui, "Folder", &mut folder) {
             acts.push(Act::ExportFolder(folder));
         }
         if ui.button("Browse…").clicked() {
             acts.push(Act::BrowseExport);
         }
-        ui.end_row();
+    });
+    ui.horizontal(|ui| {
         let mut name = bench.export_name();
-        let label = ui.label("Name");
-        if ui.add(TextEdit::singleline(&mut name).desired_width(width)).labelled_by(label.id).changed() {
+        if field(ui, "Name", &mut name) {
             acts.push(Act::ExportName(name));
         }
-        ui.end_row();
     });
 }
 
