@@ -447,8 +447,10 @@ impl Opened {
             arithmetic,
         };
         let mut report = evaluate::run(&subjects, data, &settings, ctx)?;
-        for (layer, made) in report.layers.iter_mut().zip(&variant.layers) {
-            layer.steps = made.steps.iter().map(step_error).collect();
+        // Layers that were left out are not in the report.
+        for layer in &mut report.layers {
+            let made = variant.layers.iter().find(|made| made.name == layer.name);
+            layer.steps = made.into_iter().flat_map(|made| &made.steps).map(step_error).collect();
         }
         Ok(report)
     }

@@ -80,7 +80,9 @@ pub fn cut_normals(model: &Model, wire: &Wire) -> Result<CutNormals, String> {
                 wire = relu.and_then(|n| n.input(0)).ok_or_else(unknown)?;
                 continue;
             }
-            "AveragePool" | "GlobalAveragePool" | "Identity" => {}
+            // Of means the deviations are others: behind a cut they would count.
+            "AveragePool" | "GlobalAveragePool" if !is_cut => {}
+            "Identity" => {}
             "Flatten" | "Reshape" if repeat == 1 => repeat = flattened(model, node).ok_or_else(unknown)?,
             _ => return Err(unknown()),
         }

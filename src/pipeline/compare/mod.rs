@@ -8,7 +8,7 @@ pub use confusion::{ConfusionChange, confusion_changes};
 pub use paired::{KlChange, Paired, Top1Change, mcnemar, pairs};
 
 use crate::pipeline::evaluate::{ChangedPrediction, Report};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Indices of the points that no other beats: fewer bytes at the same or better quality. Sorted by
 /// bytes; of equal points the first stays.
@@ -115,23 +115,15 @@ pub struct ChangedSample {
 
 #[must_use]
 pub fn changed_samples(reports: &[&Report]) -> Vec<ChangedSample> {
-    let places: BTreeSet<(usize, Option<usize>)> =
-        reports.iter().flat_map(|r| r.changed.iter().map(|c| (c.sample, c.position))).collect();
-    places
-        .into_iter()
-        .filter_map(|(sample, position)| {
-            let is_there = |c: &&ChangedPrediction| (c.sample, c.position) == (sample, position);
-            let found: Vec<_> = reports.iter().map(|r| r.changed.iter().find(is_there)).collect();
-            let first = found.iter().flatten().next()?;
-            Some(ChangedSample {
-                sample,
-                position,
-                label: first.label,
-                before: first.before,
-                after: found.iter().map(|c| c.map(|c| c.after)).collect(),
-            })
-        })
-        .collect()
+    let mut found: BTreeMap<(usize, Option<usize>), ChangedSample> = BTreeMap::new();
+    for (number, report) in reports.iter().enumerate() {
+        for ChangedPrediction { sample, position, label, before, after } in report.changed.iter().copied() {
+            let fresh = || ChangedSample { sample, position, label, before, after: vec![None; reports.len()] };
+            let change = found.entry((sample, position)).or_insert_with(fresh);
+            change.after[number] = Some(after);
+        }
+    }
+    found.into_values().collect()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::engine::graph::structure::{ChannelGroup, Left, Member, Structure, Val
 use crate::engine::graph::{Channels, Model, Wire};
 use crate::engine::hash::of_bytes;
 use crate::pipeline::calibrate::{Activity, CalibrateError, Disturbed, Slopes, activity, disturb, slopes};
-use crate::pipeline::configure::{Balance, ChannelScore, Cuts, GroupCut, Plan, prepared};
+use crate::pipeline::configure::{ChannelScore, Cuts, GroupCut, Plan, prepared};
 use crate::pipeline::load::{Dataset, Subject};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,13 +35,7 @@ pub fn prepare(plan: &Plan, subject: &Subject, data: DataSource<'_>, ctx: &Ctx) 
         Some(left_out) => left_out.without(&subject)?,
         None => subject,
     };
-    let subject = cut_channels(plan, &subject, data, ctx)?;
-    if subject.whole.is_some() && plan.balance != Balance::None {
-        // What is regained of a cut is held against the whole network, whose channels are as they were.
-        ctx.warn("balance", "the network lost branches or channels: the others are not balanced");
-        return Ok(subject);
-    }
-    balance(plan, subject, data, ctx)
+    balance(plan, cut_channels(plan, &subject, data, ctx)?, data, ctx)
 }
 
 /// The subject without the channels that `plan` cuts: the least important of each group. As it is where none are.

@@ -17,7 +17,8 @@ pub struct Step {
 }
 
 /// All names that steps have.
-const NAMES: [&str; 8] = ["lost channels", "SparseGPT", "least squares", "exchange", "GPTQ", "AdaRound", "deviation", "bias"];
+const NAMES: [&str; 9] =
+    ["lost channels", "SparseGPT", "least squares", "exchange", "GPTQ", "AdaRound", "deviation", "low rank", "bias"];
 
 impl Step {
     /// The name that is written so.

@@ -7,6 +7,9 @@ use super::scheme::{Scheme, Sparsity};
 use crate::engine::graph::{Layer, LayerKind, LowRank, Model};
 use crate::engine::tensor::TensorError;
 
+/// Outputs of a layer at most: products of all pairs of them are decomposed.
+const MOST_OUTPUTS: usize = 8192;
+
 /// The rank that a layer is compensated by, and why it is another than the one asked for.
 pub(super) fn compensated(layer: &Layer, treatment: &Treatment, model: &Model) -> (u16, Option<String>) {
     let asked = treatment.compensate;
@@ -36,6 +39,9 @@ fn possible(layer: &Layer, model: &Model) -> Result<usize, String> {
         return Err("several nodes share its weight".to_owned());
     }
     let outputs = layer.out_channels();
+    if outputs > MOST_OUTPUTS {
+        return Err(format!("it has {outputs} outputs, more than {MOST_OUTPUTS}"));
+    }
     Ok(outputs.min(layer.parameters() / outputs.max(1)))
 }
 

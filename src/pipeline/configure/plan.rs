@@ -218,7 +218,17 @@ fn plan_layers(
     for (layer, before) in layers.iter_mut().zip(whole.layers.iter()) {
         layer.original_bytes = whole.folded.constants.get(&before.weight).map_or(0, |t| t.size_bytes() as u64);
     }
-    let balance = recipe.balance.fitted(&subject.folded, &subject.layers, &mut layers);
+    let balance = match recipe.balance {
+        // What is regained of a cut is held against the whole network, whose channels are as they were.
+        wanted if subject.whole.is_some() && wanted != Balance::None => {
+            for layer in layers.iter_mut().filter(|l| !l.treatment.is_unchanged()) {
+                let reason = "its channels are not balanced: the network lost branches or channels";
+                layer.refusal = Some(and(layer.refusal.take(), reason));
+            }
+            Balance::None
+        }
+        wanted => wanted.fitted(&subject.folded, &subject.layers, &mut layers),
+    };
     share_ranges(&groups, &mut layers);
     let file = file.unwrap_or_else(|| file_of(&layers));
     let lowered = layers.iter_mut().map(|layer| placeholder(layer, file)).collect::<Result<Vec<_>, _>>().map_err(graph)?;

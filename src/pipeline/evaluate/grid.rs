@@ -69,7 +69,9 @@ impl<'a> Makers<'a> {
     /// The wire from which a layer reads its rounded data, and their grid; `None` where it reads what the
     /// original reads.
     pub(super) fn data(&self, layer: &Layer) -> Option<(&'a Wire, DataGrid)> {
-        let wire = self.nodes.get(&layer.output)?.input(0).filter(|w| **w != layer.input)?;
+        // Not by its output: something may be added to that.
+        let node = layer.node.and_then(|id| self.model.node(id)).or_else(|| self.nodes.get(&layer.output).copied())?;
+        let wire = node.input(0).filter(|w| **w != layer.input)?;
         Some((wire, self.grid(wire).unwrap_or(DataGrid::Other)))
     }
 

@@ -230,6 +230,12 @@ impl<T: Send + 'static> Jobs<T> {
         self.waker.wake_by_ref();
     }
 
+    /// The number that the next job gets.
+    #[must_use]
+    pub fn next_id(&self) -> JobId {
+        JobId(self.next)
+    }
+
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.running.is_empty() && self.waiting.is_empty() && self.ended.is_empty()

@@ -62,7 +62,7 @@ pub struct App {
     first_job: Option<JobId>,
     scored: work::Scored,
     /// Drawing the network failed: it is not tried again by itself.
-    network_failed: bool,
+    pub(super) network_failed: Option<String>,
     /// The person has said that the window may close.
     may_close: bool,
     job_views: Vec<JobView>,
@@ -98,7 +98,7 @@ impl App {
             edited: None,
             first_job: None,
             scored: work::Scored::default(),
-            network_failed: false,
+            network_failed: None,
             may_close: false,
             job_views: Vec::new(),
         };
@@ -222,6 +222,7 @@ impl App {
             jobs: &self.job_views,
             log: &self.log,
             situation: self.situation(),
+            network_problem: self.network_failed.as_deref(),
         };
         let bar = |margin: i8| {
             Frame::new().fill(tokens.panel).inner_margin(Margin { left: 10, right: 10, top: margin, bottom: margin })

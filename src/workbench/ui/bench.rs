@@ -25,7 +25,7 @@ use crate::pipeline::configure::{LayerPlan, Offers, Plan, Recipe, Treatment};
 use crate::pipeline::evaluate::Report;
 use crate::workbench::project::{Document, History, Project};
 use crate::workbench::work::Opened;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub struct Bench {
@@ -58,15 +58,17 @@ pub struct Bench {
     pub gallery: Option<Gallery>,
     /// Pictures of samples by their place in the evaluation data.
     pub changed: Gallery,
+    /// Samples whose pictures were asked for.
+    pub asked: BTreeSet<usize>,
     /// Which changed samples are shown.
     pub changes: Filter,
     pub export: ExportForm,
     /// What each kind of file would take of the active recipe.
     pub targets: Vec<Target>,
-    pub targets_for: usize,
+    pub targets_for: Option<Arc<Recipe>>,
     pub written: Vec<Written>,
     /// Bytes of the model's file, zipped.
-    pub zipped: Option<u64>,
+    pub zipped: Option<Result<u64, String>>,
     /// What was last asked of a layer's importance.
     pub importance: Option<Answered>,
     /// The drawing of the network; `None` until it is first looked at.
@@ -109,10 +111,11 @@ impl Bench {
             lens: (usize::MAX, Lens::default()),
             gallery: None,
             changed: Gallery::default(),
+            asked: BTreeSet::new(),
             changes: Filter::default(),
             export: ExportForm::default(),
             targets: Vec::new(),
-            targets_for: 0,
+            targets_for: None,
             written: Vec::new(),
             zipped: None,
             importance: None,

@@ -4,6 +4,7 @@ use super::bench::Bench;
 use crate::pipeline::configure::FileFormat;
 use crate::pipeline::export::Exported;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Time of a frame that sizes of other files may take.
@@ -74,6 +75,14 @@ impl Bench {
         self.export.formats.clone().unwrap_or_else(|| vec![own()])
     }
 
+    /// Those of them that can hold the recipe, where that is known; none without a name.
+    #[must_use]
+    pub fn writable_formats(&self) -> Vec<FileFormat> {
+        let refused = |f: &FileFormat| self.targets.iter().any(|t| t.format == *f && t.bytes.is_err());
+        let named = Path::new(self.export_name().trim()).file_name().is_some_and(|n| n == self.export_name().trim());
+        self.export_formats().into_iter().filter(|f| named && !refused(f)).collect()
+    }
+
     #[must_use]
     pub fn export_path(&self, format: FileFormat) -> PathBuf {
         let (folder, name) = (self.export_folder(), self.export_name());
@@ -83,10 +92,9 @@ impl Bench {
     /// Sizes of all kinds of files. Whether some are left for the next frame.
     pub fn sync_targets(&mut self) -> bool {
         let Some(point) = self.active() else { return false };
-        let recipe = point.recipe.clone();
-        let place = std::sync::Arc::as_ptr(&recipe) as usize;
-        if self.targets_for != place {
-            (self.targets, self.targets_for) = (Vec::new(), place);
+        let recipe = Arc::clone(&point.recipe);
+        if !self.targets_for.as_ref().is_some_and(|of| Arc::ptr_eq(of, &recipe)) {
+            (self.targets, self.targets_for) = (Vec::new(), Some(Arc::clone(&recipe)));
         }
         let started = Instant::now();
         while let Some(format) = FileFormat::ALL.get(self.targets.len()) {

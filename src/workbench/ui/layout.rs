@@ -3,6 +3,7 @@
 use eframe::egui::Id;
 use egui_tiles::{Container, Linear, LinearDir, SimplificationOptions, TileId, Tiles, Tree};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Workspace {
@@ -29,7 +30,7 @@ impl Workspace {
 }
 
 /// A panel. One file each in `panels/`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Pane {
     Model,
     Data,
@@ -144,6 +145,13 @@ fn linear(tiles: &mut Tiles<Pane>, dir: LinearDir, parts: &[(TileId, f32)]) -> T
         linear.shares.set_share(*tile, *share);
     }
     tiles.insert_new(egui_tiles::Tile::Container(Container::Linear(linear)))
+}
+
+/// All panels of a layout.
+#[must_use]
+pub fn panes(tree: &Tree<Pane>) -> BTreeSet<Pane> {
+    let pane = |tile: &egui_tiles::Tile<Pane>| if let egui_tiles::Tile::Pane(pane) = tile { Some(*pane) } else { None };
+    tree.tiles.iter().filter_map(|(_, tile)| pane(tile)).collect()
 }
 
 /// Whether a panel is in front.

@@ -36,6 +36,8 @@ pub struct Network {
     /// Shapes of the tensors on the wires.
     pub shapes: Vec<String>,
     pub blocks: Blocks,
+    /// The node of each layer.
+    node_of: BTreeMap<usize, usize>,
 }
 
 /// A drawing of it.
@@ -68,7 +70,9 @@ impl Network {
             let layer = layer_of.get(&node.id.0).copied();
             let own = layer.and_then(|l| subject.layers.get(l)).map(|l| l.name.as_str());
             let name = own.unwrap_or(if node.name.is_empty() { made } else { &node.name });
-            place.insert(index, found.add(&node.op, name, layer));
+            let at = found.add(&node.op, name, layer);
+            found.node_of.extend(layer.map(|layer| (layer, at)));
+            place.insert(index, at);
         }
         let makers = producers(model);
         let source =
@@ -193,8 +197,7 @@ impl Drawn {
     /// The box in which a layer is seen.
     #[must_use]
     pub fn box_of(&self, layer: usize) -> Option<usize> {
-        let node = self.network.nodes.iter().position(|n| n.layer == Some(layer))?;
-        self.folded.box_of.get(node).copied()
+        self.folded.box_of.get(*self.network.node_of.get(&layer)?).copied()
     }
 
     /// The boxes whose kind, name or nodes hold a word.

@@ -1,6 +1,6 @@
 //! What outlives a run but belongs to no project: layout, theme, recent projects.
 
-use super::layout::{Pane, Workspace, default_tree};
+use super::layout::{Pane, Workspace, default_tree, panes};
 use super::theme::Contrast;
 use crate::pipeline::configure::Saliency;
 use crate::workbench::importance::Question;
@@ -179,7 +179,15 @@ impl Session {
     /// The session of that text; the default where it cannot be read.
     #[must_use]
     pub fn from_text(text: &str) -> Option<Self> {
-        ron::from_str(text).ok()
+        let mut session: Self = ron::from_str(text).ok()?;
+        // Panels that came with a newer program are to be found.
+        for workspace in Workspace::ALL {
+            let fresh = default_tree(workspace);
+            if !session.layouts.get(&workspace).is_some_and(|tree| panes(&fresh).is_subset(&panes(tree))) {
+                session.layouts.insert(workspace, fresh);
+            }
+        }
+        Some(session)
     }
 }
 

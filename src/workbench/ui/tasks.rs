@@ -346,8 +346,12 @@ pub fn network(jobs: &mut Jobs<Found>, bench: &Bench, closed: Option<BTreeSet<us
 
 /// How small zip makes the model's file.
 pub fn zip(jobs: &mut Jobs<Found>, bench: &Bench) {
-    let path = bench.opened.subject.loaded.path.clone();
-    jobs.submit(ZIP, "Zip the original", move |ctx, _| Ok(Found::Zipped(zipped(&path, ctx).map_err(|e| e.to_string())?)));
+    let loaded = &bench.opened.subject.loaded;
+    let files: Vec<PathBuf> = std::iter::once(&loaded.path).chain(&loaded.externals).cloned().collect();
+    jobs.submit(ZIP, "Zip the original", move |ctx, _| {
+        let sizes = files.iter().map(|file| zipped(file, ctx).map_err(|e| e.to_string()));
+        Ok(Found::Zipped(sizes.sum::<Result<u64, String>>()?))
+    });
 }
 
 /// Some samples of the evaluation data, spread evenly.

@@ -37,6 +37,8 @@ pub struct View<'a> {
     pub jobs: &'a [JobView],
     pub log: &'a [LogLine],
     pub situation: Situation,
+    /// Why the network could not be drawn.
+    pub network_problem: Option<&'a str>,
 }
 
 impl View<'_> {

@@ -48,9 +48,11 @@ pub(super) fn scales(
         ctx.advance(1);
         let holds = |passage: &Passage| passage.readers.iter().position(|r| r.layer == number);
         let place = passages.found.iter().enumerate().find_map(|(i, passage)| Some((i, passage, holds(passage)?)));
-        let Some((place, passage, member)) = place.filter(|_| layer.treatment.weights.format().is_some()) else { continue };
-        let Some(member) = passage.readers.get(member) else { continue };
-        if let Some(reader) = look(&mut sequence, layer, member, subject, ctx)? {
+        let Some((place, passage, member)) = place else { continue };
+        // What is not rounded has no say.
+        if let Some(member) = passage.readers.get(member).filter(|_| layer.treatment.weights.format().is_some())
+            && let Some(reader) = look(&mut sequence, layer, member, subject, ctx)?
+        {
             waiting.entry(place).or_default().push(reader);
         }
         if passage.readers.iter().any(|r| r.layer > number) {

@@ -51,9 +51,10 @@ pub fn without(
     shown: &mut dyn FnMut(&Ablation),
 ) -> Result<Without, SearchError> {
     // Cuts are made in the network as it was loaded.
-    let recipe = &configure::Recipe { equalize: configure::Equalization::None, ..recipe.clone() };
+    let (equalize, balance) = (configure::Equalization::None, configure::Balance::None);
+    let recipe = &configure::Recipe { equalize, balance, ..recipe.clone() };
     let plan = configure::plan(recipe, survey.subject)?;
-    if plan.cuts_channels() {
+    if plan.cuts_channels() || plan.left_out.is_some() {
         return Err(SearchError::CutsChannels { recipe: recipe.name.clone() });
     }
     let known = calibrated(survey, std::slice::from_ref(&plan), ctx)?;

@@ -7,7 +7,7 @@ use super::super::show::columns;
 use super::super::verbs::{Answer, recipe};
 use super::map::verdict;
 use crate::engine::{Ctx, units};
-use crate::pipeline::configure::Recipe;
+use crate::pipeline::configure::{Balance, Recipe};
 use crate::pipeline::evaluate::Report;
 use crate::pipeline::search::cost::{Check, Cost, Kernel};
 use crate::pipeline::search::goal::{Candidate, Counted, Effort, Ended, Goal, Objective, Origin, Outcome};
@@ -56,6 +56,10 @@ fn request(call: &Search, opened: &Opened) -> Result<SearchRequest, CliError> {
     };
     if call.objective != ObjectiveArg::Bytes && call.max_drop.is_none() {
         return Err(CliError::Usage("--objective says what --max-drop keeps small; limits of bytes have none".to_owned()));
+    }
+    if base.balance != Balance::None {
+        let why = format!("recipe \"{}\" balances channels, which a search does not; leave `balance` out of it", base.name);
+        return Err(CliError::Usage(why));
     }
     let grids = if call.own_grid { Grids::Own } else { Grids::Any };
     let bops = call.max_bops.map(|share| (Objective::Bops, share));

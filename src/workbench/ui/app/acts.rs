@@ -330,9 +330,9 @@ impl App {
     /// Writes the active recipe's files, one after the other.
     fn export_now(&mut self) {
         let Some((bench, point)) = self.bench.as_ref().and_then(|b| Some((b, b.active()?))) else { return };
-        let formats = bench.export_formats();
+        let formats = bench.writable_formats();
         if formats.is_empty() {
-            return self.tell(Level::Info, "Choose a kind of file first");
+            return self.tell(Level::Info, "Choose a kind of file that can hold the recipe, and a name without a folder");
         }
         for format in formats {
             tasks::export(&mut self.jobs, bench, Arc::clone(&point.recipe), format, bench.export_path(format));

@@ -7,8 +7,8 @@ use crate::workbench::project::Edit;
 use crate::workbench::ui::bench::Bench;
 use crate::workbench::ui::dialogs::{Purpose, Reply};
 use crate::workbench::ui::pictures::Gallery;
-use crate::workbench::ui::prompts::{NewForm, Prompt};
-use crate::workbench::ui::tasks::{self, Found};
+use crate::workbench::ui::prompts::Prompt;
+use crate::workbench::ui::tasks::{self, Answered, Found};
 use crate::workbench::ui::view::Level;
 use eframe::egui::Context;
 use std::path::{Path, PathBuf};
@@ -30,8 +30,8 @@ impl App {
                             self.take_found(ctx, found);
                         }
                         Outcome::Done(_) => {}
-                        Outcome::Cancelled => self.take_cancelled(kind, &title),
-                        Outcome::Failed { message } => self.take_failed(kind, &title, &message),
+                        Outcome::Cancelled => self.take_cancelled(id, kind, &title),
+                        Outcome::Failed { message } => self.take_failed(id, kind, &title, &message),
                     }
                 }
             }
@@ -49,18 +49,42 @@ impl App {
         }
     }
 
-    fn take_cancelled(&mut self, kind: &str, title: &str) {
+    fn take_cancelled(&mut self, id: JobId, kind: &'static str, title: &str) {
         if tasks::ASKED_FOR.contains(&kind) {
             self.note(Level::Info, "", format!("{title}: cancelled"));
         }
+        if self.concerns(id) {
+            self.draw_again(kind);
+        }
     }
 
-    fn take_failed(&mut self, kind: &str, title: &str, message: &str) {
+    /// What was not drawn to its end is not left as it is, unless that is being done again already.
+    fn draw_again(&mut self, kind: &'static str) {
+        let Some(bench) = self.bench.as_mut().filter(|_| !self.jobs.has_kind(kind)) else { return };
+        match kind {
+            tasks::PICTURE => bench.picture = None,
+            tasks::SIGHT => bench.sight = None,
+            _ => {}
+        }
+    }
+
+    fn take_failed(&mut self, id: JobId, kind: &'static str, title: &str, message: &str) {
         self.tell(Level::Bad, format!("{title}: {message}"));
-        self.network_failed |= kind == tasks::NETWORK;
+        if !self.concerns(id) {
+            return;
+        }
+        if kind == tasks::NETWORK {
+            self.network_failed = Some(message.to_owned());
+        }
+        let question = self.session.question;
         let Some(bench) = &mut self.bench else { return };
         match kind {
             tasks::SCORE => bench.scoring_failed = true,
+            tasks::ZIP => bench.zipped = Some(Err(message.to_owned())),
+            tasks::IMPORTANCE => {
+                let layer = bench.selection.primary().unwrap_or(0);
+                bench.importance = Some(Answered { layer, question, answer: Err(message.to_owned()) });
+            }
             tasks::SAMPLES => {
                 let problem = Some(message.to_owned());
                 match &mut bench.gallery {
@@ -75,17 +99,25 @@ impl App {
     fn take_found(&mut self, ctx: &Context, found: Found) {
         if let Found::Opened(opened) = found {
             let path = opened.opened.root.clone();
+            // What was begun meanwhile for the project before is not for this one.
+            self.save_now();
+            self.jobs.cancel_all();
+            self.first_job = Some(self.jobs.next_id());
             self.session.remember(&path);
             self.bench = Some(Bench::new(opened.project, opened.opened, opened.reports));
             self.edited = None;
             self.scored = super::work::Scored::default();
-            self.network_failed = false;
+            self.network_failed = None;
             return;
         }
         if let Found::Model(path, words) = found {
-            let mut form = NewForm::of(words);
-            form.set(Purpose::Model, &path);
-            self.prompt = Prompt::New(Box::new(form));
+            // What is being written already stays.
+            let mut form = match std::mem::take(&mut self.prompt) {
+                Prompt::New(form) => form,
+                _ => Box::default(),
+            };
+            form.set_model(&path, words);
+            self.prompt = Prompt::New(form);
             return;
         }
         let Some(bench) = &mut self.bench else { return };
@@ -113,7 +145,7 @@ impl App {
             Found::Report(report) => bench.reports.push(Arc::from(report)),
             Found::Exported(written) => bench.written.push(*written),
             Found::Network(drawn) => bench.network = Some(*drawn),
-            Found::Zipped(bytes) => bench.zipped = Some(bytes),
+            Found::Zipped(bytes) => bench.zipped = Some(Ok(bytes)),
             Found::Importance(answered) => bench.importance = Some(answered),
             Found::Samples { total, classes, pictures } => {
                 let mut gallery = Gallery { total, classes, ..Gallery::default() };

@@ -1,6 +1,7 @@
 //! Keeping up: which jobs the state of things calls for, saving, opening and leaving projects.
 
 use super::App;
+use crate::engine::hash::of_bytes;
 use crate::pipeline::configure::Treatment;
 use crate::workbench::ui::layout::{Pane, Workspace, is_shown};
 use crate::workbench::ui::panels::compare::{comparable, shown_changes};
@@ -35,6 +36,10 @@ impl App {
         let Some(bench) = &mut self.bench else { return };
         if bench.sync(&self.session) {
             ctx.request_repaint();
+        }
+        if self.jobs.has_kind(tasks::OPEN) {
+            // Another project is on its way.
+            return;
         }
         self.keep_scoring();
         self.keep_inspecting();
@@ -87,7 +92,7 @@ impl App {
         let Some(bench) = &self.bench else { return };
         let has_graph = bench.opened.subject.loaded.has_graph();
         let missing = self.session.workspace == Workspace::Graph && bench.network.is_none() && has_graph;
-        if missing && !self.network_failed && !self.jobs.has_kind(tasks::NETWORK) {
+        if missing && self.network_failed.is_none() && !self.jobs.has_kind(tasks::NETWORK) {
             tasks::network(&mut self.jobs, bench, None);
         }
     }
@@ -128,11 +133,14 @@ impl App {
             Workspace::Load if bench.gallery.is_none() => tasks::samples(&mut self.jobs, bench),
             Workspace::Compare if bench.changed.problem.is_none() => {
                 let there = &bench.changed.pictures;
-                let missing: Vec<usize> =
-                    shown_changes(bench).0.iter().map(|c| c.sample).filter(|s| !there.contains_key(s)).collect();
+                let is_new = |s: &usize| !there.contains_key(s) && !bench.asked.contains(s);
+                let missing: Vec<usize> = shown_changes(bench).0.iter().map(|c| c.sample).filter(is_new).collect();
                 if !missing.is_empty() {
                     let samples = comparable(bench).first().map(|(_, r)| r.samples);
-                    tasks::changed(&mut self.jobs, bench, missing, samples);
+                    tasks::changed(&mut self.jobs, bench, missing.clone(), samples);
+                    if let Some(bench) = &mut self.bench {
+                        bench.asked.extend(missing);
+                    }
                 }
             }
             _ => {}
@@ -174,15 +182,17 @@ impl App {
         self.first_job = Some(tasks::create(&mut self.jobs, root, new));
     }
 
-    /// Opens a model without a place for its project: the folder is thrown away by the next such model.
+    /// Opens a model without asking for a place for its project.
     pub(crate) fn look_at(&mut self, model: PathBuf) {
-        let Some(folder) = dirs::cache_dir().map(|d| d.join("lapidary").join("looked-at")) else {
+        let Some(cache) = dirs::cache_dir() else {
             return self.tell(Level::Bad, "There is no folder for what is only looked at: make a project");
         };
-        if let Err(error) = std::fs::remove_dir_all(&folder)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            return self.tell(Level::Bad, format!("{} cannot be emptied: {error}", folder.display()));
+        let name = model.file_stem().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        let place = of_bytes(model.as_os_str().as_encoded_bytes());
+        let folder = cache.join("lapidary").join("looked-at").join(format!("{name}-{}", &place[..8]));
+        // The same file as before has its project already.
+        if folder.join("project.ron").exists() {
+            return self.open_path(folder);
         }
         self.create_project(folder, NewProject { model, ..NewProject::default() });
     }

@@ -1,7 +1,7 @@
 //! What is done, given data, so that layers give what they gave before: for the whole recipe, and what each step
 //! gained.
 
-use crate::pipeline::configure::{Allocation, Balance, CorrectionLevel, Equalization, Recipe, Sparsity, Treatment};
+use crate::pipeline::configure::{Allocation, Balance, Correction, CorrectionLevel, Equalization, Recipe, Sparsity, Treatment};
 use crate::pipeline::evaluate::{LayerError, Report};
 use crate::workbench::project::{Edit, Whole};
 use crate::workbench::ui::act::{Act, Pick};
@@ -20,10 +20,11 @@ pub fn corrections_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let measured = point.measured.as_ref().filter(|m| m.report.layers.iter().any(|l| !l.steps.is_empty()));
     let Some(measured) = measured else {
         section(ui, view.tokens, "Gain by step");
-        let hint = if point.recipe.default.correction == Treatment::UNCHANGED.correction {
-            "Nothing is corrected. Choose a level above, or one for single layers in the table."
-        } else {
+        let is_corrected = bench.plan().is_some_and(|p| p.layers.iter().any(|l| l.wanted.correction != Correction::NONE));
+        let hint = if is_corrected {
             "Evaluate the recipe (F5): what each step gains is measured then, on samples that it does not see."
+        } else {
+            "Nothing is corrected. Choose a level above, or one for single layers in the table."
         };
         small(ui, view.tokens, hint);
         return;
@@ -71,7 +72,8 @@ fn recipe_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, point: &Point, acts: &
             }
         });
     }
-    if !view.situation.data && present != Some(CorrectionLevel::None) {
+    let document = bench.document();
+    if document.evaluate.is_none() && document.calibrate.is_none() && present != Some(CorrectionLevel::None) {
         ui.horizontal(|ui| {
             icon(ui, Icon::Warning, t.warn, "No data");
             small(ui, t, "The project has no data: layers are rounded to nearest.");

@@ -30,7 +30,7 @@ pub fn export_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
         section(ui, t, "Where");
         where_ui(ui, bench, acts);
         ui.add_space(6.0);
-        let chosen = bench.export_formats().len();
+        let chosen = bench.writable_formats().len();
         let ready = view.job_of(tasks::EXPORT).is_none() && chosen > 0 && matches!(point.plan, Some(Ok(_)));
         let text = if chosen > 1 { format!("Export and check {chosen} files") } else { "Export and check".to_owned() };
         if icon_button(ui, Icon::Play, &text, ready, Some(t.good)).clicked() {
@@ -72,7 +72,7 @@ fn targets_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) 
             let left = Layout::left_to_right(Align::Center);
             let response = ui.allocate_ui_with_layout(size, left, |ui| {
                 ui.set_min_width(size.x);
-                ui.add_enabled(target.bytes.is_ok(), Checkbox::new(&mut on, format.name()))
+                ui.add_enabled(target.bytes.is_ok() || on, Checkbox::new(&mut on, format.name()))
             });
             if response.inner.changed() {
                 acts.push(Act::ExportFormat(format, on));
@@ -101,10 +101,11 @@ fn targets_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) 
 fn original_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
     let original = bench.opened.subject.loaded.bytes;
     fact(ui, view.tokens, "Original", format!("{} ({original} bytes)", units::bytes(original)));
-    match bench.zipped {
-        Some(zipped) => {
-            fact(ui, view.tokens, "zip -9 of it", format!("{} ({})", units::bytes(zipped), percent(zipped, original)));
+    match &bench.zipped {
+        Some(Ok(zipped)) => {
+            fact(ui, view.tokens, "zip -9 of it", format!("{} ({})", units::bytes(*zipped), percent(*zipped, original)));
         }
+        Some(Err(why)) => fact(ui, view.tokens, "zip -9 of it", why.clone()),
         None if view.job_of(tasks::ZIP).is_some() => fact(ui, view.tokens, "zip -9 of it", "being found out…".to_owned()),
         None if original > ZIPPED_UNASKED => {
             if ui.button("zip -9 of it").on_hover_text("Zips the original to see how small that makes it").clicked() {

@@ -16,6 +16,7 @@ use eframe::egui::{
     Align2, Color32, CursorIcon, FontId, Id, Key, Painter, Pos2, Rect, Role, Sense, Stroke, StrokeKind, TextEdit, Ui, Vec2,
     WidgetInfo, pos2, vec2,
 };
+use std::sync::Arc;
 
 /// Nearest and farthest.
 const ZOOM: (f32, f32) = (0.02, 2.5);
@@ -54,8 +55,14 @@ pub fn graph_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
         let hint = "The file holds weights alone. Make a project with the network's ONNX file to see it drawn.";
         return empty(ui, view.tokens, "There is no network to draw", hint);
     }
-    let Some(drawn) = &bench.network else { return empty(ui, view.tokens, "Being drawn…", "") };
-    let id = Id::unique("graph");
+    let Some(drawn) = &bench.network else {
+        return match view.network_problem {
+            Some(problem) => empty(ui, view.tokens, "The network could not be drawn", problem),
+            None => empty(ui, view.tokens, "Being drawn…", ""),
+        };
+    };
+    // Where one looked from, and for what, is of this network.
+    let id = Id::unique(("graph", Arc::as_ptr(&drawn.network) as usize));
     let fit = bar_ui(ui, view, bench, drawn, id, acts);
     let (frame, response) = ui.allocate_exact_size(ui.available_size(), Sense::click_and_drag());
     let whole = drawn.sheet.drawing().size;
@@ -72,6 +79,7 @@ pub fn graph_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     if response.dragged() {
         camera.center -= response.drag_delta() / camera.zoom;
     }
+    camera.center = camera.center.clamp(Pos2::ZERO, size.to_pos2());
     if let Some(pointer) = response.hover_pos() {
         let (scrolled, pinched) = ui.input(|i| (i.smooth_scroll_delta().y, i.zoom_delta()));
         let zoom = (camera.zoom * (scrolled / DOUBLING).exp2() * pinched).clamp(ZOOM.0, ZOOM.1);

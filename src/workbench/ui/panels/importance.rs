@@ -74,7 +74,13 @@ fn answer_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, plan: &LayerPlan, inde
 }
 
 fn found_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, plan: &LayerPlan, found: &Importances, acts: &mut Vec<Act>) {
+    let pattern = !matches!(plan.wanted.sparsity, Sparsity::Dense | Sparsity::Fraction(_) | Sparsity::Threshold(_));
+    let is_other = match view.session.question {
+        Question::Weights(saliency) => pattern || (plan.wanted.sparsity != Sparsity::Dense && saliency != plan.wanted.saliency),
+        Question::Channels(by) => matches!(plan.wanted.channels, ChannelCut::Share { by: own, .. } if own != by),
+    };
     let present = match view.session.question {
+        _ if is_other => 0.0,
         Question::Weights(_) => match plan.wanted.sparsity {
             Sparsity::Fraction(share) => share,
             Sparsity::Threshold(threshold) => {
@@ -90,8 +96,14 @@ fn found_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, plan: &LayerPlan, found
     let count = found.sorted.len();
     let goes = (present * count as f32).round() as usize;
     let what = if matches!(view.session.question, Question::Weights(_)) { "weights" } else { "channels" };
-    let mut words =
-        format!("{} of {} {what} lie below the threshold and go.", units::count(goes as u64), units::count(count as u64));
+    let mut words = if is_other {
+        format!("What goes is chosen otherwise ({}, {}): drag to choose by this.", plan.wanted.sparsity, plan.wanted.channels)
+    } else {
+        format!("{} of {} {what} lie below the threshold and go.", units::count(goes as u64), units::count(count as u64))
+    };
+    if view.session.question == Question::Weights(Saliency::Inputs) {
+        words += " They are compared within each output channel; the line is that of all together.";
+    }
     if found.layers.len() > 1 {
         words += &format!(" They belong to {} layers, which lose them together.", found.layers.len());
     }

@@ -26,15 +26,20 @@ pub struct NewForm {
     mean: String,
     std: String,
     problem: Option<String>,
-    /// What is in the model's file, where that was looked at.
-    found: Option<String>,
+    /// A model's file that was looked at, and what is in it.
+    found: Option<(String, String)>,
 }
 
 impl NewForm {
-    /// For a model in which this was found.
-    #[must_use]
-    pub fn of(found: String) -> Self {
-        Self { found: Some(found), ..Self::default() }
+    /// A model in which this was found.
+    pub fn set_model(&mut self, path: &Path, found: String) {
+        self.set(Purpose::Model, path);
+        self.found = Some((self.model.clone(), found));
+    }
+
+    /// What was found in the model that is written there now.
+    fn found(&self) -> Option<&str> {
+        self.found.as_ref().filter(|(model, _)| *model == self.model).map(|(_, found)| found.as_str())
     }
 
     pub fn set(&mut self, purpose: Purpose, path: &Path) {
@@ -102,7 +107,7 @@ fn numbers(text: &str, field: &str) -> Result<Vec<f32>, String> {
 impl App {
     pub(super) fn new_project_ui(&mut self, ui: &mut Ui, tokens: &Tokens, form: &mut NewForm) -> Next {
         ui.heading("New project");
-        small(ui, tokens, form.found.as_deref().unwrap_or("A project refers to its model and data; it copies neither."));
+        small(ui, tokens, form.found().unwrap_or("A project refers to its model and data; it copies neither."));
         Grid::new("new project").num_columns(3).spacing([8.0, 6.0]).show(ui, |ui| {
             let rows: [(&str, &mut String, Purpose); 6] = [
                 ("Model", &mut form.model, Purpose::Model),
@@ -133,8 +138,8 @@ impl App {
         if let Some(problem) = &form.problem {
             ui.colored_label(tokens.bad, problem);
         }
-        let tip = "Opens the model in a project of its own that is thrown away by the next one";
-        if form.found.is_some() && ui.button("Only look at it").on_hover_text(tip).clicked() {
+        let tip = "Opens the model without asking where its project goes: it lies in the system's cache";
+        if form.found().is_some() && ui.button("Only look at it").on_hover_text(tip).clicked() {
             self.look_at(PathBuf::from(&form.model));
             return Next::Close;
         }

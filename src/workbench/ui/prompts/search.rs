@@ -2,7 +2,7 @@
 
 use super::{Next, buttons};
 use crate::engine::units;
-use crate::pipeline::configure::{Recipe, WIDTHS};
+use crate::pipeline::configure::{Balance, Recipe, WIDTHS};
 use crate::pipeline::search::goal::{Counted, Effort, Goal, Objective};
 use crate::pipeline::search::sensitivity::Method;
 use crate::workbench::explore::{Grids, SearchRequest, choices};
@@ -83,6 +83,9 @@ impl SearchForm {
         let bits: Vec<u8> = self.bits.iter().filter(|(_, on)| *on).map(|(bits, _)| *bits).collect();
         if bits.is_empty() {
             return Err("Choose a width at least.".to_owned());
+        }
+        if base.balance != Balance::None {
+            return Err("The recipe balances channels, which a search does not: leave that out of it first.".to_owned());
         }
         let seconds = match self.seconds.trim() {
             "" => None,
