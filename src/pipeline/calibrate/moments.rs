@@ -1,10 +1,14 @@
 //! Second moments of what a layer reads: of x, which the original network feeds it, and of x̂, which the network as
 //! compressed so far does. One pass over the data of a layer serves all that is done to it.
 
-use super::reading::Reading;
-use crate::engine::kernels::gram::{add_products, mirror};
+use super::lags::{Axis, Lagged, add_sums};
+use super::reading::{Reading, Way};
+use crate::engine::kernels::factor::dot;
+use crate::engine::kernels::gram::{Extent, add_columns, add_lagged, mirror};
 use crate::engine::kernels::matmul::{Left, matmul};
+use crate::engine::kernels::aligned::Aligned;
 use crate::engine::kernels::{parts, serial, tasks};
+use std::cell::RefCell;
 
 /// What must be known of a layer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,15 +23,22 @@ pub struct Demand {
     pub samples: usize,
 }
 
-/// Sums over places; [`Moments`] while they grow.
-#[derive(Debug, Clone, Default)]
+/// Sums over places; [`Moments`] while they grow. Matrices that are not asked for are empty.
+#[derive(Debug, Default)]
 struct Sums {
     x: Vec<f64>,
     made: Vec<f64>,
-    gram: Vec<f64>,
-    cross: Vec<f64>,
-    y: Vec<f64>,
-    yy: Vec<f64>,
+    products: Products<Vec<f64>>,
+    /// What those are made of in the end, where places go together.
+    lagged: Products<Option<Lagged>>,
+}
+
+/// Of x̂ with itself, of x with x̂, of x with itself.
+#[derive(Debug, Default)]
+struct Products<T> {
+    gram: T,
+    cross: T,
+    own: T,
 }
 
 /// Moments of what one group of output channels reads: `width` values at every place.
@@ -85,120 +96,174 @@ impl<'a> Weights<'a> {
 /// Adds up moments, batch by batch.
 pub(super) struct Collector<'a> {
     weights: Weights<'a>,
-    demand: Demand,
     groups: Vec<Sums>,
     count: usize,
 }
 
-/// Values of a piece of columns: it lies in the second-level cache.
-const PIECE: usize = 1 << 19;
+/// Values of a piece of rows that are put together first: they lie in the second-level cache.
+const PIECE: usize = 1 << 16;
 
 impl<'a> Collector<'a> {
     pub fn new(weights: Weights<'a>, groups: usize, demand: Demand) -> Self {
-        let (k, tall) = (weights.width, weights.tall);
+        let k = weights.width;
+        let matrix = |is_asked: bool| vec![0.0; if is_asked { k * k } else { 0 }];
         let one = || Sums {
             x: vec![0.0; k],
             made: vec![0.0; k],
-            gram: vec![0.0; if demand.gram { k * k } else { 0 }],
-            cross: vec![0.0; if demand.gram && demand.cross { k * k } else { 0 }],
-            y: vec![0.0; if demand.outputs { tall } else { 0 }],
-            yy: vec![0.0; if demand.outputs { tall } else { 0 }],
+            products: Products {
+                gram: matrix(demand.gram),
+                cross: matrix(demand.gram && demand.cross),
+                own: matrix(demand.outputs),
+            },
+            lagged: Products::default(),
         };
-        Self { weights, demand, groups: (0..groups).map(|_| one()).collect(), count: 0 }
+        Self { weights, groups: (0..groups).map(|_| one()).collect(), count: 0 }
     }
 
     /// Adds a batch: `x` as the original network has it, `made` as the compressed one does. Sums are added in the
     /// order of places, whatever the number of threads.
     pub fn add(&mut self, reading: &Reading, x: &[f32], made: &[f32]) {
-        let Self { weights, demand, .. } = *self;
-        let add = |group: usize, sums: &mut Sums| {
-            let size = (PIECE / weights.width.max(1)).clamp(64, 4096);
-            let places = reading.places();
-            for first in (0..places).step_by(size) {
-                let piece = Piece { reading, group, first, count: size.min(places - first) };
-                sums.add(&piece, weights.of(group), demand, (x, made));
+        match (reading.way(), self.groups.as_mut_slice()) {
+            (Way::Rows, [one]) => one.add_rows(x, made),
+            (Way::Steps(axes, channels), [one]) => one.add_images(axes, channels, x, made),
+            (_, groups) => {
+                let size = (PIECE / self.weights.width.max(1)).clamp(64, 1024);
+                for first in (0..reading.places()).step_by(size) {
+                    let piece = Piece { reading, first, count: size.min(reading.places() - first) };
+                    match &mut *groups {
+                        [one] => one.add_piece(&piece, 0, x, made),
+                        many => tasks(many.iter_mut(), &|group, sums| serial(|| sums.add_piece(&piece, group, x, made))),
+                    }
+                }
             }
-        };
-        match self.groups.as_mut_slice() {
-            [one] => add(0, one),
-            many => tasks(many.iter_mut(), &|group, sums| serial(|| add(group, sums))),
         }
         self.count += reading.places();
     }
 
     pub fn finish(self) -> Vec<Moments> {
-        let (width, count) = (self.weights.width, self.count);
+        let Self { weights, groups, count } = self;
         let n = count.max(1) as f64;
         let mean = |sums: Vec<f64>| sums.into_iter().map(|s| s / n).collect::<Vec<f64>>();
-        self.groups
-            .into_iter()
-            .map(|mut sums| {
-                if !sums.gram.is_empty() {
-                    mirror(&mut sums.gram, width);
-                }
-                Moments {
-                    width,
-                    count,
-                    mean: mean(sums.x),
-                    made_mean: mean(sums.made),
-                    gram: mean(sums.gram),
-                    cross: mean(sums.cross),
-                    output_mean: mean(sums.y),
-                    output_square: mean(sums.yy),
-                }
-            })
-            .collect()
+        let one = |(group, mut sums): (usize, Sums)| {
+            sums.put_together();
+            let Sums { x, made, products: Products { gram, cross, own }, .. } = sums;
+            let (x, own) = (mean(x), mean(own));
+            let (output_mean, output_square) = if own.is_empty() { Default::default() } else { outputs(weights.of(group), &x, &own) };
+            Moments {
+                width: weights.width,
+                count,
+                mean: x,
+                made_mean: mean(made),
+                gram: mean(gram),
+                cross: mean(cross),
+                output_mean,
+                output_square,
+            }
+        };
+        groups.into_iter().enumerate().map(one).collect()
     }
 }
 
-/// Some places of a batch, for one group.
+/// Mean and mean square of W·x, per row of W, from those of x.
+fn outputs(rows: &[f32], mean: &[f64], moments: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    let of = |row: &[f32]| {
+        let row: Vec<f64> = row.iter().map(|w| f64::from(*w)).collect();
+        (dot(&row, mean), row.iter().zip(moments.chunks(row.len())).map(|(w, line)| w * dot(&row, line)).sum::<f64>())
+    };
+    rows.chunks(mean.len().max(1)).map(of).unzip()
+}
+
+/// Some places of a batch.
 struct Piece<'a> {
     reading: &'a Reading,
-    group: usize,
     first: usize,
     count: usize,
 }
 
 impl Piece<'_> {
-    /// Columns [width × count].
-    fn columns(&self, data: &[f32]) -> Vec<f32> {
-        let mut columns = vec![0.0; self.reading.width() * self.count];
-        parts(&mut columns, self.count, &|column, out| self.reading.line(data, self.group, column, self.first, out));
-        columns
+    /// What a group reads there [count × width].
+    fn rows<'a>(&self, data: &[f32], group: usize, kept: &'a mut Aligned) -> &'a [f32] {
+        let width = self.reading.width();
+        let rows = kept.reach(width * self.count);
+        parts(rows, PLACES * width, &|part, out| {
+            for (i, out) in out.chunks_mut(width).enumerate() {
+                self.reading.place(data, group, self.first + part * PLACES + i, out);
+            }
+        });
+        rows
     }
+}
+
+/// Places that one task reads.
+const PLACES: usize = 64;
+
+thread_local! {
+    /// Rows of x and of x̂.
+    static ROWS: RefCell<[Aligned; 2]> = RefCell::default();
 }
 
 impl Sums {
-    fn add(&mut self, piece: &Piece<'_>, weights: &[f32], demand: Demand, (x, made): (&[f32], &[f32])) {
-        let (k, count) = (piece.reading.width(), piece.count);
-        let right = piece.columns(made);
+    fn add_piece(&mut self, piece: &Piece<'_>, group: usize, x: &[f32], made: &[f32]) {
+        let [mut left, mut right] = ROWS.take();
+        let rows = piece.rows(made, group, &mut right);
         // Before the first compressed layer both are the same data.
-        let apart = (!std::ptr::eq(x, made)).then(|| piece.columns(x));
-        let left = apart.as_deref().unwrap_or(&right);
-        if demand.gram {
-            add_products(&right, demand.cross.then_some(left), (k, count), &mut self.gram, &mut self.cross);
+        if std::ptr::eq(x, made) {
+            self.add_rows(rows, rows);
+        } else {
+            self.add_rows(piece.rows(x, group, &mut left), rows);
         }
-        add_sums(&right, count, &mut self.made, |v| v);
-        add_sums(left, count, &mut self.x, |v| v);
-        if demand.outputs {
-            let outputs = outputs_of(weights, left, (k, count));
-            add_sums(&outputs, count, &mut self.y, |v| v);
-            add_sums(&outputs, count, &mut self.yy, |v| v * v);
-        }
+        ROWS.replace([left, right]);
     }
-}
 
-/// `W·columns` [rows × count].
-fn outputs_of(weights: &[f32], columns: &[f32], (k, count): (usize, usize)) -> Vec<f32> {
-    let rows = weights.len() / k.max(1);
-    let mut out = vec![0.0; rows * count];
-    matmul(Left { data: weights, row_stride: k, column_stride: 1 }, columns, (rows, k, count), &mut out);
-    out
-}
+    /// Adds places that each read a row of their own.
+    fn add_rows(&mut self, x: &[f32], made: &[f32]) {
+        let width = self.x.len();
+        let extent = Extent::rows(made.len() / width.max(1), width);
+        let Products { gram, cross, own } = &mut self.products;
+        if !gram.is_empty() {
+            add_lagged(made, None, extent, &[(0, 0)], gram);
+        }
+        if !cross.is_empty() {
+            add_lagged(x, Some(made), extent, &[(0, 0)], cross);
+        }
+        if !own.is_empty() {
+            add_lagged(x, None, extent, &[(0, 0)], own);
+        }
+        add_columns(x, &mut self.x);
+        add_columns(made, &mut self.made);
+    }
 
-fn add_sums(lines: &[f32], count: usize, sums: &mut [f64], f: impl Fn(f64) -> f64) {
-    for (line, sum) in lines.chunks(count).zip(sums) {
-        *sum += line.iter().map(|v| f(f64::from(*v))).sum::<f64>();
+    fn add_images(&mut self, axes: [Axis; 2], channels: usize, x: &[f32], made: &[f32]) {
+        let Products { gram, cross, own } = &self.products;
+        let wanted = [(!gram.is_empty(), true), (!cross.is_empty(), false), (!own.is_empty(), true)];
+        let Products { gram, cross, own } = &mut self.lagged;
+        if [&*gram, &*cross, &*own].into_iter().flatten().any(|lagged| !lagged.fits(axes)) {
+            self.put_together();
+        }
+        let Products { gram, cross, own } = &mut self.lagged;
+        for ((is_wanted, is_one), (lagged, (left, right))) in wanted.into_iter().zip([(gram, (made, made)), (cross, (x, made)), (own, (x, x))]) {
+            if is_wanted {
+                lagged.get_or_insert_with(|| Lagged::new(axes, channels, is_one)).add(left, right);
+            }
+        }
+        add_sums(axes, x, &mut self.x);
+        add_sums(axes, made, &mut self.made);
+    }
+
+    /// Makes products of what was summed at lags, and symmetric ones whole.
+    fn put_together(&mut self) {
+        let Products { gram, cross, own } = &mut self.products;
+        let lagged = std::mem::take(&mut self.lagged);
+        for (products, lagged) in [(gram, lagged.gram), (cross, lagged.cross), (own, lagged.own)] {
+            lagged.into_iter().for_each(|lagged| lagged.finish(products));
+        }
+        let width = self.x.len();
+        let Products { gram, own, .. } = &mut self.products;
+        for symmetric in [gram, own] {
+            if !symmetric.is_empty() {
+                mirror(symmetric, width);
+            }
+        }
     }
 }
 
@@ -228,9 +293,7 @@ impl<'a> Sampler<'a> {
         tasks(self.groups.iter_mut(), &|group, samples| {
             let gather = |data: &[f32]| {
                 let mut rows = vec![0.0; wanted * k];
-                for (i, row) in rows.chunks_mut(k.max(1)).enumerate() {
-                    reading.place(data, group, strewn(i), row);
-                }
+                parts(&mut rows, k, &|i, row| reading.place(data, group, strewn(i), row));
                 rows
             };
             let (original, made) = (gather(x), gather(made));

@@ -5,7 +5,7 @@ use super::CalibrateError;
 use super::moments::{Collector, Demand, Moments, Sampler, Samples, Weights};
 use super::reading::Reading;
 use crate::engine::Ctx;
-use crate::engine::exec::{Executor, Request, Walk};
+use crate::engine::exec::{Executor, Order, Request, Walk, with_order};
 use crate::engine::graph::{Layer, Model, Wire};
 use crate::engine::tensor::Value;
 use crate::pipeline::load::Dataset;
@@ -96,18 +96,15 @@ impl Sequence {
         let weights = Weights { rows, tall: layer.out_channels() / groups.max(1), width };
         let mut collector = Collector::new(weights, groups, demand);
         let mut sampler = Sampler::new(weights, groups);
-        self.fit.each(&layer.input, ctx, |x, made, share| {
-            let reading = read(made.0)?;
-            collector.add(&reading, x, made.1);
+        self.fit.each(&layer.input, &read, ctx, |reading, x, made, share| {
+            collector.add(reading, x, made);
             if demand.samples > 0 {
-                sampler.add(&reading, x, made.1, (share * demand.samples as f64).ceil() as usize);
+                sampler.add(reading, x, made, (share * demand.samples as f64).ceil() as usize);
             }
-            Ok(())
         })?;
         let mut judges = Sampler::new(weights, groups);
-        self.judge.each(&layer.input, ctx, |x, made, share| {
-            judges.add(&read(made.0)?, x, made.1, (share * JUDGES as f64).ceil() as usize);
-            Ok(())
+        self.judge.each(&layer.input, &read, ctx, |reading, x, made, share| {
+            judges.add(reading, x, made, (share * JUDGES as f64).ceil() as usize);
         })?;
         let moments = collector.finish();
         let count: usize = moments.iter().flat_map(|m| m.gram.iter().chain(&m.cross)).filter(|v| !v.is_finite()).count();
@@ -147,29 +144,29 @@ impl Walks {
         ctx.warn("calibration", format!("only {} samples fit in memory at once; the others are left out", self.samples));
     }
 
-    /// Shows every batch: x, then the value and the numbers of x̂, and which share of all samples it is.
+    /// Shows every batch: how it is read, x, x̂, and which share of all samples it is.
     fn each(
         &self,
         wire: &Wire,
+        read: impl Fn(&Value) -> Result<Reading, CalibrateError>,
         ctx: &Ctx,
-        mut see: impl FnMut(&[f32], (&Value, &[f32]), f64) -> Result<(), CalibrateError> + Send,
+        mut see: impl FnMut(&Reading, &[f32], &[f32], f64) + Send,
     ) -> Result<(), CalibrateError> {
         let all: usize = self.made.on(wire).map(size).sum();
         for (x, made) in self.original.on(wire).zip(self.made.on(wire)) {
             ctx.check()?;
-            let share = size(made) as f64 / all.max(1) as f64;
-            let mut seen = Ok(());
+            let (reading, share) = (read(made)?, size(made) as f64 / all.max(1) as f64);
+            let order = if reading.is_of_images() { Order::ChannelsLast } else { Order::Rows };
             let same = x.is_same(made);
-            made.with_f32(|made_values| {
-                let mut see = |x: &[f32]| seen = ctx.pool().install(|| see(x, (made, made_values), share));
+            with_order(made, order, |made| {
+                let mut see = |x: &[f32]| ctx.pool().install(|| see(&reading, x, made, share));
                 if same {
-                    see(made_values);
+                    see(made);
                     Ok(())
                 } else {
-                    x.with_f32(see)
+                    with_order(x, order, see)
                 }
             })??;
-            seen?;
         }
         Ok(ctx.check()?)
     }
