@@ -220,31 +220,65 @@ impl Operands<'_> {
     /// Planes of the left operand's channels from `from` on, each line with its halo.
     fn turn(&self, bands: &[Band], from: usize, (plane, step): (usize, usize), out: &mut [f32]) {
         let Self { left, extent, halo, .. } = *self;
-        let count = out.len() / plane;
-        for (channel, out) in out.chunks_mut(plane).enumerate() {
-            out[..halo.wide].fill(0.0);
-            out[halo.wide + bands.iter().map(|b| b.lines + 2 * halo.lines).sum::<usize>() * step..].fill(0.0);
-            debug_assert!(from + channel < extent.channels && count <= TURNED);
-        }
+        // Zeros before the first line, and from `at` on; `beside` of a line are between it and the next.
+        let blank = |out: &mut [f32], at: usize, count: usize| out.chunks_mut(plane).for_each(|out| out[at..at + count].fill(0.0));
+        blank(out, 0, halo.wide);
         let mut at = halo.wide;
         for band in bands {
+            if halo.lines + halo.wide == 0 {
+                let source = &left[(band.sample * extent.lines + band.from) * extent.line() + from..];
+                let wide = band.lines * extent.wide;
+                widest(Turn { source, channels: extent.channels, wide, plane, out: &mut out[at..] });
+                at += wide;
+                continue;
+            }
             for line in 0..band.lines + 2 * halo.lines {
                 // A line of the halo above the first, or below the last, is zero.
-                let line = (band.from + line).checked_sub(halo.lines).filter(|line| *line < extent.lines);
-                let Some(line) = line else {
-                    out.chunks_mut(plane).for_each(|out| out[at..at + step].fill(0.0));
-                    at += step;
-                    continue;
-                };
-                let source = &left[(band.sample * extent.lines + line) * extent.line()..][..extent.line()];
-                for (channel, out) in out.chunks_mut(plane).enumerate() {
-                    let (inside, beside) = out[at..at + step].split_at_mut(extent.wide);
-                    let values = source[from + channel..].iter().step_by(extent.channels);
-                    inside.iter_mut().zip(values).for_each(|(o, v)| *o = *v);
-                    beside.fill(0.0);
+                match (band.from + line).checked_sub(halo.lines).filter(|line| *line < extent.lines) {
+                    Some(line) => {
+                        let source = &left[(band.sample * extent.lines + line) * extent.line()..][..extent.line()];
+                        widest(Turn { source: &source[from..], channels: extent.channels, wide: extent.wide, plane, out: &mut out[at..] });
+                        blank(out, at + extent.wide, halo.wide);
+                    }
+                    None => blank(out, at, step),
                 }
                 at += step;
             }
+        }
+        blank(out, at, plane - at);
+    }
+}
+
+/// Turns places of up to [`TURNED`] channels into a line for each of them, `plane` values apart.
+struct Turn<'a> {
+    source: &'a [f32],
+    channels: usize,
+    wide: usize,
+    plane: usize,
+    out: &'a mut [f32],
+}
+
+impl Work for Turn<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let Self { source, channels, wide, plane, out } = self;
+        let count = out.len().div_ceil(plane).min(TURNED);
+        // Squares first, of as many places as channels: both sides stay in registers.
+        let squares = if count == TURNED { wide / TURNED } else { 0 };
+        for first in (0..squares).map(|square| square * TURNED) {
+            let mut square = [[0.0; TURNED]; TURNED];
+            for (values, place) in square.iter_mut().zip(source[first * channels..].chunks(channels)) {
+                values.copy_from_slice(&place[..TURNED]);
+            }
+            for (channel, out) in out.chunks_mut(plane).enumerate() {
+                let line: [f32; TURNED] = std::array::from_fn(|place| square[place][channel % TURNED]);
+                out[first..first + TURNED].copy_from_slice(&line);
+            }
+        }
+        let rest = squares * TURNED;
+        for (channel, out) in out.chunks_mut(plane).enumerate() {
+            let values = source.iter().skip(rest * channels + channel).step_by(channels);
+            out[rest..wide].iter_mut().zip(values).for_each(|(o, v)| *o = *v);
         }
     }
 }

@@ -15,7 +15,7 @@ enum Kind {
 /// Operator, shape of the weights, attributes, shapes of the batches (channels second), how they are read.
 type Case = (&'static str, &'static [usize], &'static [(&'static str, &'static [i64])], &'static [&'static [usize]], Kind);
 
-const CASES: [Case; 13] = [
+const CASES: [Case; 15] = [
     ("Conv", &[4, 3, 3, 3], &[("pads", &[1, 1, 1, 1])], &[&[3, 3, 8, 9], &[2, 3, 8, 9]], Kind::Lags),
     ("Conv", &[4, 3, 3, 3], &[("pads", &[1, 1, 1, 1])], &[&[2, 3, 8, 9], &[2, 3, 10, 8]], Kind::Lags),
     ("Conv", &[2, 9, 5, 5], &[("pads", &[2, 2, 2, 2])], &[&[2, 9, 12, 14]], Kind::Lags),
@@ -25,7 +25,9 @@ const CASES: [Case; 13] = [
     ("Conv", &[4, 3, 5], &[("pads", &[2, 2])], &[&[2, 3, 30]], Kind::Lags),
     ("Conv", &[4, 3, 3, 3], &[("strides", &[2, 2]), ("pads", &[1, 1, 1, 1])], &[&[2, 3, 8, 9]], Kind::Places),
     ("Conv", &[6, 1, 3, 3], &[("group", &[3]), ("pads", &[1, 1, 1, 1])], &[&[2, 3, 7, 5]], Kind::Places),
-    ("Conv", &[4, 3, 3, 3], &[("pads", &[1, 1, 1, 1])], &[&[2, 3, 2, 1]], Kind::Places),
+    ("Conv", &[4, 3, 3, 3], &[("pads", &[1, 1, 1, 1])], &[&[2, 3, 2, 1]], Kind::Lags),
+    ("Conv", &[2, 2, 5, 5], &[], &[&[2, 2, 7, 6]], Kind::Places),
+    ("Conv", &[2, 2, 2, 2, 2], &[], &[&[1, 2, 3, 4, 3]], Kind::Places),
     ("ConvTranspose", &[3, 4, 3, 3], &[("strides", &[2, 2])], &[&[2, 3, 4, 3]], Kind::Places),
     ("Conv", &[4, 5, 1, 1], &[], &[&[2, 5, 6, 7]], Kind::Rows),
     ("MatMul", &[5, 3], &[], &[&[2, 4, 5]], Kind::Rows),
