@@ -190,9 +190,8 @@ fn join(parts: &[&Value]) -> Result<Value, TensorError> {
     let is_last = parts.iter().all(|part| is_channels_last(part));
     let held = |part: &&Value| if is_last { channels_at_end(&part.data) } else { Ok(part.data.clone()) };
     let data = candle_core::Tensor::cat(&parts.iter().map(held).collect::<Result<Vec<_>, _>>()?, 0)?;
-    let rank = data.rank();
-    let back: Vec<usize> = [0, rank - 1].into_iter().chain(1..rank.saturating_sub(1)).collect();
-    let data = if is_last { data.permute(back)? } else { data };
+    let axes = 1..data.rank().saturating_sub(1);
+    let data = if is_last { data.permute([0, axes.end].into_iter().chain(axes).collect::<Vec<usize>>())? } else { data };
     Ok(Value { dtype: parts[0].dtype, data })
 }
 

@@ -80,9 +80,10 @@ pub fn add_lagged(left: &[f32], right: Option<&[f32]>, extent: Extent, lags: &[L
             break;
         }
         let wave = Wave::pack(&operands, bands, &mut planes);
-        let items = sums.chunks_mut(c * c).zip(&lags).flat_map(|(sum, lag)| {
-            sum.chunks_mut(TALL * c).enumerate().map(move |(part, out)| (*lag, part * TALL, out))
-        });
+        let items = sums
+            .chunks_mut(c * c)
+            .zip(&lags)
+            .flat_map(|(sum, lag)| sum.chunks_mut(TALL * c).enumerate().map(move |(part, out)| (*lag, part * TALL, out)));
         tasks(items, &|_, (lag, from, out)| wave.add(lag, from, out));
     }
     PLANES.replace(planes);
@@ -121,9 +122,8 @@ struct Band {
 /// All lines in their order, about `size` places at a time.
 fn bands(extent: Extent, size: usize) -> Vec<Band> {
     let lines = (size / extent.wide.max(1)).clamp(1, extent.lines);
-    let of = |sample| {
-        (0..extent.lines).step_by(lines).map(move |from| Band { sample, from, lines: lines.min(extent.lines - from) })
-    };
+    let of =
+        |sample| (0..extent.lines).step_by(lines).map(move |from| Band { sample, from, lines: lines.min(extent.lines - from) });
     (0..extent.samples).flat_map(of).collect()
 }
 
@@ -221,7 +221,8 @@ impl Operands<'_> {
     fn turn(&self, bands: &[Band], from: usize, (plane, step): (usize, usize), out: &mut [f32]) {
         let Self { left, extent, halo, .. } = *self;
         // Zeros before the first line, and from `at` on; `beside` of a line are between it and the next.
-        let blank = |out: &mut [f32], at: usize, count: usize| out.chunks_mut(plane).for_each(|out| out[at..at + count].fill(0.0));
+        let blank =
+            |out: &mut [f32], at: usize, count: usize| out.chunks_mut(plane).for_each(|out| out[at..at + count].fill(0.0));
         blank(out, 0, halo.wide);
         let mut at = halo.wide;
         for band in bands {
@@ -237,7 +238,13 @@ impl Operands<'_> {
                 match (band.from + line).checked_sub(halo.lines).filter(|line| *line < extent.lines) {
                     Some(line) => {
                         let source = &left[(band.sample * extent.lines + line) * extent.line()..][..extent.line()];
-                        widest(Turn { source: &source[from..], channels: extent.channels, wide: extent.wide, plane, out: &mut out[at..] });
+                        widest(Turn {
+                            source: &source[from..],
+                            channels: extent.channels,
+                            wide: extent.wide,
+                            plane,
+                            out: &mut out[at..],
+                        });
                         blank(out, at + extent.wide, halo.wide);
                     }
                     None => blank(out, at, step),
@@ -358,7 +365,9 @@ mod tests {
             add_lagged(&x, None, extent, &lags, &mut own);
             mirror(&mut own[..c * c], c);
             for (i, lag) in lags.iter().enumerate() {
-                let near = |made: &[f64], exact: &[f64]| made.iter().zip(exact).all(|(a, b)| (a - 1.0 - b).abs() < 1e-3 + 2e-6 * b.abs());
+                let near = |made: &[f64], exact: &[f64]| {
+                    made.iter().zip(exact).all(|(a, b)| (a - 1.0 - b).abs() < 1e-3 + 2e-6 * b.abs())
+                };
                 assert!(near(&sums[i * c * c..][..c * c], &plain(&x, &y, extent, *lag)), "{extent:?} {lag:?}");
                 assert!(near(&own[i * c * c..][..c * c], &plain(&x, &x, extent, *lag)), "{extent:?} {lag:?}");
             }

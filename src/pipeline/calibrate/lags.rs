@@ -32,6 +32,13 @@ impl Axis {
         (second as isize - first as isize) * self.dilation as isize
     }
 
+    /// Whether the taps stand close together, and no line of the image is cut off before they read it.
+    fn is_near(&self) -> bool {
+        let reach = self.taps.saturating_sub(1).saturating_mul(self.dilation).saturating_add(1);
+        let after = || (self.output + reach) as isize - 1 - self.input as isize - self.pad;
+        reach <= REACH && self.pad >= 0 && after() >= 0
+    }
+
     /// Lines within the image that also lie in it when `lag` is added.
     fn inside(&self, lag: isize) -> Range<usize> {
         let bound = |at: isize| at.clamp(0, self.input as isize) as usize;
@@ -52,7 +59,8 @@ impl Axis {
         if inside.is_empty() {
             return Vec::new();
         }
-        let left_out = inside.filter(|line| !read.contains(line));
+        let from = read.start.clamp(inside.start, inside.end);
+        let left_out = (inside.start..from).chain(read.end.clamp(from, inside.end)..inside.end);
         let one = |line: usize| Lines::One(line, line.wrapping_add_signed(lag));
         std::iter::once(Lines::All).chain(left_out.map(one)).collect()
     }
@@ -148,7 +156,8 @@ impl Lagged {
             let (first, second) = (tap(a.0, b.0), tap(a.1, b.1));
             let mut block = vec![0.0; c * c];
             for (sign, lines, lag) in self.terms([a, b]) {
-                let sums = self.sums.get(&lines).and_then(|of| of.sums.chunks(c * c).nth(of.lags.iter().position(|l| *l == lag)?));
+                let sums =
+                    self.sums.get(&lines).and_then(|of| of.sums.chunks(c * c).nth(of.lags.iter().position(|l| *l == lag)?));
                 block.iter_mut().zip(sums.into_iter().flatten()).for_each(|(sum, x)| *sum += sign * x);
             }
             for (i, row) in block.chunks(c.max(1)).enumerate() {
@@ -164,13 +173,14 @@ impl Lagged {
     }
 }
 
-/// Taps of a kernel that is worth a look.
+/// Lines from the first tap of a kernel to the last, and taps, beyond which there would be too many lines at edges.
+const REACH: usize = 16;
 const TAPS: usize = 64;
 
 /// Whether lags are fewer products than pairs of taps, by half at least.
 pub(super) fn pays(axes: [Axis; 2]) -> bool {
     let [high, wide] = axes;
-    if high.taps * wide.taps > TAPS {
+    if high.taps * wide.taps > TAPS || !axes.iter().all(Axis::is_near) {
         return false;
     }
     let long = |axis: usize, lines: &Lines| if *lines == Lines::All { axes[axis].input } else { 1 };

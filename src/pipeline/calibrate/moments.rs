@@ -3,10 +3,10 @@
 
 use super::lags::{Axis, Lagged, add_sums};
 use super::reading::{Reading, Way};
+use crate::engine::kernels::aligned::Aligned;
 use crate::engine::kernels::factor::dot;
 use crate::engine::kernels::gram::{Extent, add_columns, add_lagged, mirror};
 use crate::engine::kernels::matmul::{Left, matmul};
-use crate::engine::kernels::aligned::Aligned;
 use crate::engine::kernels::{parts, serial, tasks};
 use std::cell::RefCell;
 
@@ -148,7 +148,8 @@ impl<'a> Collector<'a> {
             sums.put_together();
             let Sums { x, made, products: Products { gram, cross, own }, .. } = sums;
             let (x, own) = (mean(x), mean(own));
-            let (output_mean, output_square) = if own.is_empty() { Default::default() } else { outputs(weights.of(group), &x, &own) };
+            let (output_mean, output_square) =
+                if own.is_empty() { Default::default() } else { outputs(weights.of(group), &x, &own) };
             Moments {
                 width: weights.width,
                 count,
@@ -241,7 +242,9 @@ impl Sums {
             self.put_together();
         }
         let Products { gram, cross, own } = &mut self.lagged;
-        for ((is_wanted, is_one), (lagged, (left, right))) in wanted.into_iter().zip([(gram, (made, made)), (cross, (x, made)), (own, (x, x))]) {
+        for ((is_wanted, is_one), (lagged, (left, right))) in
+            wanted.into_iter().zip([(gram, (made, made)), (cross, (x, made)), (own, (x, x))])
+        {
             if is_wanted {
                 lagged.get_or_insert_with(|| Lagged::new(axes, channels, is_one)).add(left, right);
             }

@@ -88,7 +88,8 @@ fn moments_are_those_of_all_places_one_by_one() {
         let mut collector = Collector::new(weights, reading.groups(), demand);
         batches.iter().for_each(|(reading, x, made)| collector.add(reading, x, made));
         for (group, made) in collector.finish().iter().enumerate() {
-            let exact = plain(reading, group, &rows[group * weights.tall * weights.width..][..weights.tall * weights.width], &batches);
+            let exact =
+                plain(reading, group, &rows[group * weights.tall * weights.width..][..weights.tall * weights.width], &batches);
             let near = |what: &str, made: &[f64], exact: &[f64]| {
                 assert_eq!(made.len(), exact.len(), "{what}");
                 for (i, (a, b)) in made.iter().zip(exact).enumerate() {

@@ -194,7 +194,8 @@ impl Window {
     fn place(&self, data: &[f32], group: usize, place: usize, out: &mut [f32]) {
         let [depth, high, wide] = self.output;
         let at = [place / (high * wide) % depth, place / wide % high, place % wide];
-        let [above, along, across] = [0, 1, 2].map(|axis| &self.sources[axis][at[axis] * self.kernel[axis]..][..self.kernel[axis]]);
+        let [above, along, across] =
+            [0, 1, 2].map(|axis| &self.sources[axis][at[axis] * self.kernel[axis]..][..self.kernel[axis]]);
         let sample = place / (depth * high * wide) * self.input[0];
         let (taps, all) = (self.kernel.iter().product::<usize>(), self.channels * self.groups);
         let mut tap = 0;
