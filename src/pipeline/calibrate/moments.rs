@@ -359,7 +359,9 @@ impl Sums {
         let Products { gram, cross, own } = &mut self.products;
         let lagged = std::mem::take(&mut self.lagged);
         for (products, lagged) in [(gram, lagged.gram), (cross, lagged.cross), (own, lagged.own)] {
-            lagged.into_iter().for_each(|lagged| lagged.finish(products));
+            if let Some(lagged) = lagged {
+                lagged.finish(products);
+            }
         }
         let width = self.made.len();
         let Products { gram, own, .. } = &mut self.products;
