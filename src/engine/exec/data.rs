@@ -1,6 +1,7 @@
 //! Between candle tensors and the slices that operators compute on.
 
 use super::ExecError;
+use super::image::Order;
 use crate::engine::context::Cancelled;
 use crate::engine::kernels::layout::transpose;
 use crate::engine::tensor::{DType, TensorError, Value};
@@ -126,7 +127,7 @@ pub(super) fn with2<T: WithDType + Default, U: WithDType + Default, R>(
 }
 
 /// The same data with the channel axis, the second, last: a view.
-pub(super) fn channels_at_end(data: &candle_core::Tensor) -> OpResult<candle_core::Tensor> {
+pub(super) fn channels_at_end(data: &candle_core::Tensor) -> Result<candle_core::Tensor, TensorError> {
     let rank = data.rank();
     let axes: Vec<usize> = if rank < 3 { (0..rank).collect() } else { [0].into_iter().chain(2..rank).chain([1]).collect() };
     Ok(data.permute(axes)?)
@@ -140,6 +141,17 @@ pub(super) fn with_channels_last<T: WithDType + Default, R>(value: &Value, use_i
         return with::<T, _>(value, |x| use_it(&transpose(x, batch, channels, places)));
     }
     with(&like(value, channels_at_end(&value.data)?), use_it)
+}
+
+/// Calls `use_it` with the elements of any value as f32, in the given order of axes; no copy where they already lie so.
+///
+/// # Errors
+/// When candle refuses the conversion.
+pub fn with_order<R>(value: &Value, order: Order, use_it: impl FnOnce(&[f32]) -> R) -> Result<R, TensorError> {
+    if order == Order::Rows || value.data.rank() < 3 {
+        return value.with_f32(use_it);
+    }
+    like(value, channels_at_end(&value.data)?).with_f32(use_it)
 }
 
 /// Whether the channels of one place lie side by side in memory, so that [`with_channels_last`] copies nothing.

@@ -112,9 +112,9 @@ impl Image {
     }
 }
 
-/// How bytes lie in memory.
+/// How elements lie in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub enum Order {
     Rows,
     ChannelsLast,
 }

@@ -25,7 +25,9 @@ mod tests;
 mod walk;
 
 pub use cuts::{Checkpoints, Suffix};
+pub use data::with_order;
 pub use gradient::{Target, gradients};
+pub use image::Order;
 pub use missing::{MissingOperator, missing_operators};
 pub use prepare::{decode, prepare};
 pub use walk::Walk;

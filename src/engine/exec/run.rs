@@ -1,6 +1,6 @@
 //! Following a plan.
 
-use super::data::{OpError, OpResult, fail, held, held_as};
+use super::data::{OpError, OpResult, channels_at_end, fail, held, held_as, is_channels_last};
 use super::image::Held;
 use super::ops::{Call, run_beside};
 use super::plan::{Feed, Plan, Slot, Step, Work};
@@ -80,9 +80,8 @@ impl Plan {
         let done: Vec<Vec<Value>> = ctx.pool().install(|| parts.par_iter().map(run).collect::<Result<_, ExecError>>())?;
         (0..self.outputs.len())
             .map(|i| {
-                let all: Vec<&candle_core::Tensor> = done.iter().map(|part| &part[i].data).collect();
-                let data = candle_core::Tensor::cat(&all, 0).map_err(TensorError::from)?;
-                Ok(Value { dtype: done[0][i].dtype, data })
+                let all: Vec<&Value> = done.iter().map(|part| &part[i]).collect();
+                Ok(join(&all)?)
             })
             .collect()
     }
@@ -184,6 +183,16 @@ impl Plan {
         let call = Call { node: &step.node, opset: self.opset, inputs: &values, pool };
         Ok(layout::run(operator, &call)?.into_iter().map(Held::Value).collect())
     }
+}
+
+/// Parts of a batch one after another; where all lie with their channels last, so does the whole.
+fn join(parts: &[&Value]) -> Result<Value, TensorError> {
+    let is_last = parts.iter().all(|part| is_channels_last(part));
+    let held = |part: &&Value| if is_last { channels_at_end(&part.data) } else { Ok(part.data.clone()) };
+    let data = candle_core::Tensor::cat(&parts.iter().map(held).collect::<Result<Vec<_>, _>>()?, 0)?;
+    let axes = 1..data.rank().saturating_sub(1);
+    let data = if is_last { data.permute([0, axes.end].into_iter().chain(axes).collect::<Vec<usize>>())? } else { data };
+    Ok(Value { dtype: parts[0].dtype, data })
 }
 
 fn take_feed(feed: &Feed, given: &[(Wire, Value)]) -> Result<Value, ExecError> {

@@ -5,7 +5,10 @@
 mod activity;
 mod channels;
 mod disturb;
+mod lags;
 mod moments;
+#[cfg(test)]
+mod moments_tests;
 mod reading;
 #[cfg(test)]
 mod reading_tests;

@@ -1,5 +1,6 @@
 //! What each weight of a layer is multiplied with: the columns of its weight's matrix, place by place of its output.
 
+use super::lags::{Axis, pays};
 use crate::engine::graph::{Auto, Layer, Node, WindowAxes, transposed_axes, window_axes};
 
 /// How a layer reads data of one shape. A place is where a kernel stands, or a row of a matrix; at every place each
@@ -14,7 +15,7 @@ pub(super) enum Reading {
     Window(Box<Window>),
 }
 
-/// A kernel on images [samples, channels, up to three axes]; unused axes are 1.
+/// A kernel on images of up to three axes, in the order [samples, axes…, channels]; unused axes are 1.
 #[derive(Debug, Clone)]
 pub(super) struct Window {
     samples: usize,
@@ -29,6 +30,19 @@ pub(super) struct Window {
     output: [usize; 3],
     /// Whether the image is spread out by the stride first, as transposed convolutions have it.
     is_transposed: bool,
+    /// Per axis what [`Window::source`] gives for each output and tap.
+    sources: [Vec<Option<usize>>; 3],
+}
+
+/// How the places that a layer reads go together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Each place reads a row of the data as they lie.
+    Rows,
+    /// Places that lie side by side read the same values, a step further: images of so many channels.
+    Steps([Axis; 2], usize),
+    /// Neither.
+    Scattered,
 }
 
 impl Reading {
@@ -46,6 +60,12 @@ impl Reading {
             }
             other => Err(format!("what {other} reads is not known")),
         }
+    }
+
+    /// Whether data, and outputs, are images: their channels lie along the second axis in the model, and last where
+    /// they are read.
+    pub fn is_of_images(&self) -> bool {
+        matches!(self, Self::Window(_))
     }
 
     pub fn groups(&self) -> usize {
@@ -78,19 +98,10 @@ impl Reading {
         }
     }
 
-    /// Whether channels of the outputs lie along the second axis and not along the last.
-    pub fn has_channels_second(&self) -> bool {
-        matches!(self, Self::Window(_))
-    }
-
-    /// What column `column` of a group is multiplied with at the places from `first` on.
-    pub fn line(&self, data: &[f32], group: usize, column: usize, first: usize, out: &mut [f32]) {
+    pub fn way(&self) -> Way {
         match self {
-            Self::Rows { width, .. } => {
-                let values = data[first * width..].iter().skip(column).step_by(*width);
-                out.iter_mut().zip(values).for_each(|(o, x)| *o = *x);
-            }
-            Self::Window(window) => window.line(data, group, column, first, out),
+            Self::Rows { .. } => Way::Rows,
+            Self::Window(window) => window.way(),
         }
     }
 
@@ -98,11 +109,7 @@ impl Reading {
     pub fn place(&self, data: &[f32], group: usize, place: usize, out: &mut [f32]) {
         match self {
             Self::Rows { width, .. } => out.copy_from_slice(&data[place * width..][..*width]),
-            Self::Window(_) => {
-                for (column, o) in out.iter_mut().enumerate() {
-                    self.line(data, group, column, place, std::slice::from_mut(o));
-                }
-            }
+            Self::Window(window) => window.place(data, group, place, out),
         }
     }
 }
@@ -138,7 +145,7 @@ impl Window {
             let reach = (kernel - 1) * dilation;
             if is_transposed { reach as isize - pad } else { *pad }
         });
-        Ok(Self {
+        let mut window = Self {
             samples,
             groups,
             channels,
@@ -149,7 +156,33 @@ impl Window {
             input: three(input, 1),
             output: three(&output, 1),
             is_transposed,
-        })
+            sources: Default::default(),
+        };
+        window.sources = [0, 1, 2].map(|axis| {
+            let all = (0..window.output[axis]).flat_map(|output| (0..window.kernel[axis]).map(move |tap| (output, tap)));
+            all.map(|(output, tap)| window.source(axis, output, tap)).collect()
+        });
+        Ok(window)
+    }
+
+    fn way(&self) -> Way {
+        let is_stepwise = self.groups == 1 && self.stride == [1; 3] && !self.is_transposed;
+        let axis = |i: usize| Axis {
+            input: self.input[i],
+            output: self.output[i],
+            taps: self.kernel[i],
+            dilation: self.dilation[i],
+            pad: self.pad[i],
+        };
+        let [above, axes @ ..] = [0, 1, 2].map(axis);
+        match () {
+            () if !is_stepwise => Way::Scattered,
+            () if self.kernel == [1; 3] && self.pad == [0; 3] && self.input == self.output => Way::Rows,
+            () if above == (Axis { input: 1, output: 1, taps: 1, pad: 0, ..above }) && pays(axes) => {
+                Way::Steps(axes, self.channels)
+            }
+            () => Way::Scattered,
+        }
     }
 
     /// Where along an axis a tap of the kernel reads for one output, if within the image.
@@ -167,45 +200,28 @@ impl Window {
         usize::try_from(at).ok().filter(|at| *at < self.input[axis])
     }
 
-    fn line(&self, data: &[f32], group: usize, column: usize, first: usize, out: &mut [f32]) {
-        let [_, high, wide] = self.kernel;
-        let taps: usize = self.kernel.iter().product();
-        let (channel, tap) = (column / taps, column % taps);
-        let tap = [tap / (high * wide), tap / wide % high, tap % wide];
-        let [_, rows, length] = self.output;
-        let plane = self.output.iter().product::<usize>();
-        let (mut place, mut rest) = (first, out);
-        while !rest.is_empty() {
-            let (sample, at) = (place / plane, place % plane);
-            let (depth, row, from) = (at / (rows * length), at / length % rows, at % length);
-            let (now, later) = rest.split_at_mut((length - from).min(rest.len()));
-            place += now.len();
-            rest = later;
-            let lines = self.source(0, depth, tap[0]).zip(self.source(1, row, tap[1]));
-            let Some((depth, row)) = lines else {
-                now.fill(0.0);
-                continue;
-            };
-            let image = (sample * self.groups + group) * self.channels + channel;
-            let start = ((image * self.input[0] + depth) * self.input[1] + row) * self.input[2];
-            self.row(&data[start..start + self.input[2]], tap[2], from, now);
-        }
-    }
-
-    /// One row of an image as one tap sees it, from output `from` on.
-    fn row(&self, image: &[f32], tap: usize, from: usize, out: &mut [f32]) {
-        if self.stride[2] != 1 || self.is_transposed {
-            for (i, o) in out.iter_mut().enumerate() {
-                *o = self.source(2, from + i, tap).map_or(0.0, |at| image[at]);
+    fn place(&self, data: &[f32], group: usize, place: usize, out: &mut [f32]) {
+        let [depth, high, wide] = self.output;
+        let at = [place / (high * wide) % depth, place / wide % high, place % wide];
+        let [above, along, across] =
+            [0, 1, 2].map(|axis| &self.sources[axis][at[axis] * self.kernel[axis]..][..self.kernel[axis]]);
+        let sample = place / (depth * high * wide) * self.input[0];
+        let (taps, all) = (self.kernel.iter().product::<usize>(), self.channels * self.groups);
+        let mut tap = 0;
+        for d in above {
+            for row in along {
+                for column in across {
+                    let values = out.iter_mut().skip(tap).step_by(taps);
+                    tap += 1;
+                    let (Some(d), Some(row), Some(column)) = (d, row, column) else {
+                        values.for_each(|o| *o = 0.0);
+                        continue;
+                    };
+                    let from = ((sample + d) * self.input[1] + row) * self.input[2] + column;
+                    let read = &data[from * all + group * self.channels..][..self.channels];
+                    values.zip(read).for_each(|(o, x)| *o = *x);
+                }
             }
-            return;
         }
-        let shift = (tap * self.dilation[2]) as isize - self.pad[2] + from as isize;
-        let before = usize::try_from(-shift).unwrap_or(0).min(out.len());
-        let start = usize::try_from(shift).unwrap_or(0);
-        let inside = image.len().saturating_sub(start).min(out.len() - before);
-        out[..before].fill(0.0);
-        out[before..before + inside].copy_from_slice(&image[start.min(image.len())..][..inside]);
-        out[before + inside..].fill(0.0);
     }
 }

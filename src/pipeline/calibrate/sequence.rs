@@ -5,7 +5,7 @@ use super::CalibrateError;
 use super::moments::{Beside, Collector, Demand, Moments, Readings, Sampler, Samples, Weights};
 use super::reading::Reading;
 use crate::engine::Ctx;
-use crate::engine::exec::{Executor, Request, Walk};
+use crate::engine::exec::{Executor, Order, Request, Walk, with_order};
 use crate::engine::graph::{Layer, Model, Wire};
 use crate::engine::tensor::Value;
 use crate::pipeline::load::Dataset;
@@ -122,6 +122,7 @@ impl Sequence {
         let first = |walk: &'_ Walk| walk.on(&layer.input).next().cloned().ok_or(CalibrateError::NoInput);
         let (reading, before) = (read(&first(&self.fit.made)?)?, read_before(&first(&self.fit.original)?)?);
         let (groups, width) = (reading.groups(), reading.width());
+        let order = if reading.is_of_images() { Order::ChannelsLast } else { Order::Rows };
         let demand = demand(width);
         let weights = Weights { rows: was.rows, tall: layer.out_channels() / groups.max(1), width: before.width() };
         let groups_before = was.groups(weights.tall, before.groups());
@@ -131,7 +132,7 @@ impl Sequence {
         for (walks, is_fit) in [(&self.fit, true), (&self.judge, false)] {
             let beside = walks.beside(&was)?;
             let mut batch = 0;
-            walks.each(&layer.input, ctx, |x, made, share| {
+            walks.each(&layer.input, order, ctx, |x, made, share| {
                 let (own, original) = (read(made.0)?, read_before(x.0)?);
                 let beside = beside.as_ref().and_then(|all| all.get(batch)?.of(&was, (&own, &original)));
                 let readings = Readings { made: &own, original: &original, groups: groups_before.as_deref(), beside };
@@ -173,7 +174,7 @@ impl Terms {
         let (left, channels) = (was.left?, was.layer.out_channels());
         let plane = original.plane();
         let size = |channels: usize| original.places() * channels;
-        let axis = if original.has_channels_second() { self.shape.get(1) } else { self.shape.last() };
+        let axis = if original.is_of_images() { self.shape.get(1) } else { self.shape.last() };
         let fits = made.places() == original.places() && axis == Some(&channels);
         let fits = fits && self.original.len() == size(channels) && self.made.len() == size(left.len());
         fits.then_some(Beside { original: &self.original, made: &self.made, channels, left, plane })
@@ -216,10 +217,11 @@ impl Walks {
         Ok((terms.len() == self.made.batches()).then_some(terms))
     }
 
-    /// Shows every batch: value and numbers of x, then of x̂, and which share of all samples it is.
+    /// Shows every batch: value and numbers (in the given order) of x, then of x̂, and which share of all samples it is.
     fn each(
         &self,
         wire: &Wire,
+        order: Order,
         ctx: &Ctx,
         mut see: impl FnMut((&Value, &[f32]), (&Value, &[f32]), f64) -> Result<(), CalibrateError> + Send,
     ) -> Result<(), CalibrateError> {
@@ -229,13 +231,13 @@ impl Walks {
             let share = size(made) as f64 / all.max(1) as f64;
             let mut seen = Ok(());
             let same = x.is_same(made);
-            made.with_f32(|made_values| {
+            with_order(made, order, |made_values| {
                 let mut see = |values: &[f32]| seen = ctx.pool().install(|| see((x, values), (made, made_values), share));
                 if same {
                     see(made_values);
                     Ok(())
                 } else {
-                    x.with_f32(see)
+                    with_order(x, order, see)
                 }
             })??;
             seen?;
