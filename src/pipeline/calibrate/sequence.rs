@@ -119,8 +119,11 @@ impl Sequence {
         let unread = |reason| CalibrateError::Unread { layer: layer.name.clone(), reason };
         let read = |value: &Value| Reading::of(layer, &node, value.shape()).map_err(unread);
         let read_before = |value: &Value| Reading::of(was.layer, &node_before, value.shape()).map_err(unread);
-        let first = |walk: &'_ Walk| walk.on(&layer.input).next().cloned().ok_or(CalibrateError::NoInput);
-        let (reading, before) = (read(&first(&self.fit.made)?)?, read_before(&first(&self.fit.original)?)?);
+        // Where a branch was left out, what was read behind its sum is now read before it.
+        let wires = (&was.layer.input, &layer.input);
+        let first = |walk: &'_ Walk, wire: &Wire| walk.on(wire).next().cloned().ok_or(CalibrateError::NoInput);
+        let reading = read(&first(&self.fit.made, wires.1)?)?;
+        let before = read_before(&first(&self.fit.original, wires.0)?)?;
         let (groups, width) = (reading.groups(), reading.width());
         let order = if reading.is_of_images() { Order::ChannelsLast } else { Order::Rows };
         let demand = demand(width);
@@ -132,7 +135,7 @@ impl Sequence {
         for (walks, is_fit) in [(&self.fit, true), (&self.judge, false)] {
             let beside = walks.beside(&was)?;
             let mut batch = 0;
-            walks.each(&layer.input, order, ctx, |x, made, share| {
+            walks.each(wires, order, ctx, |x, made, share| {
                 let (own, original) = (read(made.0)?, read_before(x.0)?);
                 let beside = beside.as_ref().and_then(|all| all.get(batch)?.of(&was, (&own, &original)));
                 let readings = Readings { made: &own, original: &original, groups: groups_before.as_deref(), beside };
@@ -220,13 +223,13 @@ impl Walks {
     /// Shows every batch: value and numbers (in the given order) of x, then of x̂, and which share of all samples it is.
     fn each(
         &self,
-        wire: &Wire,
+        (before, wire): (&Wire, &Wire),
         order: Order,
         ctx: &Ctx,
         mut see: impl FnMut((&Value, &[f32]), (&Value, &[f32]), f64) -> Result<(), CalibrateError> + Send,
     ) -> Result<(), CalibrateError> {
         let all: usize = self.made.on(wire).map(size).sum();
-        for (x, made) in self.original.on(wire).zip(self.made.on(wire)) {
+        for (x, made) in self.original.on(before).zip(self.made.on(wire)) {
             ctx.check()?;
             let share = size(made) as f64 / all.max(1) as f64;
             let mut seen = Ok(());
