@@ -1,7 +1,8 @@
 //! Which files are to be written of the active recipe, and where; and what was written.
 
 use super::bench::Bench;
-use crate::pipeline::configure::FileFormat;
+use crate::engine::graph::Layer;
+use crate::pipeline::configure::{FileFormat, Recipe};
 use crate::pipeline::export::Exported;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +10,9 @@ use std::time::{Duration, Instant};
 
 /// Time of a frame that sizes of other files may take.
 const PATIENCE: Duration = Duration::from_millis(4);
+
+/// Weights up to which the window offers a C header.
+const MOST_IN_HEADER: usize = 1 << 20;
 
 /// What was chosen; what was not follows the project and the active recipe.
 #[derive(Debug, Clone, Default)]
@@ -98,13 +102,23 @@ impl Bench {
         }
         let started = Instant::now();
         while let Some(format) = FileFormat::ALL.get(self.targets.len()) {
-            let plan = self.opened.plan_for(&recipe, Some(*format));
-            self.targets.push(Target { format: *format, bytes: plan.map(|p| p.bytes).map_err(|e| e.to_string()) });
+            let bytes = self.bytes_as(*format, &recipe);
+            self.targets.push(Target { format: *format, bytes });
             if started.elapsed() > PATIENCE {
                 return self.targets.len() < FileFormat::ALL.len();
             }
         }
         false
+    }
+
+    /// A C header's bytes are those of its text, digit by digit: too slow for a frame where there are many weights, for
+    /// which no microcontroller has room.
+    fn bytes_as(&self, format: FileFormat, recipe: &Recipe) -> Result<u64, String> {
+        let weights: usize = self.layers().iter().map(Layer::parameters).sum();
+        if format == FileFormat::CHeader && weights > MOST_IN_HEADER {
+            return Err("more weights than a microcontroller holds; the command line writes it all the same".to_owned());
+        }
+        self.opened.plan_for(recipe, Some(format)).map(|plan| plan.bytes).map_err(|error| error.to_string())
     }
 
     /// The newest file of a kind that was written of the recipe as it is now.
