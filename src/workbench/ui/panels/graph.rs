@@ -356,9 +356,8 @@ impl Scene<'_> {
                 words += &format!("\n{full}");
             }
             let wires = self.drawn.network.wires.iter().zip(&self.drawn.network.shapes);
-            for ((from, to), shape) in wires.filter(|((from, to), shape)| (*from == node || *to == node) && !shape.is_empty()) {
+            for ((_, to), shape) in wires.filter(|((from, to), shape)| (*from == node || *to == node) && !shape.is_empty()) {
                 words += &format!("\n{} {shape}", if *to == node { "reads" } else { "gives" });
-                let _ = from;
             }
         }
         for layer in self.drawn.network.layers(shown).take(6) {

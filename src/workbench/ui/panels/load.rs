@@ -145,7 +145,7 @@ fn kinds_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench) {
         });
 }
 
-pub fn data_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
+pub fn data_ui(ui: &mut Ui, view: &View<'_>) {
     let Some(bench) = view.bench else {
         return empty(ui, view.tokens, "No project is open", "A project's data is shown here.");
     };
@@ -174,7 +174,6 @@ pub fn data_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
             None => drop(small(ui, t, "Being read…")),
         }
     });
-    let _ = acts;
 }
 
 fn preprocess_ui(ui: &mut Ui, view: &View<'_>, p: &Preprocess) {

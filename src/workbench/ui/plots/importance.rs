@@ -36,7 +36,7 @@ pub fn threshold_ui(ui: &mut Ui, tokens: &Tokens, sorted: &[f64], share: f32, he
     }
     let held = response.dragged() || response.hovered();
     ui.painter().vline(threshold, area.y_range(), Stroke::new(if held { 2.0 } else { 1.5 }, tokens.warn));
-    ends_ui(ui, tokens, &view, sorted, (area, rect.bottom()));
+    ends_ui(ui, tokens, &view, (area, rect.bottom()));
     let response = response.on_hover_cursor(CursorIcon::ResizeHorizontal);
     let pointer = response.interact_pointer_pos().filter(|_| response.dragged() || response.clicked());
     response.on_hover_text_at_pointer(format!("{summary}. Drag to move it"));
@@ -46,7 +46,7 @@ pub fn threshold_ui(ui: &mut Ui, tokens: &Tokens, sorted: &[f64], share: f32, he
     Some((below.min(count.saturating_sub(1)) as f32 / count.max(1) as f32 * 200.0).floor() / 200.0).filter(|s| *s != share)
 }
 
-fn ends_ui(ui: &Ui, tokens: &Tokens, view: &Axis, sorted: &[f64], (area, bottom): (Rect, f32)) {
+fn ends_ui(ui: &Ui, tokens: &Tokens, view: &Axis, (area, bottom): (Rect, f32)) {
     let (first, last) = match view {
         Axis::Rank(count) => ("least important".to_owned(), format!("most, of {count}")),
         Axis::Score(last) => ("0".to_owned(), format!("≥ {}", tick(*last as f32))),
@@ -54,7 +54,6 @@ fn ends_ui(ui: &Ui, tokens: &Tokens, view: &Axis, sorted: &[f64], (area, bottom)
     let font = FontId::proportional(10.5);
     ui.painter().text(pos2(area.left(), bottom), Align2::LEFT_BOTTOM, first, font.clone(), tokens.muted);
     ui.painter().text(pos2(area.right(), bottom), Align2::RIGHT_BOTTOM, last, font, tokens.muted);
-    let _ = sorted;
 }
 
 fn last_shown(sorted: &[f64]) -> f64 {
