@@ -461,6 +461,28 @@ fn a_file_in_two_is_the_same_network() {
     assert_eq!(fs::read(at("out.onnx.data")).unwrap(), b"the source's");
 }
 
+/// How many layers of `own` add codes; each of these is within half a step of the float that `plain` adds.
+fn biases_on_the_grid_of_sums(own: &Model, plain: &Model) -> usize {
+    let floats = |model: &Model, wire: &lapidary::engine::graph::Wire| model.constants.get(wire).map(|t| t.to_f32().unwrap());
+    let mut found = 0;
+    for layer in own.nodes.iter().filter(|n| matches!(n.op.as_str(), "Conv" | "Gemm")) {
+        let rounded = own.nodes.iter().find(|n| n.output(0) == layer.input(2) && n.op == "DequantizeLinear");
+        let Some(rounded) = rounded else { continue };
+        let twin = plain.nodes.iter().find(|n| n.output(0) == layer.output(0)).unwrap();
+        let wanted = floats(plain, twin.input(2).unwrap()).unwrap();
+        let codes = own.constants[rounded.input(0).unwrap()].to_i64().unwrap();
+        let scales = floats(own, rounded.input(1).unwrap()).unwrap();
+        assert_eq!(codes.len(), wanted.len());
+        for (i, (code, wanted)) in codes.iter().zip(&wanted).enumerate() {
+            let scale = f64::from(scales[if scales.len() == 1 { 0 } else { i }]);
+            let error = (*code as f64 * scale - f64::from(*wanted)).abs();
+            assert!(error <= 0.500_001 * scale, "{:?}: {error} above half of {scale}", layer.output(0));
+        }
+        found += 1;
+    }
+    found
+}
+
 #[test]
 fn onnx_runtime_gets_its_own_operators() {
     let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
@@ -490,7 +512,10 @@ fn onnx_runtime_gets_its_own_operators() {
         let count = |model: &Model, op: &str| model.nodes.iter().filter(|n| n.op == op).count();
         let integers = own.constants.values().filter(|t| t.dtype() == DType::I32).count();
         match name {
-            "int8" => assert!(integers > 5 && integers <= count(&own, "Conv") + count(&own, "Gemm"), "{integers}"),
+            "int8" => {
+                assert_eq!(biases_on_the_grid_of_sums(&own, &plain), integers, "each is held against its float");
+                assert!(integers > 5 && integers <= count(&own, "Conv") + count(&own, "Gemm"), "{integers}");
+            }
             "w4-g32" => {
                 assert!(count(&own, "MatMulNBits") > 0 && count(&own, "Conv") == count(&plain, "Conv"));
                 assert_eq!((own.opsets["com.microsoft"], count(&own, "Gemm")), (1, 0));
