@@ -13,6 +13,7 @@ use super::panels::{pane_ui, rail_ui, top_ui};
 use super::prompts::{Prompt, toasts_ui};
 use super::session::Session;
 use super::tasks::Found;
+use super::text::{self, Language, tr};
 use super::theme::{Tokens, install};
 use super::view::{Level, LogLine, View};
 use crate::engine::Ctx;
@@ -80,6 +81,7 @@ impl App {
     #[must_use]
     pub fn new(ctx: &Context, setup: Setup) -> Self {
         install(ctx, setup.session.contrast);
+        text::speak(setup.session.language.unwrap_or_default());
         ctx.set_theme(setup.session.theme);
         let waker = Waker::from(Arc::new(Repaint(ctx.clone())));
         let (sender, replies) = sync_channel(16);
@@ -174,9 +176,21 @@ impl App {
         }
     }
 
+    /// Speaks the language that was chosen; English, and a note, where no font can write it.
+    fn speak(&mut self, ctx: &Context) {
+        let chosen = self.session.language.unwrap_or_default();
+        text::speak(chosen);
+        if !chosen.can_be_written(ctx) {
+            self.session.language = Some(Language::English);
+            text::speak(Language::English);
+            self.tell(Level::Warning, tr!("language-no-font"));
+        }
+    }
+
     /// Menu → panels → dialogs and toasts. What the person did takes effect within the frame: the
     /// pass is drawn again when it changed the document.
     pub fn draw(&mut self, ui: &mut Ui) {
+        self.speak(ui.ctx());
         self.frame_ui(ui);
         self.revealed();
         self.prompt_ui(ui);

@@ -1,5 +1,6 @@
 //! Which panels there are and where they lie. Layouts are part of the session, never of a project.
 
+use super::text::tr;
 use eframe::egui::Id;
 use egui_tiles::{Container, Linear, LinearDir, SimplificationOptions, TileId, Tiles, Tree};
 use serde::{Deserialize, Serialize};
@@ -20,11 +21,11 @@ impl Workspace {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Load => "Load",
-            Self::Configure => "Configure",
-            Self::Graph => "Graph",
-            Self::Compare => "Compare",
-            Self::Export => "Export",
+            Self::Load => tr!("workspace-load"),
+            Self::Configure => tr!("workspace-configure"),
+            Self::Graph => tr!("workspace-graph"),
+            Self::Compare => tr!("workspace-compare"),
+            Self::Export => tr!("workspace-export"),
         }
     }
 }
@@ -58,26 +59,26 @@ impl Pane {
     #[must_use]
     pub fn title(self) -> &'static str {
         match self {
-            Self::Model => "Model",
-            Self::Data => "Data",
-            Self::Grid => "Layers",
-            Self::Inspector => "Inspector",
-            Self::Corrections => "Corrections",
-            Self::Importance => "Importance",
-            Self::Weights => "Weights",
-            Self::Recipe => "Recipe",
-            Self::Tradeoff => "Trade-off",
-            Self::Points => "Points",
-            Self::Jobs => "Jobs",
-            Self::Log => "Log",
-            Self::Recipes => "Recipes",
-            Self::LayerErrors => "Layer errors",
-            Self::Changed => "Changed predictions",
-            Self::Confusion => "Confusion",
-            Self::Export => "Export",
-            Self::Checks => "Checks",
-            Self::Runtimes => "Runtimes",
-            Self::Graph => "Graph",
+            Self::Model => tr!("pane-model"),
+            Self::Data => tr!("pane-data"),
+            Self::Grid => tr!("pane-grid"),
+            Self::Inspector => tr!("pane-inspector"),
+            Self::Corrections => tr!("pane-corrections"),
+            Self::Importance => tr!("pane-importance"),
+            Self::Weights => tr!("pane-weights"),
+            Self::Recipe => tr!("pane-recipe"),
+            Self::Tradeoff => tr!("pane-tradeoff"),
+            Self::Points => tr!("pane-points"),
+            Self::Jobs => tr!("pane-jobs"),
+            Self::Log => tr!("pane-log"),
+            Self::Recipes => tr!("pane-recipes"),
+            Self::LayerErrors => tr!("pane-layer-errors"),
+            Self::Changed => tr!("pane-changed"),
+            Self::Confusion => tr!("pane-confusion"),
+            Self::Export => tr!("pane-export"),
+            Self::Checks => tr!("pane-checks"),
+            Self::Runtimes => tr!("pane-runtimes"),
+            Self::Graph => tr!("pane-graph"),
         }
     }
 }
@@ -123,7 +124,7 @@ pub fn default_tree(workspace: Workspace) -> Tree<Pane> {
             row(&mut tiles, &[(export, 0.5), (right, 0.5)])
         }
     };
-    Tree::new(Id::unique(("workspace", workspace.name())), root, tiles)
+    Tree::new(Id::unique(("workspace", workspace)), root, tiles)
 }
 
 fn tabs(tiles: &mut Tiles<Pane>, panes: &[Pane]) -> TileId {

@@ -25,6 +25,7 @@ pub mod scores;
 pub mod session;
 mod shots;
 mod tasks;
+pub mod text;
 pub mod theme;
 pub mod view;
 mod widgets;
@@ -77,7 +78,8 @@ pub fn run(open: Option<PathBuf>, threads: usize) -> Result<(), UiError> {
         eframe::NativeOptions { viewport, renderer: eframe::Renderer::Glow, persist_window: true, ..Default::default() };
     let make: eframe::AppCreator<'_> = Box::new(move |cc| {
         let stored = cc.storage.and_then(|s| s.get_string(SESSION_KEY)).and_then(|t| Session::from_text(&t));
-        let session = stored.unwrap_or_default();
+        let mut session = stored.unwrap_or_default();
+        session.language.get_or_insert_with(text::Language::of_system);
         let last = session.recent.iter().find(|p| p.join("project.ron").exists()).cloned();
         let nothing = open.is_none() && last.is_none();
         let setup = Setup { base, session, picker: Box::new(SystemPicker), open: open.or(last) };

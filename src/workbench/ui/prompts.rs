@@ -134,9 +134,9 @@ impl App {
                 let shortcut = info.shortcut.map_or(String::new(), |s| ui.ctx().format_shortcut(&s));
                 let color = if available { tokens.text } else { tokens.muted };
                 let mut button =
-                    eframe::egui::Button::selectable(i == *at, RichText::new(info.name).color(color)).shortcut_text(shortcut);
+                    eframe::egui::Button::selectable(i == *at, RichText::new(info.name()).color(color)).shortcut_text(shortcut);
                 button = button.min_size([ui.available_width(), 24.0].into());
-                let response = ui.add(button).on_hover_text(if available { info.tooltip } else { info.needs.hint() });
+                let response = ui.add(button).on_hover_text(if available { info.tooltip() } else { info.needs.hint() });
                 if i == *at && (up || down) {
                     response.scroll_to_me(None);
                 }

@@ -1,6 +1,7 @@
 //! What outlives a run but belongs to no project: layout, theme, recent projects.
 
 use super::layout::{Pane, Workspace, default_tree, panes};
+use super::text::Language;
 use super::theme::Contrast;
 use crate::pipeline::configure::Saliency;
 use crate::workbench::importance::Question;
@@ -126,6 +127,8 @@ pub struct Session {
     pub layouts: BTreeMap<Workspace, Tree<Pane>>,
     pub theme: ThemePreference,
     pub contrast: Contrast,
+    /// `None`: the system's.
+    pub language: Option<Language>,
     pub recent: Vec<PathBuf>,
     /// `None`: what there is most to say about.
     pub axis: Option<Axis>,
@@ -146,6 +149,7 @@ impl Default for Session {
             layouts: Workspace::ALL.map(|w| (w, default_tree(w))).into(),
             theme: ThemePreference::System,
             contrast: Contrast::Normal,
+            language: None,
             recent: Vec::new(),
             axis: None,
             sort: Column::Order,

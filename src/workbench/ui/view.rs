@@ -55,7 +55,7 @@ impl View<'_> {
     /// A button for a command, with its tooltip and shortcut.
     pub fn button(&self, ui: &mut Ui, command: Command, acts: &mut Vec<Act>) -> Option<Response> {
         let info = command.info()?;
-        Some(widgets::command_button(ui, info, info.name, self.situation, acts))
+        Some(widgets::command_button(ui, info, info.name(), self.situation, acts))
     }
 
     #[must_use]

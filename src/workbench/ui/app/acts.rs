@@ -177,6 +177,7 @@ impl App {
             Command::ThemeSystem => self.set_theme(ctx, ThemePreference::System),
             Command::ThemeLight => self.set_theme(ctx, ThemePreference::Light),
             Command::ThemeContrast => self.toggle_contrast(ctx),
+            Command::Speak(language) => self.session.language = Some(language),
             Command::ThemeDark => self.set_theme(ctx, ThemePreference::Dark),
             Command::ZoomIn => gui_zoom::zoom_in(ctx),
             Command::ZoomOut => gui_zoom::zoom_out(ctx),

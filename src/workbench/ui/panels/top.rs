@@ -9,6 +9,7 @@ use crate::workbench::ui::bench::{Bench, Point};
 use crate::workbench::ui::commands::Command;
 use crate::workbench::ui::layout::Workspace;
 use crate::workbench::ui::tasks;
+use crate::workbench::ui::text::Language;
 use crate::workbench::ui::view::{View, decibels, percent};
 use crate::workbench::ui::widgets::{Icon, explain, icon, icon_button, small};
 use eframe::egui::containers::menu::menu_style;
@@ -53,6 +54,8 @@ fn menus_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
                 C::ThemeLight,
                 C::ThemeDark,
                 C::ThemeContrast,
+                C::Speak(Language::English),
+                C::Speak(Language::Chinese),
                 C::ZoomIn,
                 C::ZoomOut,
                 C::ZoomReset,
@@ -102,7 +105,7 @@ fn menu_item_ui(ui: &mut Ui, view: &View<'_>, command: Command, acts: &mut Vec<A
         (Command::Redo, Some(b)) => b.history.redo_label().map(|l| format!("Redo: {l}")),
         _ => None,
     };
-    let mut button = Button::new(label.unwrap_or_else(|| info.name.to_owned()));
+    let mut button = Button::new(label.unwrap_or_else(|| info.name().to_owned()));
     if let Some(shortcut) = info.shortcut {
         button = button.shortcut_text(ui.ctx().format_shortcut(&shortcut));
     }
@@ -169,9 +172,9 @@ fn undo_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
     for (command, shape, label) in sides {
         let Some(info) = command.info() else { continue };
         let enabled = info.needs.met(&view.situation);
-        let response = icon_button(ui, shape, "", enabled, None).accessible_name(info.name);
+        let response = icon_button(ui, shape, "", enabled, None).accessible_name(info.name());
         let response = match label {
-            Some(label) => response.on_hover_text(format!("{}: {label}", info.name)),
+            Some(label) => response.on_hover_text(format!("{}: {label}", info.name())),
             None => response,
         };
         explain(ui, response, info, acts);
@@ -183,7 +186,7 @@ fn run_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let (command, shape, color) =
         if running { (Command::Stop, Icon::Stop, view.tokens.bad) } else { (Command::Evaluate, Icon::Play, view.tokens.good) };
     let Some(info) = command.info() else { return };
-    let response = icon_button(ui, shape, info.name, info.needs.met(&view.situation), Some(color));
+    let response = icon_button(ui, shape, info.name(), info.needs.met(&view.situation), Some(color));
     explain(ui, response, info, acts);
     if !running {
         view.button(ui, Command::EvaluateAll, acts);

@@ -65,10 +65,10 @@ fn commands_ui(ui: &mut Ui, tokens: &Tokens) {
     section(ui, tokens, "Commands");
     Grid::new("help").num_columns(3).spacing([16.0, 4.0]).striped(true).show(ui, |ui| {
         for info in ALL {
-            ui.label(info.name);
+            ui.label(info.name());
             let keys = info.shortcut.map_or(String::new(), |s| ui.ctx().format_shortcut(&s));
             ui.label(RichText::new(keys).color(tokens.accent));
-            small(ui, tokens, info.tooltip);
+            small(ui, tokens, info.tooltip());
             ui.end_row();
         }
     });

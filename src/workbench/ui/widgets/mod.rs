@@ -45,8 +45,8 @@ pub fn command_button(ui: &mut Ui, info: &Info, text: &str, situation: Situation
 /// Tooltip and action of a command's button.
 pub fn explain(ui: &Ui, response: Response, info: &Info, acts: &mut Vec<Act>) -> Response {
     let shortcut = info.shortcut.map(|s| format!(" ({})", ui.ctx().format_shortcut(&s))).unwrap_or_default();
-    let response = response.on_hover_text(format!("{}{shortcut}", info.tooltip));
-    let response = response.on_disabled_hover_text(format!("{}{shortcut}. {}", info.tooltip, info.needs.hint()));
+    let response = response.on_hover_text(format!("{}{shortcut}", info.tooltip()));
+    let response = response.on_disabled_hover_text(format!("{}{shortcut}. {}", info.tooltip(), info.needs.hint()));
     if response.clicked() {
         acts.push(Act::Command(info.command));
     }
