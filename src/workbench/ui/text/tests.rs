@@ -25,7 +25,9 @@ fn choice(expression: &Expression<&str>, into: &mut Names) {
         Expression::Inline(one) => inline(one, into),
         Expression::Select { selector, variants } => {
             inline(selector, into);
-            variants.iter().for_each(|v| into.extend(variables(&v.value)));
+            for variant in variants {
+                into.extend(variables(&variant.value));
+            }
         }
     }
 }
