@@ -169,7 +169,7 @@ fn recipe_item_ui(ui: &mut Ui, point: &Point, active: &str, acts: &mut Vec<Act>)
 fn undo_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
     let sides = [
         (Command::Undo, Icon::Undo, bench.history.undo_step().map(edits::label)),
-        (Command::Redo, Icon::Redo, bench.history.redo_step().map(label)),
+        (Command::Redo, Icon::Redo, bench.history.redo_step().map(edits::label)),
     ];
     for (command, shape, label) in sides {
         let Some(info) = command.info() else { continue };
