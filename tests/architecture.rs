@@ -48,6 +48,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("workbench::work", &["engine", "pipeline", "workbench::project"]),
     ("workbench::share", &["engine", "pipeline", "workbench::work"]),
     ("workbench::explore", &["engine", "pipeline", "workbench::project", "workbench::work"]),
+    ("workbench::activations", &["engine", "pipeline", "workbench::work"]),
     ("workbench::preflight", &["engine", "pipeline", "workbench::work"]),
     ("workbench::importance", &["engine", "pipeline", "workbench::work"]),
     ("workbench::zipped", &["engine"]),

@@ -1,5 +1,6 @@
 //! What the person holds.
 
+pub mod activations;
 pub mod cli;
 pub mod conformance;
 pub mod explore;

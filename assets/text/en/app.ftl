@@ -63,3 +63,5 @@ job-best = Best so far: { $bytes }, KL { $kl }
 job-not-finite = not finite
 job-no-folder = { $path } cannot be made: { $error }
 job-not-written = { $path } cannot be written: { $error }
+job-activation = Activations of a sample
+job-preflight = Look ahead

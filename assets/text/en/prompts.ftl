@@ -136,3 +136,17 @@ search-no-number = { $field }: "{ $text }" is no number from { $low } to { $high
 search-no-size = Size: "{ $text }" is neither a share (15 %) nor a size (120 KB).
 search-no-width = Choose a width at least.
 search-balanced = The recipe balances channels, which a search does not: leave that out of it first.
+
+prompt-moved-model = The project's model is not where it was
+prompt-moved-graph = The network of the project's weights is not where it was
+prompt-moved-importance = The file of importances is not where it was
+prompt-moved-was = It was here:
+prompt-moved-same = A file of that name and with the same content is here:
+prompt-moved-other = A file of that name, but with other content, is here; what was measured of the old one will be stale:
+prompt-moved-use = Use it
+prompt-moved-choose = Choose the file…
+prompt-elsewhere-title = The project is open in another window
+prompt-elsewhere = What one of the two saves replaces what the other has saved.
+prompt-elsewhere-stay = Go on here
+prompt-elsewhere-leave = Close it here
+dialog-moved = Where is the file now?

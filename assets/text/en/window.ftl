@@ -28,3 +28,5 @@ pane-export = Export
 pane-checks = Checks
 pane-runtimes = Runtimes
 pane-graph = Graph
+pane-activations = Activations
+pane-preflight = Preflight

@@ -60,3 +60,5 @@ job-best = 目前最佳：{ $bytes }，KL { $kl }
 job-not-finite = 非有限值
 job-no-folder = 无法建立 { $path }：{ $error }
 job-not-written = 无法写入 { $path }：{ $error }
+job-activation = 一个样本的激活
+job-preflight = 运行前检查

@@ -136,3 +136,17 @@ search-no-number = { $field }：“{ $text }”不是 { $low } 到 { $high } 之
 search-no-size = 大小：“{ $text }”既不是比例（15 %），也不是大小（120 KB）。
 search-no-width = 请至少选择一种位宽。
 search-balanced = 该方案包含通道均衡，而搜索不做通道均衡：请先把它去掉。
+
+prompt-moved-model = 项目的模型不在原来的位置
+prompt-moved-graph = 项目权重所属的网络不在原来的位置
+prompt-moved-importance = 重要性文件不在原来的位置
+prompt-moved-was = 它原来在这里：
+prompt-moved-same = 这里有一个名称和内容都相同的文件：
+prompt-moved-other = 这里有一个名称相同但内容不同的文件；旧文件的测量结果将会过时：
+prompt-moved-use = 使用它
+prompt-moved-choose = 选择文件…
+prompt-elsewhere-title = 项目已在另一个窗口中打开
+prompt-elsewhere = 两个窗口中一个保存的内容会覆盖另一个保存的内容。
+prompt-elsewhere-stay = 在这里继续
+prompt-elsewhere-leave = 在这里关闭
+dialog-moved = 文件现在在哪里？

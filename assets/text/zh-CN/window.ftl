@@ -28,3 +28,5 @@ pane-export = 导出
 pane-checks = 检查
 pane-runtimes = 运行时
 pane-graph = 计算图
+pane-activations = 激活
+pane-preflight = 运行前检查

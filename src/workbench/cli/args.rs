@@ -45,6 +45,12 @@ pub(super) enum Verb {
         /// Render each workspace to FOLDER as PNG files and exit; needs no display
         #[arg(long, value_name = "FOLDER")]
         screenshots: Option<PathBuf>,
+        /// Points across and down of these pictures
+        #[arg(long, value_name = "WIDTHxHEIGHT", default_value = "1440x900", value_parser = size, requires = "screenshots")]
+        size: [u16; 2],
+        /// What they say
+        #[arg(long, value_parser = ["en", "zh-CN"], default_value = "en", requires = "screenshots")]
+        language: String,
     },
     /// Make a project folder
     Init(Init),
@@ -531,4 +537,19 @@ fn a_confidence(text: &str) -> Result<f64, String> {
 
 fn a_share(text: &str) -> Result<f32, String> {
     real(text, |v| (0.0..1.0).contains(&v), "a share from 0 up to, not including, 1").map(|v| v as f32)
+}
+
+/// Pictures of the window.
+pub struct Pictures {
+    pub folder: PathBuf,
+    /// Points across and down.
+    pub size: [u16; 2],
+    pub language: String,
+}
+
+/// `1280x720`; what a picture can be.
+fn size(text: &str) -> Result<[u16; 2], String> {
+    let sides = text.split_once('x').and_then(|(width, height)| Some([width.parse().ok()?, height.parse().ok()?]));
+    let fits = |sides: &[u16; 2]| sides.iter().all(|side| (320..=8192).contains(side));
+    sides.filter(fits).ok_or_else(|| "write it as 1280x720, from 320 to 8192 points".to_owned())
 }

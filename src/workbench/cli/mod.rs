@@ -65,8 +65,8 @@ pub fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<(), CliError> {
     let common = arguments.common;
     let Some(verb) = arguments.verb else { return verbs::window(None, None, &common) };
-    if let args::Verb::Ui { project, screenshots } = verb {
-        return verbs::window(project, screenshots, &common);
+    if let args::Verb::Ui { project, screenshots, size, language } = verb {
+        return verbs::window(project, screenshots.map(|folder| args::Pictures { folder, size, language }), &common);
     }
     let mut ctx = Ctx::new(common.threads).map_err(|e| CliError::Failed(format!("threads cannot be started: {e}")))?;
     ctx.seed = common.seed.unwrap_or(0);

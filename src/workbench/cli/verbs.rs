@@ -1,6 +1,6 @@
 //! One function per verb: calls the work, shapes the answer.
 
-use super::args::{Bench, Common, Compare, Evaluate, Export, Init, OfRecipe, Samples, Verb, Verify};
+use super::args::{Bench, Common, Compare, Evaluate, Export, Init, OfRecipe, Pictures, Samples, Verb, Verify};
 use super::output::Document;
 use super::{CliError, bench, explore, show};
 use crate::engine::Ctx;
@@ -46,17 +46,18 @@ pub(super) fn run(verb: Verb, common: &Common, ctx: &Ctx) -> Answer {
 }
 
 #[cfg(feature = "gui")]
-pub(super) fn window(project: Option<PathBuf>, screenshots: Option<PathBuf>, common: &Common) -> Result<(), CliError> {
-    use crate::workbench::ui;
+pub(super) fn window(project: Option<PathBuf>, pictures: Option<Pictures>, common: &Common) -> Result<(), CliError> {
+    use crate::workbench::ui::{self, Look, text::Language};
     let failed = |e: &dyn std::fmt::Display| CliError::Failed(e.to_string());
-    match screenshots {
+    match pictures {
         None => ui::run(project, common.threads).map_err(|e| failed(&e)),
-        Some(folder) => {
+        Some(Pictures { folder, size, language }) => {
             let project = match project {
                 Some(project) => project,
                 None => sample::install(None).map_err(|e| failed(&e))?,
             };
-            let files = ui::screenshots(&project, &folder, common.threads).map_err(|e| failed(&e))?;
+            let look = Look { size: size.map(f32::from), language: Language::of_tag(&language) };
+            let files = ui::screenshots(&project, &folder, look, common.threads).map_err(|e| failed(&e))?;
             let names: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
             let document = Document { text: names.join("\n") + "\n", json: serde_json::json!({ "screenshots": names }) };
             super::printed(super::output::print(&document, common.json))
@@ -65,7 +66,7 @@ pub(super) fn window(project: Option<PathBuf>, screenshots: Option<PathBuf>, com
 }
 
 #[cfg(not(feature = "gui"))]
-pub(super) fn window(_: Option<PathBuf>, _: Option<PathBuf>, _: &Common) -> Result<(), CliError> {
+pub(super) fn window(_: Option<PathBuf>, _: Option<Pictures>, _: &Common) -> Result<(), CliError> {
     Err(CliError::Usage("this build has no window (it was built without the `gui` feature); see `lapidary --help`".to_owned()))
 }
 

@@ -52,6 +52,8 @@ pub enum Act {
     Paint(Paint),
     /// The part of the inspected layer's weights that is looked at.
     Look(Lens),
+    /// The sample whose activations are shown.
+    Sample(usize),
     /// What the panel of importance shows.
     Ask(Question),
     /// Has it found out.

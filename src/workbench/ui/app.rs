@@ -18,6 +18,7 @@ use super::theme::{Tokens, install};
 use super::view::{Level, LogLine, View};
 use crate::engine::Ctx;
 use crate::workbench::jobs::{JobId, JobView, Jobs};
+use crate::workbench::project::Moved;
 use eframe::egui::{CentralPanel, Context, Frame, Margin, Modifiers, Panel, Stroke, Ui, ViewportCommand, WidgetText};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -62,6 +63,10 @@ pub struct App {
     /// What jobs before this one find is about a project that is no longer open.
     first_job: Option<JobId>,
     scored: work::Scored,
+    /// A project that cannot be opened before its file is found.
+    pub(super) moved: Option<Moved>,
+    /// What the window is called.
+    title: String,
     /// Drawing the network failed: it is not tried again by itself.
     pub(super) network_failed: Option<String>,
     /// The person has said that the window may close.
@@ -100,6 +105,8 @@ impl App {
             edited: None,
             first_job: None,
             scored: work::Scored::default(),
+            moved: None,
+            title: String::new(),
             network_failed: None,
             may_close: false,
             job_views: Vec::new(),
@@ -145,8 +152,10 @@ impl App {
         }
     }
 
-    pub(super) fn clear_toasts(&mut self) {
+    /// For pictures: messages away.
+    pub(super) fn clear_messages(&mut self) {
         self.toasts.clear();
+        self.prompt = Prompt::Closed;
     }
 
     /// Whether jobs run or wait.
@@ -170,6 +179,7 @@ impl App {
         self.keep_up(ctx);
         self.autosave(ctx);
         self.watch_close(ctx);
+        self.name_window(ctx);
         self.job_views = self.jobs.views();
         if !self.jobs.is_idle() {
             ctx.request_repaint_after(LOOK_AGAIN);
@@ -281,6 +291,18 @@ impl App {
         if self.works_for_the_person() || unsaved {
             ctx.send_viewport_cmd(ViewportCommand::CancelClose);
             self.prompt = Prompt::Close;
+        }
+    }
+
+    /// After the project, as windows are.
+    fn name_window(&mut self, ctx: &Context) {
+        let title = match &self.bench {
+            Some(bench) => format!("{} – Lapidary", bench.document().name),
+            None => "Lapidary".to_owned(),
+        };
+        if title != self.title {
+            ctx.send_viewport_cmd(ViewportCommand::Title(title.clone()));
+            self.title = title;
         }
     }
 

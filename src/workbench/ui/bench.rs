@@ -15,15 +15,18 @@ use super::exporting::{ExportForm, Target, Written};
 use super::inspect::{LayerFacts, Treated, WITHIN_A_FRAME, score_of, weights_of};
 use super::layout::Workspace;
 use super::losses::Losses;
+use super::maps::{Asked, Maps};
 use super::network::Drawn;
 use super::pictures::{Gallery, Lens, WeightPicture};
 use super::scores::Scores;
 use super::session::Session;
 use super::tasks::Answered;
 use crate::engine::graph::Layer;
+use crate::pipeline::compress::Variant;
 use crate::pipeline::configure::{LayerPlan, Offers, Plan, Recipe, Treatment};
 use crate::pipeline::evaluate::Report;
-use crate::workbench::project::{Document, History, Project};
+use crate::workbench::preflight::Finding;
+use crate::workbench::project::{Document, History, Presence, Project};
 use crate::workbench::work::Opened;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -55,6 +58,19 @@ pub struct Bench {
     /// The part of them that is looked at, large; the lens is of the layer of that number.
     pub sight: Option<WeightPicture>,
     pub lens: (usize, Lens),
+    /// The sample whose activations are looked at.
+    pub sample: usize,
+    /// What the inspected layer gives for it.
+    pub maps: Option<Maps>,
+    /// What the job that runs for them was asked.
+    pub maps_asked: Option<Asked>,
+    /// The compressed network that they were last taken from, and the recipe's key.
+    pub built: Option<(String, Arc<Variant>)>,
+    /// What is to be said before a run, and of which state of things.
+    pub preflight: Option<Vec<Finding>>,
+    pub preflight_for: Option<(u64, usize)>,
+    /// Says to other windows that the project is open.
+    pub presence: Option<Presence>,
     pub gallery: Option<Gallery>,
     /// Pictures of samples by their place in the evaluation data.
     pub changed: Gallery,
@@ -109,6 +125,13 @@ impl Bench {
             picture: None,
             sight: None,
             lens: (usize::MAX, Lens::default()),
+            sample: 0,
+            maps: None,
+            maps_asked: None,
+            built: None,
+            preflight: None,
+            preflight_for: None,
+            presence: None,
             gallery: None,
             changed: Gallery::default(),
             asked: BTreeSet::new(),
@@ -135,6 +158,21 @@ impl Bench {
     #[must_use]
     pub fn layers(&self) -> &[Layer] {
         &self.opened.subject.layers
+    }
+
+    /// What there is to ask about activations now; `None` where nothing can run.
+    #[must_use]
+    pub fn wanted_maps(&self) -> Option<Asked> {
+        let can_run = self.document().evaluate.is_some() && self.opened.subject.loaded.has_graph();
+        let point = self.active().filter(|p| can_run && matches!(p.plan, Some(Ok(_))))?;
+        Some(Asked { layer: self.selection.primary()?, sample: self.sample, recipe_key: point.key.clone() })
+    }
+
+    /// Samples of the evaluation data, as far as that is known yet.
+    #[must_use]
+    pub fn samples_known(&self) -> usize {
+        let measured = self.reports.iter().map(|r| r.samples).max();
+        measured.or(self.gallery.as_ref().map(|g| g.total)).unwrap_or(usize::MAX)
     }
 
     #[must_use]

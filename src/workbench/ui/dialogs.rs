@@ -20,6 +20,8 @@ pub enum Purpose {
     NewFolder,
     EvaluationData,
     CalibrationData,
+    /// The file of a project that is no longer where it was.
+    Moved,
     /// Where exported files go.
     ExportFolder,
     /// Where a page about the measured recipes goes.
@@ -37,6 +39,7 @@ impl Purpose {
             Self::NewFolder => tr!("dialog-new-folder"),
             Self::EvaluationData => tr!("dialog-evaluation"),
             Self::CalibrationData => tr!("dialog-calibration"),
+            Self::Moved => tr!("dialog-moved"),
             Self::ExportFolder => tr!("dialog-export"),
             Self::PageFile => tr!("dialog-page"),
         }

@@ -40,11 +40,13 @@ pub enum Pane {
     Corrections,
     Importance,
     Weights,
+    Activations,
     Recipe,
     Tradeoff,
     Points,
     Jobs,
     Log,
+    Preflight,
     Recipes,
     LayerErrors,
     Changed,
@@ -66,11 +68,13 @@ impl Pane {
             Self::Corrections => tr!("pane-corrections"),
             Self::Importance => tr!("pane-importance"),
             Self::Weights => tr!("pane-weights"),
+            Self::Activations => tr!("pane-activations"),
             Self::Recipe => tr!("pane-recipe"),
             Self::Tradeoff => tr!("pane-tradeoff"),
             Self::Points => tr!("pane-points"),
             Self::Jobs => tr!("pane-jobs"),
             Self::Log => tr!("pane-log"),
+            Self::Preflight => tr!("pane-preflight"),
             Self::Recipes => tr!("pane-recipes"),
             Self::LayerErrors => tr!("pane-layer-errors"),
             Self::Changed => tr!("pane-changed"),
@@ -96,8 +100,8 @@ pub fn default_tree(workspace: Workspace) -> Tree<Pane> {
         Workspace::Configure => {
             let grid = tabs(&mut tiles, &[Pane::Grid, Pane::Recipe]);
             let inspector = tabs(&mut tiles, &[Pane::Inspector, Pane::Corrections, Pane::Importance]);
-            let chart = tabs(&mut tiles, &[Pane::Tradeoff, Pane::Points, Pane::Weights]);
-            let jobs = tabs(&mut tiles, &[Pane::Jobs, Pane::Log]);
+            let chart = tabs(&mut tiles, &[Pane::Tradeoff, Pane::Points, Pane::Weights, Pane::Activations]);
+            let jobs = tabs(&mut tiles, &[Pane::Jobs, Pane::Log, Pane::Preflight]);
             let below = row(&mut tiles, &[(chart, 0.68), (jobs, 0.32)]);
             let left = column(&mut tiles, &[(grid, 0.62), (below, 0.38)]);
             row(&mut tiles, &[(left, 0.70), (inspector, 0.30)])

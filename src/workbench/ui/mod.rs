@@ -15,6 +15,7 @@ mod inspect;
 pub mod layout;
 pub mod losses;
 pub mod manual;
+mod maps;
 mod network;
 mod offscreen;
 mod panels;
@@ -31,7 +32,7 @@ pub mod view;
 mod widgets;
 
 pub use app::{App, Setup};
-pub use shots::screenshots;
+pub use shots::{Look, screenshots};
 
 use crate::engine::Ctx;
 use dialogs::SystemPicker;
@@ -75,7 +76,14 @@ pub fn run(open: Option<PathBuf>, threads: usize) -> Result<(), UiError> {
         viewport = viewport.with_icon(icon);
     }
     let options =
-        eframe::NativeOptions { viewport, renderer: eframe::Renderer::Glow, persist_window: true, ..Default::default() };
+        // Fonts of the system are added below, for the languages that there are.
+        eframe::NativeOptions {
+            viewport,
+            renderer: eframe::Renderer::Glow,
+            persist_window: true,
+            system_font_fallback: false,
+            ..Default::default()
+        };
     let make: eframe::AppCreator<'_> = Box::new(move |cc| {
         let stored = cc.storage.and_then(|s| s.get_string(SESSION_KEY)).and_then(|t| Session::from_text(&t));
         let mut session = stored.unwrap_or_default();
@@ -83,6 +91,7 @@ pub fn run(open: Option<PathBuf>, threads: usize) -> Result<(), UiError> {
         let last = session.recent.iter().find(|p| p.join("project.ron").exists()).cloned();
         let nothing = open.is_none() && last.is_none();
         let setup = Setup { base, session, picker: Box::new(SystemPicker), open: open.or(last) };
+        text::Language::use_system_fonts(&cc.egui_ctx);
         let mut app = App::new(&cc.egui_ctx, setup);
         if nothing {
             app.ask(act::Act::Command(commands::Command::OpenSample));

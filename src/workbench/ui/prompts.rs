@@ -1,5 +1,6 @@
 //! Windows over the window: palette, help, names, paths, a new project, closing; and toasts.
 
+mod doubts;
 mod help;
 mod new_project;
 mod search;
@@ -40,6 +41,10 @@ pub enum Prompt {
     },
     New(Box<NewForm>),
     Search(Box<SearchForm>),
+    /// A file of the project is not where it was.
+    Moved,
+    /// The project is open in another window.
+    Elsewhere,
     Close,
 }
 
@@ -97,6 +102,8 @@ impl App {
                 Prompt::Path { purpose, text } => self.path_ui(ui, tokens, *purpose, text),
                 Prompt::New(form) => self.new_project_ui(ui, tokens, form),
                 Prompt::Search(form) => self.search_ui(ui, tokens, form),
+                Prompt::Moved => self.moved_ui(ui, tokens),
+                Prompt::Elsewhere => self.elsewhere_ui(ui, tokens),
                 Prompt::Close => self.close_ui(ui, tokens),
             }
         });

@@ -7,35 +7,50 @@ use super::dialogs::TextPicker;
 use super::layout::{Pane, Workspace};
 use super::offscreen::{Textures, draw};
 use super::session::Session;
+use super::text::Language;
 use super::theme::Tokens;
 use crate::engine::Ctx;
-use eframe::egui::{ColorImage, Context, Pos2, RawInput, Rect, Theme, ThemePreference, ViewportId, ViewportInfo, vec2};
+use eframe::egui::{ColorImage, Context, Pos2, RawInput, Rect, Theme, ThemePreference, ViewportId, ViewportInfo};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Points.
-const SIZE: [f32; 2] = [1440.0, 900.0];
 const PIXELS_PER_POINT: f32 = 1.5;
 /// Opening, scoring and reading samples must be done by then.
 const PATIENCE: Duration = Duration::from_mins(5);
 /// Frames after the last job, for sizes and scroll areas to settle.
 const SETTLE: usize = 4;
 
+/// How the window is to look.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    /// Points across and down.
+    pub size: [f32; 2],
+    pub language: Language,
+}
+
+impl Default for Look {
+    fn default() -> Self {
+        Self { size: [1440.0, 900.0], language: Language::English }
+    }
+}
+
 /// An application that is looked at without a screen.
 struct Stage {
     ctx: Context,
+    size: [f32; 2],
     app: App,
     textures: Textures,
     started: Instant,
 }
 
 impl Stage {
-    fn new(project: &Path, threads: usize) -> Result<Self, UiError> {
+    fn new(project: &Path, look: Look, threads: usize) -> Result<Self, UiError> {
         let ctx = Context::default();
-        let session = Session { theme: ThemePreference::Dark, ..Session::default() };
+        Language::use_system_fonts(&ctx);
+        let session = Session { theme: ThemePreference::Dark, language: Some(look.language), ..Session::default() };
         let setup = Setup { base: Ctx::new(threads)?, session, picker: Box::new(TextPicker), open: Some(project.to_path_buf()) };
         let app = App::new(&ctx, setup);
-        Ok(Self { ctx, app, textures: Textures::default(), started: Instant::now() })
+        Ok(Self { ctx, size: look.size, app, textures: Textures::default(), started: Instant::now() })
     }
 
     /// One frame; what it drew, if `keep`.
@@ -43,7 +58,7 @@ impl Stage {
         let viewport = ViewportInfo { native_pixels_per_point: Some(PIXELS_PER_POINT), ..ViewportInfo::default() };
         let input = RawInput {
             viewports: std::iter::once((ViewportId::ROOT, viewport)).collect(),
-            screen_rect: Some(Rect::from_min_size(Pos2::ZERO, vec2(SIZE[0], SIZE[1]))),
+            screen_rect: Some(Rect::from_min_size(Pos2::ZERO, self.size.into())),
             time: Some(self.started.elapsed().as_secs_f64()),
             max_texture_side: Some(8192),
             ..RawInput::default()
@@ -60,7 +75,7 @@ impl Stage {
             return None;
         }
         let primitives = self.ctx.tessellate(shapes, output.pixels_per_point);
-        let size = SIZE.map(|s| (s * PIXELS_PER_POINT) as usize);
+        let size = self.size.map(|s| (s * PIXELS_PER_POINT) as usize);
         let ground = Tokens::of(&self.ctx).background;
         Some(draw(&primitives, &self.textures, size, output.pixels_per_point, ground))
     }
@@ -82,7 +97,7 @@ impl Stage {
 
     fn picture(&mut self) -> Result<ColorImage, UiError> {
         self.settle()?;
-        self.app.clear_toasts();
+        self.app.clear_messages();
         self.frame(false);
         self.frame(true).ok_or_else(|| UiError::Open("nothing was drawn".to_owned()))
     }
@@ -92,10 +107,10 @@ impl Stage {
 ///
 /// # Errors
 /// When the project cannot be opened or a picture cannot be written.
-pub fn screenshots(project: &Path, folder: &Path, threads: usize) -> Result<Vec<PathBuf>, UiError> {
+pub fn screenshots(project: &Path, folder: &Path, look: Look, threads: usize) -> Result<Vec<PathBuf>, UiError> {
     let failed = |path: &Path, reason: String| UiError::Screenshot { path: path.to_path_buf(), reason };
     std::fs::create_dir_all(folder).map_err(|e| failed(folder, e.to_string()))?;
-    let mut stage = Stage::new(project, threads)?;
+    let mut stage = Stage::new(project, look, threads)?;
     stage.settle()?;
     if stage.app.bench().is_none() {
         let last = stage.app.log().last().map_or_else(String::new, |l| l.message.clone());
@@ -104,7 +119,8 @@ pub fn screenshots(project: &Path, folder: &Path, threads: usize) -> Result<Vec<
     stage.app.inspect_worst();
     let mut files = Vec::new();
     let workspaces = [Theme::Dark, Theme::Light].into_iter().flat_map(|t| Workspace::ALL.map(|w| (w, t, None)));
-    let behind = [Pane::Corrections, Pane::Importance, Pane::Weights].map(|p| (Workspace::Configure, Theme::Dark, Some(p)));
+    let behind = [Pane::Corrections, Pane::Importance, Pane::Weights, Pane::Activations, Pane::Preflight]
+        .map(|p| (Workspace::Configure, Theme::Dark, Some(p)));
     for (workspace, theme, pane) in workspaces.chain(behind) {
         stage.app.session_mut().workspace = workspace;
         stage.ctx.set_theme(theme);

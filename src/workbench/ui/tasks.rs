@@ -4,6 +4,7 @@ use super::bench::Bench;
 use super::exporting::Written;
 use super::inspect::{LayerFacts, Treated, score_of, weights_of};
 use super::losses::settings;
+use super::maps::Asked;
 use super::network::{Drawn, Network};
 use super::pictures::{Lens, SamplePicture, Sight, WeightPicture};
 use super::scores::Score;
@@ -11,15 +12,18 @@ use super::text::{speak, spoken, tr};
 use crate::engine::Ctx;
 use crate::engine::kernels::summary::rows_along;
 use crate::engine::units;
+use crate::pipeline::compress::Variant;
 use crate::pipeline::configure::{FileFormat, Recipe, Treatment};
 use crate::pipeline::evaluate::Report;
 use crate::pipeline::load::{self, Dataset};
 use crate::pipeline::search::goal::{self, Planner};
 use crate::pipeline::search::sensitivity::{self, Method};
+use crate::workbench::activations::Activation;
 use crate::workbench::explore::{MapRequest, SearchRequest, Searched};
 use crate::workbench::importance::{Importances, Question};
 use crate::workbench::jobs::{JobId, Jobs, Post};
-use crate::workbench::project::{Project, write_atomically};
+use crate::workbench::preflight::Finding;
+use crate::workbench::project::{Moved, Project, write_atomically};
 use crate::workbench::sample;
 use crate::workbench::work::{self, NewProject, Opened, Split};
 use crate::workbench::zipped::zipped;
@@ -43,6 +47,8 @@ pub const ZIP: &str = "zip";
 pub const LOOK: &str = "look";
 pub const NETWORK: &str = "network";
 pub const IMPORTANCE: &str = "importance";
+pub const ACTIVATION: &str = "activation";
+pub const PREFLIGHT: &str = "preflight";
 
 /// What the person asked for and waits for: its end is told.
 pub const ASKED_FOR: [&str; 7] = [OPEN, LOOK, EVALUATE, EXPORT, LOSSES, SEARCH, PAGE];
@@ -79,6 +85,10 @@ pub enum Found {
     /// Bytes of the model's file, zipped.
     Zipped(u64),
     Importance(Answered),
+    Activation(Box<Activated>),
+    Preflight(Vec<Finding>),
+    /// A project whose file is not where it was.
+    Moved(Moved),
     Network(Box<Drawn>),
     /// A file that is a model: where, and what is in it.
     Model(PathBuf, String),
@@ -92,6 +102,13 @@ pub enum Found {
         pictures: Vec<SamplePicture>,
     },
     Nothing,
+}
+
+/// What a layer gives for a sample, and the network that it was taken from.
+pub struct Activated {
+    pub asked: Asked,
+    pub answer: Result<Activation, String>,
+    pub variant: Arc<Variant>,
 }
 
 /// What was asked of a layer's importance, and the answer or why there is none.
@@ -134,6 +151,12 @@ fn opened(project: Project, opened: Opened, ctx: &Ctx) -> Result<Found, String> 
 /// Opens a project's folder.
 pub fn open(jobs: &mut Jobs<Found>, path: PathBuf) -> JobId {
     submit(jobs, OPEN, tr!("job-open", path = path.display().to_string()), move |ctx, _| {
+        // A project that cannot be read says so below.
+        if let Ok((project, document)) = Project::open(&path)
+            && let Some(moved) = Moved::of(&project, &document)
+        {
+            return Ok(Found::Moved(moved));
+        }
         let (project, found) = work::open(&path, ctx).map_err(|e| e.to_string())?;
         opened(project, found, ctx)
     })
@@ -316,6 +339,36 @@ pub fn importance(jobs: &mut Jobs<Found>, bench: &Bench, layer: usize, question:
         // To be cancelled is no answer.
         ctx.check().map_err(|e| e.to_string())?;
         Ok(Found::Importance(Answered { layer, question, answer: answer.map_err(|e| e.to_string()) }))
+    });
+}
+
+/// Runs a sample through both networks, up to a layer. The compressed one is built where it is not there yet.
+pub fn activation(jobs: &mut Jobs<Found>, bench: &Bench, asked: Asked) {
+    let Some(recipe) = bench.active().map(|p| Arc::clone(&p.recipe)) else { return };
+    let opened = bench.opened.clone();
+    let known = bench.built.clone().filter(|(key, _)| *key == asked.recipe_key);
+    submit(jobs, ACTIVATION, tr!("job-activation"), move |ctx, _| {
+        let variant = match known {
+            Some((_, variant)) => variant,
+            None => Arc::new(opened.compress(&recipe, ctx).map_err(|e| e.to_string())?.1),
+        };
+        let answer = opened.activation(&variant, asked.layer, asked.sample, ctx);
+        // To be cancelled is no answer.
+        ctx.check().map_err(|e| e.to_string())?;
+        Ok(Found::Activation(Box::new(Activated { asked, answer: answer.map_err(|e| e.to_string()), variant })))
+    });
+}
+
+/// Finds out what is to be said of the active recipe before it is run.
+pub fn preflight(jobs: &mut Jobs<Found>, bench: &Bench) {
+    let Some(recipe) = bench.active().map(|p| Arc::clone(&p.recipe)) else { return };
+    let (opened, reports) = (bench.opened.clone(), bench.reports.clone());
+    submit(jobs, PREFLIGHT, tr!("job-preflight"), move |ctx, _| {
+        ctx.start(String::new(), 0);
+        let reports: Vec<&Report> = reports.iter().map(AsRef::as_ref).collect();
+        let found = opened.preflight(&recipe, &reports, ctx);
+        ctx.check().map_err(|e| e.to_string())?;
+        Ok(Found::Preflight(found))
     });
 }
 

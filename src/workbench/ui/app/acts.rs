@@ -97,6 +97,7 @@ impl App {
             Act::Filter(filter) => bench.filter = filter,
             Act::Base(base) => bench.base = base,
             Act::Changes(filter) => bench.changes = filter,
+            Act::Sample(sample) => bench.sample = sample,
             Act::Look(lens) => bench.lens.1 = lens,
             Act::ExportFolder(folder) => bench.export.set_folder(folder),
             Act::ExportName(name) => {

@@ -4,9 +4,10 @@ use super::App;
 use crate::engine::units;
 use crate::workbench::explore::{Searched, result_name};
 use crate::workbench::jobs::{Event, JobId, Outcome};
-use crate::workbench::project::Edit;
+use crate::workbench::project::{Edit, Presence};
 use crate::workbench::ui::bench::Bench;
 use crate::workbench::ui::dialogs::{Purpose, Reply};
+use crate::workbench::ui::maps::Maps;
 use crate::workbench::ui::pictures::Gallery;
 use crate::workbench::ui::prompts::Prompt;
 use crate::workbench::ui::tasks::{self, Answered, Found};
@@ -27,6 +28,10 @@ impl App {
                         self.note(Level::Warning, warning.subject, warning.message);
                     }
                     match outcome {
+                        Outcome::Done(Found::Moved(moved)) if self.concerns(id) => {
+                            self.moved = Some(moved);
+                            self.prompt = Prompt::Moved;
+                        }
                         Outcome::Done(found) if self.concerns(id) => {
                             self.note_done(kind, &title, seconds);
                             self.take_found(ctx, found);
@@ -66,6 +71,8 @@ impl App {
         match kind {
             tasks::PICTURE => bench.picture = None,
             tasks::SIGHT => bench.sight = None,
+            tasks::ACTIVATION => bench.maps_asked = None,
+            tasks::PREFLIGHT => bench.preflight_for = None,
             _ => {}
         }
     }
@@ -87,6 +94,11 @@ impl App {
                 let layer = bench.selection.primary().unwrap_or(0);
                 bench.importance = Some(Answered { layer, question, answer: Err(message.to_owned()) });
             }
+            tasks::ACTIVATION => {
+                if let Some(asked) = bench.maps_asked.clone() {
+                    bench.maps = Some(Maps::new(asked, Err(message.to_owned())));
+                }
+            }
             tasks::SAMPLES => {
                 let problem = Some(message.to_owned());
                 match &mut bench.gallery {
@@ -106,7 +118,15 @@ impl App {
             self.jobs.cancel_all();
             self.first_job = Some(self.jobs.next_id());
             self.session.remember(&path);
-            self.bench = Some(Bench::new(opened.project, opened.opened, opened.reports));
+            // Else this window would hold the project against itself.
+            self.bench = None;
+            let presence = Presence::claim(&path);
+            let mut bench = Bench::new(opened.project, opened.opened, opened.reports);
+            if presence.is_err() {
+                self.prompt = Prompt::Elsewhere;
+            }
+            bench.presence = presence.unwrap_or_default();
+            self.bench = Some(bench);
             self.edited = None;
             self.scored = super::work::Scored::default();
             self.network_failed = None;
@@ -124,7 +144,7 @@ impl App {
         }
         let Some(bench) = &mut self.bench else { return };
         match found {
-            Found::Opened(_) | Found::Model(..) | Found::Nothing => {}
+            Found::Opened(_) | Found::Model(..) | Found::Moved(_) | Found::Nothing => {}
             Found::Scores(scores) => {
                 for (layer, treatment, score) in scores {
                     bench.scores.insert(layer, &treatment, score);
@@ -146,6 +166,11 @@ impl App {
             Found::Planned(planner) => bench.losses.set_planner(planner),
             Found::Report(report) => bench.reports.push(Arc::from(report)),
             Found::Exported(written) => bench.written.push(*written),
+            Found::Activation(found) => {
+                bench.built = Some((found.asked.recipe_key.clone(), found.variant));
+                bench.maps = Some(Maps::new(found.asked, found.answer));
+            }
+            Found::Preflight(found) => bench.preflight = Some(found),
             Found::Network(drawn) => bench.network = Some(*drawn),
             Found::Zipped(bytes) => bench.zipped = Some(Ok(bytes)),
             Found::Importance(answered) => bench.importance = Some(answered),
@@ -226,6 +251,7 @@ impl App {
                 }
             }
             Purpose::PageFile => self.write_page(path),
+            Purpose::Moved => self.put_back(&path),
             Purpose::Model
             | Purpose::Graph
             | Purpose::Importance
@@ -238,6 +264,20 @@ impl App {
                 if let Prompt::New(form) = &mut self.prompt {
                     form.set(purpose, &path);
                 }
+            }
+        }
+    }
+
+    /// The file of a project that was not where it was is there; opens the project.
+    pub(crate) fn put_back(&mut self, path: &Path) {
+        let Some(moved) = self.moved.take() else { return };
+        self.prompt = Prompt::Closed;
+        match moved.put(path) {
+            Ok(()) => self.open_path(moved.root),
+            Err(error) => {
+                self.tell(Level::Bad, error.to_string());
+                self.moved = Some(moved);
+                self.prompt = Prompt::Moved;
             }
         }
     }

@@ -45,8 +45,13 @@ impl App {
         self.keep_scoring();
         self.keep_inspecting();
         self.keep_pictures();
+        self.keep_activations();
+        self.keep_preflight();
         if let Some(bench) = &mut self.bench {
             [&mut bench.picture, &mut bench.sight].into_iter().flatten().for_each(|picture| picture.paint(ctx));
+            if let Some(Ok(seen)) = bench.maps.as_mut().map(|m| m.seen.as_mut()) {
+                seen.paint(ctx);
+            }
         }
     }
 
@@ -116,11 +121,44 @@ impl App {
             bench.picture = tasks::picture(&mut self.jobs, bench, tasks::PICTURE, small).map(|p| p.following(older));
         }
         let lens = bench.lens.1;
-        let shown = self.session.layouts.get(&self.session.workspace).is_some_and(|tree| is_shown(tree, Pane::Weights));
+        let tree = self.session.layouts.get(&self.session.workspace);
+        let shown = tree.is_some_and(|tree| is_shown(tree, Pane::Weights));
         if shown && is_wanted(&bench.sight, &lens) {
             self.jobs.cancel_kind(tasks::SIGHT);
             let older = bench.sight.take();
             bench.sight = tasks::picture(&mut self.jobs, bench, tasks::SIGHT, lens).map(|p| p.following(older));
+        }
+    }
+
+    fn is_shown(&self, pane: Pane) -> bool {
+        self.session.layouts.get(&self.session.workspace).is_some_and(|tree| is_shown(tree, pane))
+    }
+
+    /// What the inspected layer gives for the sample, where it is looked at.
+    fn keep_activations(&mut self) {
+        if !self.is_shown(Pane::Activations) {
+            return;
+        }
+        let Some(bench) = &mut self.bench else { return };
+        let wanted = bench.wanted_maps();
+        let there = bench.maps.as_ref().map(|m| &m.asked);
+        let Some(asked) = wanted.filter(|w| Some(w) != there && Some(w) != bench.maps_asked.as_ref()) else { return };
+        self.jobs.cancel_kind(tasks::ACTIVATION);
+        bench.maps_asked = Some(asked.clone());
+        tasks::activation(&mut self.jobs, bench, asked);
+    }
+
+    /// What is to be said before a run, where that is looked at.
+    fn keep_preflight(&mut self) {
+        if !self.is_shown(Pane::Preflight) {
+            return;
+        }
+        let Some(bench) = &mut self.bench else { return };
+        let now = Some((bench.history.revision(), bench.reports.len()));
+        if bench.preflight_for != now && bench.active().is_some() {
+            self.jobs.cancel_kind(tasks::PREFLIGHT);
+            bench.preflight_for = now;
+            tasks::preflight(&mut self.jobs, bench);
         }
     }
 
@@ -204,7 +242,7 @@ impl App {
     }
 
     /// Saves, and stops what works for the open project.
-    pub(super) fn leave_project(&mut self) {
+    pub(crate) fn leave_project(&mut self) {
         self.save_now();
         self.jobs.cancel_all();
     }

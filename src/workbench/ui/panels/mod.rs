@@ -1,5 +1,6 @@
 //! The panels. Each draws what it sees and asks for what it wants.
 
+mod activations;
 pub mod compare;
 mod confusion;
 mod corrections;
@@ -11,6 +12,7 @@ mod inspector;
 mod jobs;
 mod load;
 mod picker;
+mod preflight;
 mod recipe;
 mod runtimes;
 mod top;
@@ -38,6 +40,8 @@ pub fn pane_ui(ui: &mut Ui, pane: Pane, view: &View<'_>, acts: &mut Vec<Act>) {
             Pane::Importance => importance::importance_ui(ui, view, acts),
             Pane::Recipe => recipe::recipe_ui(ui, view, acts),
             Pane::Weights => weights::weights_ui(ui, view, acts),
+            Pane::Activations => activations::activations_ui(ui, view, acts),
+            Pane::Preflight => preflight::preflight_ui(ui, view, acts),
             Pane::Tradeoff => tradeoff::tradeoff_ui(ui, view, acts),
             Pane::Points => tradeoff::points_ui(ui, view, acts),
             Pane::Jobs => jobs::jobs_ui(ui, view, acts),

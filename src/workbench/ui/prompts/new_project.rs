@@ -57,7 +57,7 @@ impl NewForm {
             Purpose::NewFolder => self.folder = text,
             Purpose::EvaluationData => self.evaluate = text,
             Purpose::CalibrationData => self.calibrate = text,
-            Purpose::OpenProject | Purpose::ExportFolder | Purpose::PageFile => {}
+            Purpose::OpenProject | Purpose::ExportFolder | Purpose::PageFile | Purpose::Moved => {}
         }
     }
 

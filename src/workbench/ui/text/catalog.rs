@@ -18,7 +18,21 @@ macro_rules! files {
     };
 }
 
-files!["window", "commands", "top", "configure", "load", "compare", "export", "graph", "app", "prompts", "edits"];
+files![
+    "window",
+    "commands",
+    "top",
+    "configure",
+    "load",
+    "compare",
+    "export",
+    "graph",
+    "app",
+    "prompts",
+    "edits",
+    "maps",
+    "preflight"
+];
 
 pub struct Catalog {
     bundle: FluentBundle<FluentResource>,

@@ -2,7 +2,9 @@
 
 use super::catalog::catalog;
 use eframe::egui::{Context, FontId};
+use egui_system_font_provider::SystemFontProvider;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Language {
@@ -36,9 +38,17 @@ impl Language {
         sys_locale::get_locale().map_or(Self::English, |tag| Self::of_tag(&tag))
     }
 
-    fn of_tag(tag: &str) -> Self {
+    /// That of a tag such as `zh-CN` or `zh_CN.UTF-8`, else English.
+    #[must_use]
+    pub fn of_tag(tag: &str) -> Self {
         let language = tag.split(['-', '_', '.']).next().unwrap_or_default();
         Self::ALL.into_iter().find(|l| l.tag().split('-').next() == Some(language)).unwrap_or_default()
+    }
+
+    /// Lets a window draw what the font that comes with it lacks with fonts of the system. Of the signs that Chinese
+    /// and Japanese write differently, the Chinese are drawn.
+    pub fn use_system_fonts(ctx: &Context) {
+        ctx.add_font_provider(Arc::new(SystemFontProvider::new().with_locale(Some("zh-Hans"))));
     }
 
     /// Whether the fonts of the window, the system's included, can write it.
