@@ -9,7 +9,7 @@ use crate::workbench::ui::bench::{Bench, Point};
 use crate::workbench::ui::commands::Command;
 use crate::workbench::ui::layout::Workspace;
 use crate::workbench::ui::tasks;
-use crate::workbench::ui::text::Language;
+use crate::workbench::ui::text::{Language, edits};
 use crate::workbench::ui::view::{View, decibels, percent};
 use crate::workbench::ui::widgets::{Icon, explain, icon, icon_button, small};
 use eframe::egui::containers::menu::menu_style;
@@ -101,8 +101,8 @@ fn recent_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
 fn menu_item_ui(ui: &mut Ui, view: &View<'_>, command: Command, acts: &mut Vec<Act>) {
     let Some(info) = command.info() else { return };
     let label = match (command, view.bench) {
-        (Command::Undo, Some(b)) => b.history.undo_label().map(|l| format!("Undo: {l}")),
-        (Command::Redo, Some(b)) => b.history.redo_label().map(|l| format!("Redo: {l}")),
+        (Command::Undo, Some(b)) => b.history.undo_step().map(|e| format!("Undo: {}", edits::label(e))),
+        (Command::Redo, Some(b)) => b.history.redo_step().map(|e| format!("Redo: {}", edits::label(e))),
         _ => None,
     };
     let mut button = Button::new(label.unwrap_or_else(|| info.name().to_owned()));
@@ -167,8 +167,10 @@ fn recipe_item_ui(ui: &mut Ui, point: &Point, active: &str, acts: &mut Vec<Act>)
 }
 
 fn undo_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
-    let sides =
-        [(Command::Undo, Icon::Undo, bench.history.undo_label()), (Command::Redo, Icon::Redo, bench.history.redo_label())];
+    let sides = [
+        (Command::Undo, Icon::Undo, bench.history.undo_step().map(edits::label)),
+        (Command::Redo, Icon::Redo, bench.history.redo_step().map(edits::label)),
+    ];
     for (command, shape, label) in sides {
         let Some(info) = command.info() else { continue };
         let enabled = info.needs.met(&view.situation);
