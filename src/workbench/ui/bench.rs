@@ -21,6 +21,7 @@ use super::pictures::{Gallery, Lens, WeightPicture};
 use super::scores::Scores;
 use super::session::Session;
 use super::tasks::Answered;
+use super::text::Language;
 use crate::engine::graph::Layer;
 use crate::pipeline::compress::Variant;
 use crate::pipeline::configure::{LayerPlan, Offers, Plan, Recipe, Treatment};
@@ -81,7 +82,7 @@ pub struct Bench {
     pub export: ExportForm,
     /// What each kind of file would take of the active recipe.
     pub targets: Vec<Target>,
-    pub targets_for: Option<Arc<Recipe>>,
+    pub targets_for: Option<(Arc<Recipe>, Language)>,
     pub written: Vec<Written>,
     /// Bytes of the model's file, zipped.
     pub zipped: Option<Result<u64, String>>,

@@ -1,5 +1,6 @@
 //! Which of the samples are shown whose prediction changed.
 
+use super::text::tr;
 use crate::pipeline::compare::ChangedSample;
 
 /// What became of them.
@@ -21,10 +22,10 @@ impl Kind {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::All => "all that changed",
-            Self::ToWrong => "right, now wrong",
-            Self::ToRight => "wrong, now right",
-            Self::OtherwiseWrong => "wrong in another way",
+            Self::All => tr!("changes-all"),
+            Self::ToWrong => tr!("changes-to-wrong"),
+            Self::ToRight => tr!("changes-to-right"),
+            Self::OtherwiseWrong => tr!("changes-otherwise-wrong"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Which files are to be written of the active recipe, and where; and what was written.
 
 use super::bench::Bench;
+use super::text::{spoken, tr};
 use crate::engine::graph::Layer;
 use crate::pipeline::configure::{FileFormat, Recipe};
 use crate::pipeline::export::Exported;
@@ -97,8 +98,10 @@ impl Bench {
     pub fn sync_targets(&mut self) -> bool {
         let Some(point) = self.active() else { return false };
         let recipe = Arc::clone(&point.recipe);
-        if !self.targets_for.as_ref().is_some_and(|of| Arc::ptr_eq(of, &recipe)) {
-            (self.targets, self.targets_for) = (Vec::new(), Some(Arc::clone(&recipe)));
+        // Why a kind cannot be written is told in words.
+        let language = spoken();
+        if !self.targets_for.as_ref().is_some_and(|(of, told)| Arc::ptr_eq(of, &recipe) && *told == language) {
+            (self.targets, self.targets_for) = (Vec::new(), Some((Arc::clone(&recipe), language)));
         }
         let started = Instant::now();
         while let Some(format) = FileFormat::ALL.get(self.targets.len()) {
@@ -116,7 +119,7 @@ impl Bench {
     fn bytes_as(&self, format: FileFormat, recipe: &Recipe) -> Result<u64, String> {
         let weights: usize = self.layers().iter().map(Layer::parameters).sum();
         if format == FileFormat::CHeader && weights > MOST_IN_HEADER {
-            return Err("more weights than a microcontroller holds; the command line writes it all the same".to_owned());
+            return Err(tr!("export-header-too-large").to_owned());
         }
         self.opened.plan_for(recipe, Some(format)).map(|plan| plan.bytes).map_err(|error| error.to_string())
     }

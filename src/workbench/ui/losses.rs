@@ -1,6 +1,7 @@
 //! What layers lose when they alone are compressed, measured by running the network, and the plans that follow.
 
 use super::scores::{Key, at_width};
+use super::text::tr;
 use super::view::bytes_as;
 use crate::engine::graph::Layer;
 use crate::engine::units;
@@ -116,7 +117,7 @@ impl Losses {
             // What stands beside the weights in a file is not quite a sum over layers.
             let over = plan(&recipe, subject).ok()?.bytes.saturating_sub(bytes);
             if over == 0 {
-                recipe.description = format!("The least loss in {bytes} bytes, by the sum of what layers lose alone.");
+                recipe.description = tr!("losses-budget-recipe", bytes = bytes.to_string());
                 return Some(recipe);
             }
             target = target.checked_sub(over)?;
@@ -146,26 +147,25 @@ pub fn why(losses: &Losses, layer: &Layer, index: usize, plan: &Plan) -> Option<
     let order = losses.worst(plan);
     let place = order.iter().position(|i| *i == index)? + 1;
     let Some(kl) = here.kl else {
-        return Some("With this alone the network's output is no longer finite.".to_owned());
+        return Some(tr!("losses-why-not-finite").to_owned());
     };
-    let mut text = format!(
-        "Alone it loses {}{} as it is now: place {place} of {} layers, on {} samples.",
-        millinats(kl),
-        here.standard_error.map_or_else(String::new, |e| format!(" (± {})", millinats(e))),
-        order.len(),
-        here.samples
-    );
+    let loss = match here.standard_error {
+        Some(error) => tr!("losses-within", loss = millinats(kl), error = millinats(error)),
+        None => millinats(kl),
+    };
+    let layers = order.len().to_string();
+    let mut text = vec![tr!("losses-why", loss = loss, place = place.to_string(), layers = layers, samples = here.samples)];
     let bits = treatment.weights.bits();
     let bytes = |bits: u8| bytes_as(layer, treatment.weights.with_bits(bits));
     let other = |bits: u8| Some((bits, losses.get(index, &at_width(&treatment, bits))?.kl?, bytes(bits)));
     let now = bytes_as(layer, treatment.weights);
     if let Some((narrower, loss, size)) = WIDTHS.iter().rev().filter(|b| **b < bits).find_map(|b| other(*b)) {
         let saved = units::bytes(now.saturating_sub(size));
-        text += &format!(" {narrower} bits would save {saved} and lose {}.", millinats(loss));
+        text.push(tr!("losses-why-narrower", bits = narrower, size = saved, loss = millinats(loss)));
     }
     if let Some((wider, loss, size)) = WIDTHS.iter().filter(|b| **b > bits).find_map(|b| other(*b)) {
         let more = units::bytes(size.saturating_sub(now));
-        text += &format!(" {wider} bits would take {more} more and lose {}.", millinats(loss));
+        text.push(tr!("losses-why-wider", bits = wider, size = more, loss = millinats(loss)));
     }
-    Some(text)
+    Some(text.join(tr!("losses-why-between")))
 }

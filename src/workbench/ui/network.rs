@@ -5,6 +5,7 @@ use super::graph::find::Sheet;
 use super::graph::fold::{Folded, Shown, fold};
 use super::graph::geometry::Size;
 use super::graph::layout::draw;
+use super::text::tr;
 use crate::engine::graph::{Fact, GraphError, Model, Wire, producers, reads, topological};
 use crate::pipeline::load::Subject;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,10 +19,32 @@ const LINE: f32 = 16.0;
 /// Letters of a name that are shown.
 const LONGEST: usize = 32;
 
+/// What a box does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Does {
+    /// Takes in what the person feeds.
+    Input,
+    /// Gives out what the network finds.
+    Output,
+    /// An operator of the format.
+    Op(String),
+}
+
+impl Does {
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Input => tr!("graph-input"),
+            Self::Output => tr!("graph-output"),
+            Self::Op(name) => name,
+        }
+    }
+}
+
 /// A node as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Box {
-    pub op: String,
+    pub does: Does,
     /// The name of its layer, else its own, else that of the wire that it makes.
     pub name: String,
     /// The layer that it computes.
@@ -62,7 +85,7 @@ impl Network {
         // What the person feeds comes first.
         let mut ports = BTreeMap::new();
         for port in model.inputs.iter().filter(|p| !model.constants.contains_key(&p.wire)) {
-            ports.insert(port.wire.clone(), found.add("Input", &port.wire, None));
+            ports.insert(port.wire.clone(), found.add(Does::Input, &port.wire, None));
         }
         for &index in &order {
             let node = &model.nodes[index];
@@ -70,7 +93,7 @@ impl Network {
             let layer = layer_of.get(&node.id.0).copied();
             let own = layer.and_then(|l| subject.layers.get(l)).map(|l| l.name.as_str());
             let name = own.unwrap_or(if node.name.is_empty() { made } else { &node.name });
-            let at = found.add(&node.op, name, layer);
+            let at = found.add(Does::Op(node.op.clone()), name, layer);
             found.node_of.extend(layer.map(|layer| (layer, at)));
             place.insert(index, at);
         }
@@ -88,7 +111,7 @@ impl Network {
         }
         for port in &model.outputs {
             if let Some(from) = source(&port.wire) {
-                let to = found.add("Output", &port.wire, None);
+                let to = found.add(Does::Output, &port.wire, None);
                 found.wires.push((from, to));
                 found.shapes.push(shape_of(model, &port.wire));
             }
@@ -98,8 +121,8 @@ impl Network {
         Ok(found)
     }
 
-    fn add(&mut self, op: &str, name: &str, layer: Option<usize>) -> usize {
-        self.nodes.push(Box { op: op.to_owned(), name: name.to_owned(), layer });
+    fn add(&mut self, does: Does, name: &str, layer: Option<usize>) -> usize {
+        self.nodes.push(Box { does, name: name.to_owned(), layer });
         self.nodes.len() - 1
     }
 
@@ -120,24 +143,27 @@ impl Network {
     #[must_use]
     pub fn words(&self, shown: Shown) -> (String, String) {
         match shown {
-            Shown::Node(node) => self.nodes.get(node).map_or_else(Default::default, |n| (n.op.clone(), short(&n.name))),
+            Shown::Node(node) => {
+                self.nodes.get(node).map_or_else(Default::default, |n| (n.does.name().to_owned(), short(&n.name)))
+            }
             Shown::Block(block) => {
                 let title = self.blocks.blocks.get(block).map(|b| match &b.title {
                     Title::Path(path) => short(path),
                     Title::Between(first, last) if first.is_empty() && last.is_empty() => self.ends(block),
                     Title::Between(first, last) => short(&format!("{first} … {last}")),
                 });
-                (format!("{} nodes", self.blocks.nodes(block).len()), title.unwrap_or_default())
+                (tr!("graph-block", count = self.blocks.nodes(block).len()), title.unwrap_or_default())
             }
         }
     }
 
     fn ends(&self, block: usize) -> String {
         let nodes = self.blocks.nodes(block);
-        let op = |node: Option<&usize>| node.and_then(|n| self.nodes.get(*n)).map_or("", |n| n.op.as_str());
+        let op = |node: Option<&usize>| node.and_then(|n| self.nodes.get(*n)).map_or("", |n| n.does.name());
         format!("{} … {}", op(nodes.first()), op(nodes.last()))
     }
 
+    /// Jobs draw, and jobs speak English: a box is as wide in every language.
     fn size(&self, shown: Shown) -> Size {
         let (kind, name) = self.words(shown);
         let letters = kind.chars().count().max(name.chars().count()) as f32;
@@ -209,7 +235,7 @@ impl Drawn {
         }
         let holds = |node: &usize| {
             let found = self.network.nodes.get(*node);
-            found.is_some_and(|n| n.name.to_lowercase().contains(&word) || n.op.to_lowercase().contains(&word))
+            found.is_some_and(|n| n.name.to_lowercase().contains(&word) || n.does.name().to_lowercase().contains(&word))
         };
         let fits = |shown: &Shown| match shown {
             Shown::Node(node) => holds(node),
@@ -232,7 +258,7 @@ mod tests {
         let (_, opened) = work::open(&sample::install(Some(folder.path())).unwrap(), &ctx).unwrap();
         let network = Arc::new(Network::of(&opened.subject).unwrap());
         assert_eq!(network.nodes.iter().filter(|n| n.layer.is_some()).count(), opened.subject.layers.len());
-        assert_eq!((network.nodes[0].op.as_str(), network.wires.len()), ("Input", network.shapes.len()));
+        assert_eq!((&network.nodes[0].does, network.wires.len()), (&Does::Input, network.shapes.len()));
         let drawn = Drawn::new(Arc::clone(&network), Some(BTreeSet::new()));
         assert_eq!(drawn.folded.boxes.len(), network.nodes.len());
         for layer in 0..opened.subject.layers.len() {

@@ -1,5 +1,6 @@
 //! Pictures that jobs make for the window: weights, samples.
 
+use super::text::tr;
 use super::theme::Tokens;
 use crate::pipeline::configure::Treatment;
 use eframe::egui::{Color32, ColorImage, Context, TextureHandle, TextureOptions};
@@ -23,10 +24,10 @@ impl Sight {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Before => "before",
-            Self::After => "after",
-            Self::Difference => "before minus after",
-            Self::Kept => "weights that are left",
+            Self::Before => tr!("pictures-before"),
+            Self::After => tr!("pictures-after"),
+            Self::Difference => tr!("pictures-difference"),
+            Self::Kept => tr!("pictures-kept"),
         }
     }
 
@@ -216,7 +217,7 @@ impl Gallery {
     /// The name of a class, else its number.
     #[must_use]
     pub fn class(&self, index: usize) -> String {
-        self.classes.get(index).cloned().unwrap_or_else(|| format!("class {index}"))
+        self.classes.get(index).cloned().unwrap_or_else(|| tr!("pictures-class", number = index.to_string()))
     }
 }
 

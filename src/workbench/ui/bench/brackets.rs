@@ -1,6 +1,7 @@
 //! Ties between layers, as brackets beside the rows of the grid.
 
 use crate::pipeline::configure::{GroupKind, Plan};
+use crate::workbench::ui::text::tr;
 
 /// Why layers are tied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,13 +48,20 @@ pub const LANES: usize = 4;
 /// The brackets of a plan whose layers are shown in this order.
 #[must_use]
 pub fn brackets(plan: &Plan, shown: &[usize]) -> Vec<Bracket> {
-    let groups = plan.groups.iter().map(|group| match group.kind {
-        GroupKind::Projections => (Tie::Projections, &group.layers, "read the same data and take one treatment".to_owned()),
-        GroupKind::Sums => (Tie::Sums, &group.layers, "meet in sums: their data have one range".to_owned()),
+    let groups = plan.groups.iter().map(|group| {
+        let (layers, count) = (&group.layers, group.layers.len());
+        match group.kind {
+            GroupKind::Projections => (Tie::Projections, layers, tr!("bench-tie-projections", count = count)),
+            GroupKind::Sums => (Tie::Sums, layers, tr!("bench-tie-sums", count = count)),
+        }
     });
     let cut = plan.cuts.iter().flat_map(|cuts| &cuts.groups).filter(|g| g.kept < g.channels);
-    let cut = cut.map(|g| (Tie::Channels, &g.layers, format!("lose the same channels: {} of {} are left", g.kept, g.channels)));
-    let mut found: Vec<Bracket> = groups.chain(cut).filter_map(|(tie, layers, why)| bracket(tie, layers, &why, shown)).collect();
+    let cut = cut.map(|g| {
+        let words = tr!("bench-tie-channels", count = g.layers.len(), kept = g.kept, all = g.channels);
+        (Tie::Channels, &g.layers, words)
+    });
+    let mut found: Vec<Bracket> =
+        groups.chain(cut).filter_map(|(tie, layers, words)| bracket(tie, layers, words, shown)).collect();
     found.sort_by_key(|b| (b.first(), std::cmp::Reverse(b.last())));
     let mut ends: Vec<usize> = Vec::new();
     for bracket in &mut found {
@@ -68,9 +76,9 @@ pub fn brackets(plan: &Plan, shown: &[usize]) -> Vec<Bracket> {
     found
 }
 
-fn bracket(tie: Tie, layers: &[usize], why: &str, shown: &[usize]) -> Option<Bracket> {
+fn bracket(tie: Tie, layers: &[usize], words: String, shown: &[usize]) -> Option<Bracket> {
     let rows: Vec<usize> = (0..shown.len()).filter(|row| layers.contains(&shown[*row])).collect();
-    (rows.len() > 1).then(|| Bracket { tie, words: format!("{} layers {why}", layers.len()), lane: 0, rows })
+    (rows.len() > 1).then_some(Bracket { tie, words, lane: 0, rows })
 }
 
 #[cfg(test)]
@@ -79,7 +87,7 @@ mod tests {
 
     #[test]
     fn those_that_overlap_lie_beside_each_other() {
-        let one = |layers: &[usize]| bracket(Tie::Sums, layers, "", &[0, 1, 2, 3, 4, 5]);
+        let one = |layers: &[usize]| bracket(Tie::Sums, layers, String::new(), &[0, 1, 2, 3, 4, 5]);
         assert_eq!(one(&[1, 4]).map(|b| b.rows), Some(vec![1, 4]));
         assert_eq!(one(&[3, 9]), None, "one alone is no tie");
         let spanning = one(&[1, 4]).unwrap();

@@ -5,6 +5,7 @@ use super::brackets::brackets;
 use crate::engine::graph::Layer;
 use crate::pipeline::configure::Plan;
 use crate::workbench::ui::session::{Column, Session};
+use crate::workbench::ui::text::{Language, spoken};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -16,6 +17,8 @@ pub(super) struct Key {
     descending: bool,
     plan: usize,
     scores: u64,
+    /// That of the words at the brackets.
+    language: Language,
 }
 
 /// One word of the filter.
@@ -66,6 +69,7 @@ impl Bench {
             descending: session.descending,
             plan: plan.as_ref().filter(|_| by_plan || by_score).map_or(0, |p| Arc::as_ptr(p) as usize),
             scores: if by_score { self.scores.version() } else { 0 },
+            language: spoken(),
         };
         let is_new = self.rows_for.as_ref() != Some(&key);
         if is_new {

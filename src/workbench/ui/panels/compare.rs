@@ -10,6 +10,7 @@ use crate::workbench::ui::bench::{Bench, Point};
 use crate::workbench::ui::changes::{Filter, Kind};
 use crate::workbench::ui::commands::Command;
 use crate::workbench::ui::session::{ErrorKind, Heat};
+use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::{View, decibels};
 use crate::workbench::ui::widgets::{combo, empty, legend, small};
 use eframe::egui::scroll_area::DragScroll;
@@ -34,27 +35,27 @@ pub fn measured(bench: &Bench) -> Vec<(&Point, &Arc<Report>)> {
 /// Confusions that are named of each recipe.
 const MOST_CONFUSIONS: usize = 4;
 
-/// Columns of the table and what they mean.
+/// Columns of the table and what they mean: messages.
 const TITLES: [(&str, &str); 10] = [
-    ("Recipe", "On the frontier: no other has fewer bytes and at least its quality"),
-    ("Bytes", "Bytes of the exported file"),
-    ("Ratio", "Bytes of the original over bytes of the file"),
-    ("Top-1 (%)", "Share of samples whose label comes first, with the 95 % Wilson interval"),
-    ("Change", "Points of top-1 against the original on the same samples, with the 95 % half-width of the paired difference"),
-    ("Top-5", "Share of samples whose label is among the first five, in percent"),
-    ("KL mean", "Divergence of the outputs from the original's (Kullback-Leibler) in nats, mean over samples"),
-    ("KL p99", "The same, 99th percentile"),
-    ("Flips", "Samples whose first class changed: to wrong / to right / in all"),
-    ("Samples", "Samples measured on"),
+    ("compare-recipe", "compare-recipe.tooltip"),
+    ("compare-bytes", "compare-bytes.tooltip"),
+    ("compare-ratio", "compare-ratio.tooltip"),
+    ("compare-top1", "compare-top1.tooltip"),
+    ("compare-change", "compare-change.tooltip"),
+    ("compare-top5", "compare-top5.tooltip"),
+    ("compare-kl-mean", "compare-kl-mean.tooltip"),
+    ("compare-kl-p99", "compare-kl-p99.tooltip"),
+    ("compare-flips", "compare-flips.tooltip"),
+    ("compare-samples", "compare-samples.tooltip"),
 ];
 
 pub fn recipes_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let Some(bench) = view.bench else {
-        return empty(ui, view.tokens, "No project is open", "Measured recipes are compared here.");
+        return empty(ui, view.tokens, tr!("compare-no-project"), tr!("compare-no-project.recipes"));
     };
     let found = measured(bench);
     if found.is_empty() {
-        return empty(ui, view.tokens, "Nothing has been measured yet", "Shift+F5 evaluates every recipe of the run.");
+        return empty(ui, view.tokens, tr!("compare-unmeasured"), tr!("compare-unmeasured.hint"));
     }
     let reports: Vec<&Report> = found.iter().map(|(_, r)| &***r).collect();
     let rows = table(&reports);
@@ -80,7 +81,7 @@ pub fn recipes_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
             .column(Column::remainder().at_least(54.0))
             .header(20.0, |mut header| {
                 for (title, tip) in TITLES {
-                    header.col(|ui| drop(small(ui, view.tokens, title).on_hover_text(tip)));
+                    header.col(|ui| drop(small(ui, view.tokens, tr!(title)).on_hover_text(tr!(tip))));
                 }
             })
             .body(|body| {
@@ -108,25 +109,30 @@ fn pair_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, found: &[(&Point, &Arc<R
     let Some(at) = found.iter().position(|(p, _)| p.name == bench.document().active).filter(|at| *at > 0) else { return };
     let (before, active) = (found[at - 1], found[at]);
     let Some(pair) = pairs(&[&**before.1, &**active.1]).first().copied() else { return };
-    let mut text = format!("{} against {}, on the same samples:", active.0.name, before.0.name);
+    let mut text = tr!("compare-pair", active = &active.0.name, before = &before.0.name);
     if let Some(top1) = pair.top1 {
-        text += &format!(" top-1 {:+.2} ± {:.2} (McNemar p {})", top1.change, top1.half_width, top1.p_text());
+        let (change, half) = (format!("{:+.2}", top1.change), format!("{:.2}", top1.half_width));
+        text += &format!(" {}", tr!("compare-pair-top1", change = change, half = half, p = top1.p_text()));
     }
     if let Some(kl) = pair.kl {
-        text += &format!("  KL {:+.5} ± {:.5}", kl.change, kl.half_width);
+        let (change, half) = (format!("{:+.5}", kl.change), format!("{:.5}", kl.half_width));
+        text += &format!("  {}", tr!("compare-pair-kl", change = change, half = half));
     }
-    small(ui, view.tokens, text).on_hover_text("Differences of single predictions, with 95 % half-widths");
+    small(ui, view.tokens, text).on_hover_text(tr!("compare-pair-tooltip"));
 }
 
 fn row_cells(row: &crate::pipeline::compare::Row<'_>, point: &Point, stale: bool) -> [String; 10] {
     let r = row.report;
     let none = || "–".to_owned();
     [
-        if stale { format!("{} (stale)", point.name) } else { point.name.clone() },
+        if stale { tr!("compare-stale", recipe = &point.name) } else { point.name.clone() },
         units::bytes(r.bytes),
         format!("{:.2}×", 1.0 / row.ratio.max(f64::MIN_POSITIVE)),
         r.metrics.map_or_else(none, |m| match m.next_token {
-            Some(text) => format!("{:.2}, perplexity {:.4}", m.top1.value, text.perplexity),
+            Some(text) => {
+                let (top1, perplexity) = (format!("{:.2}", m.top1.value), format!("{:.4}", text.perplexity));
+                tr!("compare-perplexity", top1 = top1, perplexity = perplexity)
+            }
             None => format!("{:.2} ({:.1}–{:.1})", m.top1.value, m.top1.low, m.top1.high),
         }),
         row.change.map_or_else(none, |(change, half)| format!("{change:+.2} ± {half:.2}")),
@@ -140,11 +146,11 @@ fn row_cells(row: &crate::pipeline::compare::Row<'_>, point: &Point, stale: bool
 
 pub fn layers_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let Some(bench) = view.bench else {
-        return empty(ui, view.tokens, "No project is open", "Layer errors of measured recipes are compared here.");
+        return empty(ui, view.tokens, tr!("compare-no-project"), tr!("compare-no-project.layers"));
     };
     let columns = measured(bench);
     if columns.is_empty() {
-        return empty(ui, view.tokens, "Nothing has been measured yet", "Shift+F5 evaluates every recipe of the run.");
+        return empty(ui, view.tokens, tr!("compare-unmeasured"), tr!("compare-unmeasured.hint"));
     }
     choices_ui(ui, view, bench, &columns, acts);
     let kind = view.session.error_kind;
@@ -160,7 +166,7 @@ pub fn layers_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
             .column(Column::initial(130.0).at_least(80.0).clip(true))
             .columns(Column::exact(width).clip(true), columns.len())
             .header(20.0, |mut header| {
-                header.col(|ui| drop(small(ui, view.tokens, "Layer")));
+                header.col(|ui| drop(small(ui, view.tokens, tr!("compare-layer"))));
                 for (point, _) in &columns {
                     header.col(|ui| {
                         drop(ui.add(Label::new(RichText::new(&point.name).color(view.tokens.muted).size(11.5)).truncate()));
@@ -196,23 +202,24 @@ fn choices_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, columns: &[(&Point, &
                 }
             }
         });
-        response.response.on_hover_text(kind.explanation()).accessible_name("Kind of error");
-        let text = bench.base.clone().map_or_else(|| "values".to_owned(), |b| format!("against {b}"));
+        response.response.on_hover_text(kind.explanation()).accessible_name(tr!("compare-error-kind"));
+        let against = |recipe: &str| tr!("compare-against", recipe = recipe);
+        let text = bench.base.as_deref().map_or_else(|| tr!("compare-values").to_owned(), against);
         let response = ComboBox::from_id_salt("base").width(130.0).selected_text(text).show_ui(ui, |ui| {
-            if ui.selectable_label(bench.base.is_none(), "values").clicked() {
+            if ui.selectable_label(bench.base.is_none(), tr!("compare-values")).clicked() {
                 acts.push(Act::Base(None));
             }
             for (point, _) in columns {
-                if ui.selectable_label(bench.base.as_deref() == Some(&point.name), format!("against {}", point.name)).clicked() {
+                if ui.selectable_label(bench.base.as_deref() == Some(&point.name), against(&point.name)).clicked() {
                     acts.push(Act::Base(Some(point.name.clone())));
                 }
             }
         });
-        drop(response.response.accessible_name("Values or differences"));
+        drop(response.response.accessible_name(tr!("compare-base")));
         if bench.base.is_none() {
             legend(ui, view.tokens, Heat::Weights);
         } else {
-            small(ui, view.tokens, "dB more (+) or less (−) than it");
+            small(ui, view.tokens, tr!("compare-base-key"));
         }
     });
 }
@@ -234,7 +241,7 @@ fn cell_ui(ui: &mut Ui, view: &View<'_>, value: Option<f64>, against: Option<f64
     let t = view.tokens;
     let Some(value) = value else { return drop(small(ui, t, "–")) };
     let (ground, text) = match against {
-        None => (t.error_at(value), if value.is_finite() { format!("{value:.1}") } else { "exact".to_owned() }),
+        None => (t.error_at(value), if value.is_finite() { format!("{value:.1}") } else { tr!("compare-exact").to_owned() }),
         Some(base) => {
             let (value, base) = (value.min(99.0), if base.is_nan() { base } else { base.min(99.0) });
             let delta = value - base;
@@ -276,21 +283,16 @@ pub fn shown_changes(bench: &Bench) -> (Vec<ChangedSample>, usize) {
 
 pub fn changed_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let Some(bench) = view.bench else {
-        return empty(ui, view.tokens, "No project is open", "Samples whose prediction changed are shown here.");
+        return empty(ui, view.tokens, tr!("compare-no-project"), tr!("compare-no-project.changed"));
     };
     let found = comparable(bench);
     let (changes, all) = shown_changes(bench);
     ui.horizontal(|ui| filter_ui(ui, view, bench, all, acts));
     if changes.is_empty() && bench.changes != Filter::default() {
-        return empty(ui, view.tokens, "None of these", "No sample changed in this way.");
+        return empty(ui, view.tokens, tr!("compare-none-such"), tr!("compare-none-such.hint"));
     }
     if changes.is_empty() {
-        return empty(
-            ui,
-            view.tokens,
-            "No prediction changed",
-            "Samples on which a measured recipe decides otherwise than the original are shown here.",
-        );
+        return empty(ui, view.tokens, tr!("compare-none"), tr!("compare-none.hint"));
     }
     let t = view.tokens;
     ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
@@ -313,39 +315,44 @@ pub fn changed_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
                 let after: Vec<usize> = change.after.iter().flatten().copied().collect();
                 let first = after.first().copied().unwrap_or(change.before);
                 let lines = [
-                    (format!("was {}", class(change.before)), shade(change.before)),
-                    (format!("now {}", class(first)), shade(first)),
+                    (tr!("compare-was", class = class(change.before)), shade(change.before)),
+                    (tr!("compare-now", class = class(first)), shade(first)),
                 ];
-                let mut tip = format!("Sample {}", change.sample);
-                if let Some(label) = change.label {
-                    tip += &format!("\nLabel: {}", class(label));
-                }
-                tip += &format!("\nOriginal: {}", class(change.before));
-                for ((point, _), after) in found.iter().zip(&change.after) {
-                    tip += &format!("\n{}: {}", point.name, class(after.unwrap_or(change.before)));
-                }
-                picture_ui(ui, view, texture, &lines, &tip);
+                picture_ui(ui, view, texture, &lines, &change_words(bench, &found, change));
             }
         });
     });
+}
+
+/// A sample, and what it is taken for by whom, in a line each.
+fn change_words(bench: &Bench, found: &[(&Point, &Arc<Report>)], change: &ChangedSample) -> String {
+    let class = |c: usize| bench.changed.class(c);
+    let mut lines = vec![tr!("compare-sample", number = change.sample.to_string())];
+    lines.extend(change.label.map(|label| tr!("compare-sample-label", class = class(label))));
+    lines.push(tr!("compare-sample-original", class = class(change.before)));
+    for ((point, _), after) in found.iter().zip(&change.after) {
+        let class = class(after.unwrap_or(change.before));
+        lines.push(tr!("compare-sample-recipe", recipe = &point.name, class = class));
+    }
+    lines.join("\n")
 }
 
 /// Which of the changed samples are shown.
 fn filter_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, all: usize, acts: &mut Vec<Act>) {
     let present = bench.changes;
     let choices = Kind::ALL.map(|k| (k, k.name().to_owned()));
-    if let Some(kind) =
-        combo(ui, "Which changed samples are shown".to_owned(), 150.0, present.kind, present.kind.name(), &choices)
-    {
+    let name = tr!("compare-changes").to_owned();
+    if let Some(kind) = combo(ui, name, 150.0, present.kind, present.kind.name(), &choices) {
         acts.push(Act::Changes(Filter { kind, ..present }));
     }
     if let Some((label, predicted)) = present.cell {
-        let text = format!("{} taken for {} ×", bench.changed.class(label), bench.changed.class(predicted));
-        if ui.button(text).on_hover_text("Show all classes").clicked() {
+        let (label, predicted) = (bench.changed.class(label), bench.changed.class(predicted));
+        let text = tr!("compare-cell", label = label, predicted = predicted);
+        if ui.button(text).on_hover_text(tr!("compare-cell-tooltip")).clicked() {
             acts.push(Act::Changes(Filter { cell: None, ..present }));
         }
     }
-    small(ui, view.tokens, format!("{} of {all} samples on which a recipe decides otherwise", all.min(MOST_CHANGED)));
+    small(ui, view.tokens, tr!("compare-changes-shown", shown = all.min(MOST_CHANGED), all = all));
 }
 
 /// What each recipe takes for what more often than the original does, in a line each.
@@ -354,11 +361,15 @@ fn confusion_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, found: &[(&Point, &
         let mistakes = confusion_changes(report).into_iter().filter(|c| c.label != c.predicted && c.more > 0);
         let lines: Vec<String> = mistakes
             .take(MOST_CONFUSIONS)
-            .map(|c| format!("{} for {} +{}", bench.changed.class(c.predicted), bench.changed.class(c.label), c.more))
+            .map(|c| {
+                let (predicted, label) = (bench.changed.class(c.predicted), bench.changed.class(c.label));
+                tr!("compare-confusion", predicted = predicted, label = label, more = c.more.to_string())
+            })
             .collect();
         if !lines.is_empty() {
-            small(ui, view.tokens, format!("{} takes {}", point.name, lines.join(", ")))
-                .on_hover_text("Cells of the confusion matrix that grew against the original, the largest first");
+            let confusions = lines.join(tr!("compare-list"));
+            let text = tr!("compare-confusions", recipe = &point.name, confusions = confusions);
+            small(ui, view.tokens, text).on_hover_text(tr!("compare-confusions-tooltip"));
         }
     }
 }

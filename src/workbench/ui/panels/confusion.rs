@@ -5,6 +5,7 @@ use crate::pipeline::compare::confusion_changes;
 use crate::workbench::ui::act::Act;
 use crate::workbench::ui::bench::Bench;
 use crate::workbench::ui::changes::Filter;
+use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::View;
 use crate::workbench::ui::widgets::{empty, ramp, small};
 use eframe::egui::{Align2, FontId, Rect, Role, ScrollArea, Sense, Stroke, StrokeKind, Ui, WidgetInfo, pos2, vec2};
@@ -17,31 +18,26 @@ const NAMES: f32 = 92.0;
 
 pub fn confusion_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let Some(bench) = view.bench else {
-        return empty(ui, view.tokens, "No project is open", "What classes are taken for is shown here.");
+        return empty(ui, view.tokens, tr!("confusion-no-project"), tr!("confusion-no-project.hint"));
     };
     let found = comparable(bench);
     let own = found.iter().find(|(p, _)| p.name == bench.document().active).or(found.first());
     let Some((point, report)) = own else {
-        return empty(ui, view.tokens, "Nothing has been measured yet", "F5 measures the active recipe.");
+        return empty(ui, view.tokens, tr!("confusion-unmeasured"), tr!("confusion-unmeasured.hint"));
     };
     let cells: BTreeMap<(usize, usize), i64> =
         confusion_changes(report).into_iter().map(|c| ((c.label, c.predicted), c.more)).collect();
     if cells.is_empty() {
-        return empty(
-            ui,
-            view.tokens,
-            "Nothing is confused otherwise",
-            "Every sample with a label is taken for what it was taken for.",
-        );
+        return empty(ui, view.tokens, tr!("confusion-none"), tr!("confusion-none.hint"));
     }
     let most = cells.values().map(|m| m.abs()).max().unwrap_or(1);
     ui.horizontal(|ui| {
-        small(ui, view.tokens, format!("{}: rows are labels, columns predictions", point.name));
-        small(ui, view.tokens, format!("{most} fewer"));
+        small(ui, view.tokens, tr!("confusion-axes", recipe = &point.name));
+        small(ui, view.tokens, tr!("confusion-fewer", count = most.to_string()));
         let (strip, _) = ui.allocate_exact_size(vec2(70.0, 8.0), Sense::hover());
         ramp(ui.painter(), strip, &view.tokens.difference);
-        small(ui, view.tokens, format!("{most} more"));
-        if bench.changes.cell.is_some() && ui.button("Show all").clicked() {
+        small(ui, view.tokens, tr!("confusion-more", count = most.to_string()));
+        if bench.changes.cell.is_some() && ui.button(tr!("confusion-all")).clicked() {
             acts.push(Act::Changes(Filter { cell: None, ..bench.changes }));
         }
     });
@@ -66,7 +62,7 @@ fn matrix_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, cells: &BTreeMap<(usiz
     let side = room.clamp(CELL.0, CELL.1);
     let size = vec2(NAMES + side * classes.len() as f32 + 4.0, side * classes.len() as f32 + 20.0);
     let (area, response) = ui.allocate_exact_size(size, Sense::click());
-    response.widget_info(|| WidgetInfo::labeled(Role::Image, true, "Changes of the confusion matrix"));
+    response.widget_info(|| WidgetInfo::labeled(Role::Image, true, tr!("confusion-name")));
     let place = |row: usize, column: usize| {
         let corner = pos2(area.left() + NAMES + column as f32 * side, area.top() + 18.0 + row as f32 * side);
         Rect::from_min_size(corner, vec2(side, side)).shrink(0.5)
@@ -111,6 +107,6 @@ fn matrix_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, cells: &BTreeMap<(usiz
         acts.push(Act::Changes(Filter { cell: (!again).then_some((label, predicted)), ..bench.changes }));
     }
     let (is, taken) = (bench.changed.class(label), bench.changed.class(predicted));
-    let hint = "Click to see the samples that changed";
-    response.on_hover_text_at_pointer(format!("{is} taken for {taken}: {more:+} samples\n{hint}"));
+    let more = format!("{more:+}");
+    response.on_hover_text_at_pointer(tr!("confusion-cell", label = is, predicted = taken, more = more));
 }

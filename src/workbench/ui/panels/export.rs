@@ -6,6 +6,7 @@ use crate::workbench::ui::act::Act;
 use crate::workbench::ui::bench::{Bench, Point};
 use crate::workbench::ui::exporting::Written;
 use crate::workbench::ui::tasks;
+use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::{View, decibels, percent};
 use crate::workbench::ui::widgets::{Icon, empty, fact, icon, icon_button, section, small};
 use eframe::egui::{Align, Checkbox, Label, Layout, RichText, ScrollArea, TextEdit, Ui, vec2};
@@ -16,27 +17,27 @@ const ZIPPED_UNASKED: u64 = 64 << 20;
 
 pub fn export_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let Some((bench, point)) = view.bench.and_then(|b| Some((b, b.active()?))) else {
-        return empty(ui, view.tokens, "No project is open", "The active recipe's model is written here.");
+        return empty(ui, view.tokens, tr!("export-no-project"), tr!("export-no-project.hint"));
     };
     let t = view.tokens;
     ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
-        section(ui, t, "What");
-        fact(ui, t, "Recipe", point.name.clone());
+        section(ui, t, tr!("export-what"));
+        fact(ui, t, tr!("export-recipe"), point.name.clone());
         ui.add(Label::new(RichText::new(&point.recipe.description).color(t.muted).size(12.0)).wrap());
         quality_ui(ui, view, point);
-        section(ui, t, "Files");
+        section(ui, t, tr!("export-files"));
         targets_ui(ui, view, bench, acts);
         original_ui(ui, view, bench, acts);
-        section(ui, t, "Where");
+        section(ui, t, tr!("export-where"));
         where_ui(ui, bench, acts);
         ui.add_space(6.0);
         let chosen = bench.writable_formats().len();
         let ready = view.job_of(tasks::EXPORT).is_none() && chosen > 0 && matches!(point.plan, Some(Ok(_)));
-        let text = if chosen > 1 { format!("Export and check {chosen} files") } else { "Export and check".to_owned() };
+        let text = if chosen > 1 { tr!("export-now-files", count = chosen) } else { tr!("export-now").to_owned() };
         if icon_button(ui, Icon::Play, &text, ready, Some(t.good)).clicked() {
             acts.push(Act::ExportNow);
         }
-        small(ui, t, "Each file is opened again, compared and measured before it gets its name.");
+        small(ui, t, tr!("export-now-hint"));
         written_ui(ui, view, bench);
         skipped_ui(ui, view, bench, acts);
     });
@@ -45,19 +46,20 @@ pub fn export_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
 fn quality_ui(ui: &mut Ui, view: &View<'_>, point: &Point) {
     let t = view.tokens;
     if let Some(Ok(plan)) = &point.plan {
-        fact(ui, t, "Bits per weight", format!("{:.2}, scales and zero points included", plan.bits_per_weight));
+        let bits = format!("{:.2}", plan.bits_per_weight);
+        fact(ui, t, tr!("export-bits"), tr!("export-bits-value", bits = bits));
     }
-    fact(ui, t, "Weight SQNR", point.sqnr_db.map_or_else(|| "being scored".to_owned(), decibels));
+    fact(ui, t, tr!("export-sqnr"), point.sqnr_db.map_or_else(|| tr!("export-sqnr-wait").to_owned(), decibels));
     let measured = match &point.measured {
-        Some(m) if m.stale => "changed since it was measured".to_owned(),
+        Some(m) if m.stale => tr!("export-quality-stale").to_owned(),
         Some(m) => m.report.metrics.map_or_else(
-            || format!("KL {:.5} nats", m.report.fidelity.kl_mean),
-            |x| format!("{} on {} samples", x.headline().1, m.report.samples),
+            || tr!("export-quality-kl", kl = format!("{:.5}", m.report.fidelity.kl_mean)),
+            |x| tr!("export-quality-value", quality = x.headline().1, samples = m.report.samples),
         ),
-        None => "not measured; the export measures it".to_owned(),
+        None => tr!("export-quality-none").to_owned(),
     };
     let metrics = point.measured.as_ref().and_then(|m| m.report.metrics);
-    fact(ui, t, metrics.map_or("Top-1", |m| m.headline().0), measured);
+    fact(ui, t, metrics.map_or(tr!("export-quality"), |m| m.headline().0), measured);
 }
 
 /// Every kind of file: what it would take, or why it cannot hold the recipe.
@@ -79,8 +81,9 @@ fn targets_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) 
             }
             match &target.bytes {
                 Ok(bytes) => {
-                    let most = if format.has_known_size() { "" } else { "at most " };
-                    ui.label(RichText::new(format!("{most}{}", units::bytes(*bytes))).color(t.text));
+                    let size = units::bytes(*bytes);
+                    let text = if format.has_known_size() { size } else { tr!("export-at-most", size = size) };
+                    ui.label(RichText::new(text).color(t.text));
                     ui.label(RichText::new(percent(*bytes, original)).color(t.muted));
                 }
                 Err(why) => {
@@ -90,7 +93,7 @@ fn targets_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) 
             }
             if let Some(written) = bench.written(format) {
                 let bytes = written.exported.bytes;
-                let text = format!("written: {} ({})", units::bytes(bytes), percent(bytes, original));
+                let text = tr!("export-written", size = units::bytes(bytes), share = percent(bytes, original));
                 ui.label(RichText::new(text).color(t.good).size(12.0));
             }
         });
@@ -100,15 +103,16 @@ fn targets_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) 
 /// What there is to compare with.
 fn original_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
     let original = bench.opened.subject.loaded.bytes;
-    fact(ui, view.tokens, "Original", format!("{} ({original} bytes)", units::bytes(original)));
+    let value = tr!("export-original-value", size = units::bytes(original), bytes = original.to_string());
+    fact(ui, view.tokens, tr!("export-original"), value);
     match &bench.zipped {
         Some(Ok(zipped)) => {
-            fact(ui, view.tokens, "zip -9 of it", format!("{} ({})", units::bytes(*zipped), percent(*zipped, original)));
+            fact(ui, view.tokens, tr!("export-zip"), format!("{} ({})", units::bytes(*zipped), percent(*zipped, original)));
         }
-        Some(Err(why)) => fact(ui, view.tokens, "zip -9 of it", why.clone()),
-        None if view.job_of(tasks::ZIP).is_some() => fact(ui, view.tokens, "zip -9 of it", "being found out…".to_owned()),
+        Some(Err(why)) => fact(ui, view.tokens, tr!("export-zip"), why.clone()),
+        None if view.job_of(tasks::ZIP).is_some() => fact(ui, view.tokens, tr!("export-zip"), tr!("export-zip-wait").to_owned()),
         None if original > ZIPPED_UNASKED => {
-            if ui.button("zip -9 of it").on_hover_text("Zips the original to see how small that makes it").clicked() {
+            if ui.button(tr!("export-zip")).on_hover_text(tr!("export-zip.tooltip")).clicked() {
                 acts.push(Act::Zip);
             }
         }
@@ -124,16 +128,16 @@ fn where_ui(ui: &mut Ui, bench: &Bench, acts: &mut Vec<Act>) {
     };
     ui.horizontal(|ui| {
         let mut folder = bench.export_folder();
-        if field(ui, "Folder", &mut folder) {
+        if field(ui, tr!("export-folder"), &mut folder) {
             acts.push(Act::ExportFolder(folder));
         }
-        if ui.button("Browse…").clicked() {
+        if ui.button(tr!("export-browse")).clicked() {
             acts.push(Act::BrowseExport);
         }
     });
     ui.horizontal(|ui| {
         let mut name = bench.export_name();
-        if field(ui, "Name", &mut name) {
+        if field(ui, tr!("export-name"), &mut name) {
             acts.push(Act::ExportName(name));
         }
     });
@@ -149,23 +153,15 @@ fn written_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench) {
         let entry = kinds.entry(format!("{}{sparsity}", treatment.weights)).or_default();
         *entry = (entry.0 + 1, entry.1 + layer.layer.parameters(), entry.2 + layer.bytes);
     }
-    section(ui, view.tokens, "Weights");
+    section(ui, view.tokens, tr!("export-weights"));
     for (name, (layers, weights, bytes)) in &kinds {
-        let text = format!(
-            "{layers} {}, {} weights in {}",
-            if *layers == 1 { "layer" } else { "layers" },
-            units::count(*weights as u64),
-            units::bytes(*bytes)
-        );
+        let (weights, size) = (units::count(*weights as u64), units::bytes(*bytes));
+        let text = tr!("export-weights-value", layers = *layers, weights = weights, size = size);
         fact(ui, view.tokens, name, text);
     }
     let stored: u64 = plan.layers.iter().map(|l| l.bytes).sum();
-    fact(
-        ui,
-        view.tokens,
-        "All else",
-        format!("{}: biases, ranges, the graph itself", units::bytes(plan.bytes.saturating_sub(stored))),
-    );
+    let rest = units::bytes(plan.bytes.saturating_sub(stored));
+    fact(ui, view.tokens, tr!("export-rest"), tr!("export-rest-value", size = rest));
 }
 
 /// Layers that the recipe cannot do as asked.
@@ -175,7 +171,7 @@ fn skipped_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) 
     if refused.is_empty() {
         return;
     }
-    section(ui, view.tokens, "Not done as asked");
+    section(ui, view.tokens, tr!("export-refused"));
     for (name, reason) in refused.iter().take(8) {
         ui.horizontal(|ui| {
             icon(ui, Icon::Warning, view.tokens.warn, reason);
@@ -186,7 +182,7 @@ fn skipped_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) 
         });
     }
     if refused.len() > 8 {
-        small(ui, view.tokens, format!("and {} more", refused.len() - 8));
+        small(ui, view.tokens, tr!("export-more", count = refused.len() - 8));
     }
 }
 
@@ -194,7 +190,7 @@ fn skipped_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) 
 pub fn checks_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let t = view.tokens;
     let Some(bench) = view.bench.filter(|b| !b.written.is_empty()) else {
-        return empty(ui, t, "Nothing has been exported yet", "What was checked of each file is listed here.");
+        return empty(ui, t, tr!("export-no-files"), tr!("export-no-files.hint"));
     };
     let key = bench.active().map(|p| p.key.as_str());
     ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
@@ -207,31 +203,34 @@ pub fn checks_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
 fn file_ui(ui: &mut Ui, view: &View<'_>, written: &Written, is_fresh: bool, acts: &mut Vec<Act>) {
     let (t, exported) = (view.tokens, &written.exported);
     let name = exported.path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-    section(ui, t, &format!("{}: {name}", written.format.name()));
+    section(ui, t, &tr!("export-file", format = written.format.name(), name = name));
     ui.horizontal(|ui| {
-        if ui.button("Open folder").clicked() {
+        if ui.button(tr!("export-open-folder")).clicked() {
             acts.push(Act::Reveal(exported.path.clone()));
         }
-        if ui.button("Copy path").clicked() {
+        if ui.button(tr!("export-copy-path")).clicked() {
             acts.push(Act::Copy(exported.path.display().to_string()));
         }
-        if ui.button("Look into it").on_hover_text("Opens the file as if it had been dropped on the window").clicked() {
+        if ui.button(tr!("export-look")).on_hover_text(tr!("export-look.tooltip")).clicked() {
             acts.push(Act::Open(exported.path.clone()));
         }
     });
-    fact(ui, t, "Path", exported.path.display().to_string());
-    fact(ui, t, "Bytes", format!("{} ({})", units::bytes(exported.bytes), exported.bytes));
+    fact(ui, t, tr!("export-path"), exported.path.display().to_string());
+    fact(ui, t, tr!("export-bytes"), format!("{} ({})", units::bytes(exported.bytes), exported.bytes));
     fact(ui, t, "SHA-256", exported.sha256.clone());
     if !is_fresh {
         ui.horizontal(|ui| {
-            icon(ui, Icon::Half, t.stale, "Stale");
-            small(ui, t, "Written from another recipe, or before the recipe was changed.");
+            icon(ui, Icon::Half, t.stale, tr!("export-stale"));
+            small(ui, t, tr!("export-stale.tooltip"));
         });
     }
     for check in &exported.checks {
         ui.horizontal(|ui| {
-            let (shape, color, words) =
-                if check.passed { (Icon::Check, t.good, "Passed") } else { (Icon::Cross, t.bad, "Failed") };
+            let (shape, color, words) = if check.passed {
+                (Icon::Check, t.good, tr!("export-passed"))
+            } else {
+                (Icon::Cross, t.bad, tr!("export-failed"))
+            };
             icon(ui, shape, color, words);
             ui.label(RichText::new(&check.name).color(t.text));
             ui.add(Label::new(RichText::new(&check.value).color(t.muted).size(12.0)).truncate()).on_hover_text(&check.value);

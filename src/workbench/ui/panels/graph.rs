@@ -7,6 +7,7 @@ use crate::workbench::ui::graph::fold::Shown;
 use crate::workbench::ui::graph::geometry::{Point, Rect as Area};
 use crate::workbench::ui::network::Drawn;
 use crate::workbench::ui::session::Paint;
+use crate::workbench::ui::text::tr;
 use crate::workbench::ui::theme::Tokens;
 use crate::workbench::ui::view::{View, decibels};
 use crate::workbench::ui::widgets::{combo, empty, legend, small};
@@ -49,16 +50,15 @@ struct Scene<'a> {
 
 pub fn graph_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let Some(bench) = view.bench else {
-        return empty(ui, view.tokens, "No project is open", "The network is drawn here.");
+        return empty(ui, view.tokens, tr!("graph-no-project"), tr!("graph-no-project.hint"));
     };
     if !bench.opened.subject.loaded.has_graph() {
-        let hint = "The file holds weights alone. Make a project with the network's ONNX file to see it drawn.";
-        return empty(ui, view.tokens, "There is no network to draw", hint);
+        return empty(ui, view.tokens, tr!("graph-none"), tr!("graph-none.hint"));
     }
     let Some(drawn) = &bench.network else {
         return match view.network_problem {
-            Some(problem) => empty(ui, view.tokens, "The network could not be drawn", problem),
-            None => empty(ui, view.tokens, "Being drawn…", ""),
+            Some(problem) => empty(ui, view.tokens, tr!("graph-failed"), problem),
+            None => empty(ui, view.tokens, tr!("graph-wait"), ""),
         };
     };
     // Where one looked from, and for what, is of this network.
@@ -66,7 +66,7 @@ pub fn graph_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let fit = bar_ui(ui, view, bench, drawn, id, acts);
     let (frame, response) = ui.allocate_exact_size(ui.available_size(), Sense::click_and_drag());
     let whole = drawn.sheet.drawing().size;
-    let title = format!("Network of {} nodes, drawn as {} boxes", drawn.network.nodes.len(), drawn.folded.boxes.len());
+    let title = tr!("graph-name", nodes = drawn.network.nodes.len(), boxes = drawn.folded.boxes.len());
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, &title));
     let kept = ui.data(|d| d.get_temp::<Camera>(id)).filter(|_| !fit);
     let size = vec2(whole.width, whole.height);
@@ -127,8 +127,8 @@ fn bar_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, drawn: &Drawn, id: Id, ac
     let mut fit = false;
     ui.horizontal(|ui| {
         let mut word = ui.data(|d| d.get_temp::<String>(id.with("word"))).unwrap_or_default();
-        let edit = TextEdit::singleline(&mut word).desired_width(150.0).hint_text("Find a node");
-        let response = ui.add(edit).accessible_name("Find a node");
+        let edit = TextEdit::singleline(&mut word).desired_width(150.0).hint_text(tr!("graph-find"));
+        let response = ui.add(edit).accessible_name(tr!("graph-find"));
         let found = drawn.matching(&word);
         if response.changed() {
             ui.data_mut(|d| d.insert_temp(id.with("word"), word.clone()));
@@ -143,22 +143,23 @@ fn bar_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, drawn: &Drawn, id: Id, ac
             response.request_focus();
         }
         if !word.is_empty() {
-            small(ui, view.tokens, format!("{} found; Enter goes on", found.len()));
+            small(ui, view.tokens, tr!("graph-found", count = found.len()));
         }
-        fit = ui.button("Fit").on_hover_text("Shows the whole network").clicked();
+        fit = ui.button(tr!("graph-fit")).on_hover_text(tr!("graph-fit.tooltip")).clicked();
         let blocks = drawn.network.blocks.blocks.len();
         if blocks > 0 {
-            if ui.button("Open all").on_hover_text("Opens every block").clicked() {
+            if ui.button(tr!("graph-open")).on_hover_text(tr!("graph-open.tooltip")).clicked() {
                 acts.push(Act::Fold(std::collections::BTreeSet::new()));
             }
-            if ui.button("Close all").on_hover_text("Closes every block; a double click opens one").clicked() {
+            if ui.button(tr!("graph-close")).on_hover_text(tr!("graph-close.tooltip")).clicked() {
                 acts.push(Act::Fold((0..blocks).collect()));
             }
         }
-        small(ui, view.tokens, "Color");
+        small(ui, view.tokens, tr!("graph-color"));
         let choices = Paint::ALL.map(|p| (p, p.name().to_owned()));
         let present = view.session.paint;
-        if let Some(paint) = combo(ui, "What boxes are colored by".to_owned(), 130.0, present, present.name(), &choices) {
+        let name = tr!("graph-color-name").to_owned();
+        if let Some(paint) = combo(ui, name, 130.0, present, present.name(), &choices) {
             acts.push(Act::Paint(paint));
         }
         key_ui(ui, view, bench);
@@ -170,7 +171,9 @@ fn key_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench) {
     match view.session.paint {
         Paint::Error => legend(ui, view.tokens, Heat::Weights),
         Paint::Bits => {
-            for (bits, name) in [(2_u8, "2 bits"), (4, "4"), (8, "8"), (32, "32")] {
+            for bits in [2_u8, 4, 8, 32] {
+                // The first one says what the numbers are.
+                let name = if bits == 2 { tr!("graph-color-bits", bits = bits) } else { bits.to_string() };
                 let (rect, _) = ui.allocate_exact_size(vec2(10.0, 10.0), Sense::hover());
                 ui.painter().rect_filled(rect, 2.0, share_color(view.tokens, f32::from(bits) / 32.0));
                 small(ui, view.tokens, name);
@@ -186,7 +189,7 @@ fn key_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench) {
                 ui.painter().rect_filled(part, 0.0, share_color(view.tokens, step as f32 / steps as f32));
             }
             let text = if view.session.paint == Paint::Bytes { units::bytes(most) } else { units::count(most) };
-            small(ui, view.tokens, format!("to {text}"));
+            small(ui, view.tokens, tr!("graph-color-most", amount = text));
         }
     }
 }
@@ -349,29 +352,33 @@ impl Scene<'_> {
 
     fn words(&self, shown: Shown) -> String {
         let (kind, name) = self.drawn.network.words(shown);
-        let mut words = if name.is_empty() { kind } else { format!("{kind}: {name}") };
+        let mut lines = vec![if name.is_empty() { kind } else { tr!("graph-box", kind = kind, name = &name) }];
         if let Shown::Node(node) = shown {
             let full = self.drawn.network.nodes.get(node).map_or("", |n| n.name.as_str());
             if full.chars().count() > name.chars().count() {
-                words += &format!("\n{full}");
+                lines.push(full.to_owned());
             }
             let wires = self.drawn.network.wires.iter().zip(&self.drawn.network.shapes);
             for ((_, to), shape) in wires.filter(|((from, to), shape)| (*from == node || *to == node) && !shape.is_empty()) {
-                words += &format!("\n{} {shape}", if *to == node { "reads" } else { "gives" });
+                let is_read = *to == node;
+                lines.push(if is_read { tr!("graph-reads", shape = shape) } else { tr!("graph-gives", shape = shape) });
             }
         }
         for layer in self.drawn.network.layers(shown).take(6) {
             let Some(plan) = self.bench.layer_plan(layer) else { continue };
-            let score =
-                self.bench.scores.get(layer, &plan.treatment).map_or_else(String::new, |s| format!(", {}", decibels(s.sqnr_db)));
-            words += &format!("\n{}: {}, {}{score}", plan.layer.name, plan.treatment.weights, units::bytes(plan.bytes));
+            let (name, size) = (&plan.layer.name, units::bytes(plan.bytes));
+            let scheme = plan.treatment.weights.to_string();
+            lines.push(match self.bench.scores.get(layer, &plan.treatment).map(|s| decibels(s.sqnr_db)) {
+                Some(error) => tr!("graph-layer-scored", layer = name, scheme = scheme, size = size, error = error),
+                None => tr!("graph-layer", layer = name, scheme = scheme, size = size),
+            });
         }
-        let hint = match shown {
-            Shown::Block(_) => "\nDouble click: open",
-            Shown::Node(_) if self.drawn.around(shown).is_some() => "\nDouble click: close the block around it",
-            Shown::Node(_) => "",
-        };
-        words + hint
+        match shown {
+            Shown::Block(_) => lines.push(tr!("graph-hint-open").to_owned()),
+            Shown::Node(_) if self.drawn.around(shown).is_some() => lines.push(tr!("graph-hint-close").to_owned()),
+            Shown::Node(_) => {}
+        }
+        lines.join("\n")
     }
 
     /// The whole in the corner; where it was clicked.

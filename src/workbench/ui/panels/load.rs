@@ -7,6 +7,7 @@ use crate::workbench::ui::act::Act;
 use crate::workbench::ui::bench::Bench;
 use crate::workbench::ui::commands::Command;
 use crate::workbench::ui::pictures::Gallery;
+use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::View;
 use crate::workbench::ui::widgets::{empty, fact, section, small};
 use eframe::egui::{Align, Image, Label, Layout, RichText, ScrollArea, Sense, Stroke, StrokeKind, Ui, Vec2, vec2};
@@ -21,11 +22,11 @@ pub fn model_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
         summary_ui(ui, view, bench);
         kinds_ui(ui, view, bench);
-        section(ui, view.tokens, "Project");
-        fact(ui, view.tokens, "Folder", bench.opened.root.display().to_string());
+        section(ui, view.tokens, tr!("load-project"));
+        fact(ui, view.tokens, tr!("load-folder"), bench.opened.root.display().to_string());
         let runs = bench.document().run.join(", ");
-        fact(ui, view.tokens, "Run", if runs.is_empty() { "nothing".to_owned() } else { runs });
-        fact(ui, view.tokens, "Reports", bench.reports.len().to_string());
+        fact(ui, view.tokens, tr!("load-run"), if runs.is_empty() { tr!("load-run-empty").to_owned() } else { runs });
+        fact(ui, view.tokens, tr!("load-reports"), bench.reports.len().to_string());
         recent_ui(ui, view, acts);
         ui.add_space(8.0);
         drop_ui(ui, view, acts);
@@ -35,8 +36,8 @@ pub fn model_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
 /// Without a project: what can be done.
 fn start_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     ui.add_space(16.0);
-    ui.label(RichText::new("Start").color(view.tokens.text).size(20.0).strong());
-    small(ui, view.tokens, "Load a network, choose how each layer is stored, and see what it costs.");
+    ui.label(RichText::new(tr!("load-start")).color(view.tokens.text).size(20.0).strong());
+    small(ui, view.tokens, tr!("load-start-hint"));
     ui.add_space(12.0);
     drop_ui(ui, view, acts);
     recent_ui(ui, view, acts);
@@ -46,7 +47,7 @@ fn drop_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let t = view.tokens;
     eframe::egui::Frame::new().stroke(Stroke::new(1.0, t.line)).corner_radius(6).inner_margin(12).show(ui, |ui| {
         ui.set_min_width(ui.available_width());
-        ui.label(RichText::new("Drop a network, a file of weights or a project's folder on this window").color(t.text));
+        ui.label(RichText::new(tr!("load-drop")).color(t.text));
         ui.add_space(4.0);
         ui.horizontal_wrapped(|ui| {
             for command in [Command::NewProject, Command::OpenProject, Command::OpenSample] {
@@ -60,7 +61,7 @@ fn recent_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     if view.session.recent.is_empty() {
         return;
     }
-    section(ui, view.tokens, "Recent projects");
+    section(ui, view.tokens, tr!("load-recent"));
     for path in &view.session.recent {
         if ui
             .add(Label::new(RichText::new(path.display().to_string()).color(view.tokens.accent)).truncate().sense(Sense::click()))
@@ -77,23 +78,26 @@ fn summary_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench) {
     let model = &subject.original;
     let name = if model.name.is_empty() { &bench.document().name } else { &model.name };
     ui.label(RichText::new(name).color(t.text).size(18.0).strong());
-    fact(ui, t, "File", bench.document().model.path.clone());
-    fact(ui, t, "Format", format!("{}, opset {}", subject.loaded.format.name(), model.opset()));
-    fact(ui, t, "Bytes", format!("{} ({} bytes)", units::bytes(subject.loaded.bytes), subject.loaded.bytes));
-    fact(ui, t, "Parameters", format!("{} ({})", units::count(model.parameters()), model.parameters()));
-    fact(ui, t, "Nodes", format!("{}, {} after batch norm was folded", model.nodes.len(), subject.folded.nodes.len()));
-    fact(ui, t, "Layers", format!("{} that can be compressed", subject.layers.len()));
+    fact(ui, t, tr!("load-file"), bench.document().model.path.clone());
+    let format = subject.loaded.format.name();
+    fact(ui, t, tr!("load-format"), tr!("load-format-value", format = format, opset = model.opset().to_string()));
+    let bytes = subject.loaded.bytes;
+    let value = tr!("load-bytes-value", size = units::bytes(bytes), bytes = bytes.to_string());
+    fact(ui, t, tr!("load-bytes"), value);
+    fact(ui, t, tr!("load-parameters"), format!("{} ({})", units::count(model.parameters()), model.parameters()));
+    let (nodes, folded) = (model.nodes.len().to_string(), subject.folded.nodes.len().to_string());
+    fact(ui, t, tr!("load-nodes"), tr!("load-nodes-value", nodes = nodes, folded = folded));
+    fact(ui, t, tr!("load-layers"), tr!("load-layers-value", count = subject.layers.len()));
     let macs: Option<u64> = subject.layers.iter().map(|l| l.macs).sum();
     fact(
         ui,
         t,
-        "Multiply-adds",
-        macs.map_or_else(|| "unknown: sizes are open".to_owned(), |m| format!("{} per sample", units::count(m))),
+        tr!("load-macs"),
+        macs.map_or_else(|| tr!("load-macs-unknown").to_owned(), |m| tr!("load-macs-value", count = units::count(m))),
     );
     let fed = |p: &&Port| !model.constants.contains_key(&p.wire);
-    for (title, ports) in
-        [("Input", model.inputs.iter().filter(fed).collect::<Vec<_>>()), ("Output", model.outputs.iter().collect())]
-    {
+    let (inputs, outputs) = (model.inputs.iter().filter(fed).collect::<Vec<_>>(), model.outputs.iter().collect());
+    for (title, ports) in [(tr!("load-input"), inputs), (tr!("load-output"), outputs)] {
         for port in ports.iter().take(MOST_LINES) {
             fact(ui, t, title, format!("{}: {}", port.wire, fact_text(&port.fact)));
         }
@@ -101,11 +105,11 @@ fn summary_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench) {
 }
 
 fn fact_text(fact: &Fact) -> String {
-    let dtype = fact.dtype.map_or_else(|| "any type".to_owned(), |d| d.to_string());
+    let dtype = fact.dtype.map_or_else(|| tr!("load-any-type").to_owned(), |d| d.to_string());
     let shape = fact
         .shape
         .as_ref()
-        .map_or_else(|| "any shape".to_owned(), |s| s.iter().map(ToString::to_string).collect::<Vec<_>>().join(" × "));
+        .map_or_else(|| tr!("load-any-shape").to_owned(), |s| s.iter().map(ToString::to_string).collect::<Vec<_>>().join(" × "));
     format!("{dtype}, {shape}")
 }
 
@@ -117,7 +121,7 @@ fn kinds_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench) {
         *entry = (entry.0 + 1, entry.1 + layer.parameters() as u64);
     }
     let all: u64 = kinds.values().map(|k| k.1).sum();
-    section(ui, view.tokens, "Layers by kind");
+    section(ui, view.tokens, tr!("load-kinds"));
     let width = ui.available_width();
     TableBuilder::new(ui)
         .id_salt("kinds")
@@ -147,31 +151,32 @@ fn kinds_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench) {
 
 pub fn data_ui(ui: &mut Ui, view: &View<'_>) {
     let Some(bench) = view.bench else {
-        return empty(ui, view.tokens, "No project is open", "A project's data is shown here.");
+        return empty(ui, view.tokens, tr!("load-no-project"), tr!("load-no-project.hint"));
     };
     let t = view.tokens;
     let document = bench.document();
     let Some(evaluate) = &document.evaluate else {
-        return empty(ui, t, "This project has no data", "Make a new project from the model and its evaluation data: Ctrl+N.");
+        return empty(ui, t, tr!("load-no-data"), tr!("load-no-data.hint"));
     };
     ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
-        section(ui, t, "Data");
-        fact(ui, t, "Evaluation", evaluate.path.clone());
+        section(ui, t, tr!("load-data"));
+        fact(ui, t, tr!("load-evaluation"), evaluate.path.clone());
         let calibrate = match &document.calibrate {
             Some(data) => data.path.clone(),
-            None if document.hold_out == 0 => "the evaluation data itself: there is too little to keep any out".to_owned(),
-            None => format!("every {}th sample of the evaluation data, kept out of the evaluation", document.hold_out.max(2)),
+            None if document.hold_out == 0 => tr!("load-held-out-none").to_owned(),
+            None => tr!("load-held-out", step = document.hold_out.max(2)),
         };
-        fact(ui, t, "Calibration", calibrate);
+        fact(ui, t, tr!("load-calibration"), calibrate);
         if let Some(gallery) = &bench.gallery {
-            fact(ui, t, "Samples", format!("{} in {} classes", gallery.total, gallery.classes.len()));
+            let (samples, classes) = (gallery.total.to_string(), gallery.classes.len());
+            fact(ui, t, tr!("load-samples"), tr!("load-samples-value", samples = samples, classes = classes));
         }
         preprocess_ui(ui, view, &document.preprocess);
-        section(ui, t, "Samples");
+        section(ui, t, tr!("load-samples"));
         match &bench.gallery {
             Some(Gallery { problem: Some(problem), .. }) => drop(ui.colored_label(t.bad, problem)),
             Some(gallery) => gallery_ui(ui, view, gallery),
-            None => drop(small(ui, t, "Being read…")),
+            None => drop(small(ui, t, tr!("load-samples-wait"))),
         }
     });
 }
@@ -179,22 +184,25 @@ pub fn data_ui(ui: &mut Ui, view: &View<'_>) {
 fn preprocess_ui(ui: &mut Ui, view: &View<'_>, p: &Preprocess) {
     let t = view.tokens;
     let numbers = |v: &[f32]| v.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    section(ui, t, "Preprocessing, in this order");
-    fact(ui, t, "Resize", p.resize.map_or_else(|| "no".to_owned(), |n| format!("shorter side to {n} pixels")));
-    fact(ui, t, "Crop", p.crop.map_or_else(|| "no".to_owned(), |n| format!("{n} × {n} pixels of the middle")));
+    section(ui, t, tr!("load-preprocessing"));
+    let no = || tr!("load-step-no").to_owned();
+    let nothing = || tr!("load-step-nothing").to_owned();
+    let resize = p.resize.map_or_else(no, |n| tr!("load-resize-value", side = n.to_string()));
+    fact(ui, t, tr!("load-resize"), resize);
+    fact(ui, t, tr!("load-crop"), p.crop.map_or_else(no, |n| tr!("load-crop-value", side = n.to_string())));
     let channels = match p.channels {
-        Some(Channels::Rgb) => "red, green, blue",
-        Some(Channels::Bgr) => "blue, green, red",
-        Some(Channels::Gray) => "gray",
-        None => "as the model's input asks",
+        Some(Channels::Rgb) => tr!("load-channels-rgb"),
+        Some(Channels::Bgr) => tr!("load-channels-bgr"),
+        Some(Channels::Gray) => tr!("load-channels-gray"),
+        None => tr!("load-channels-asked"),
     };
-    fact(ui, t, "Channels", channels);
-    fact(ui, t, "Divide by", p.scale.map_or_else(|| "1".to_owned(), |s| s.to_string()));
-    fact(ui, t, "Subtract", if p.mean.is_empty() { "nothing".to_owned() } else { numbers(&p.mean) });
-    fact(ui, t, "Divide by", if p.std.is_empty() { "nothing".to_owned() } else { numbers(&p.std) });
-    fact(ui, t, "Layout", if p.layout == DataLayout::Nchw { "channels first" } else { "channels last" });
+    fact(ui, t, tr!("load-channels"), channels);
+    fact(ui, t, tr!("load-divide"), p.scale.map_or_else(|| "1".to_owned(), |s| s.to_string()));
+    fact(ui, t, tr!("load-subtract"), if p.mean.is_empty() { nothing() } else { numbers(&p.mean) });
+    fact(ui, t, tr!("load-divide"), if p.std.is_empty() { nothing() } else { numbers(&p.std) });
+    fact(ui, t, tr!("load-layout"), if p.layout == DataLayout::Nchw { tr!("load-layout-nchw") } else { tr!("load-layout-nhwc") });
     if p.label_offset != 0 {
-        fact(ui, t, "Labels", format!("{:+} to each", p.label_offset));
+        fact(ui, t, tr!("load-labels"), tr!("load-labels-value", offset = format!("{:+}", p.label_offset)));
     }
 }
 
@@ -202,8 +210,8 @@ fn gallery_ui(ui: &mut Ui, view: &View<'_>, gallery: &Gallery) {
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing = vec2(8.0, 8.0);
         for (sample, (label, texture)) in &gallery.pictures {
-            let caption = label.map_or_else(|| "no label".to_owned(), |l| gallery.class(l));
-            picture_ui(ui, view, texture, &[(caption, view.tokens.text)], &format!("Sample {sample}"));
+            let caption = label.map_or_else(|| tr!("load-no-label").to_owned(), |l| gallery.class(l));
+            picture_ui(ui, view, texture, &[(caption, view.tokens.text)], &tr!("load-sample", number = sample.to_string()));
         }
     });
 }

@@ -2,6 +2,7 @@
 
 use crate::pipeline::export::runtimes::{Runs, Runtime, Verdict, all};
 use crate::workbench::ui::act::Act;
+use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::View;
 use crate::workbench::ui::widgets::{empty, small};
 use eframe::egui::{CollapsingHeader, Color32, Label, Rect, RichText, Role, ScrollArea, Sense, Ui, WidgetInfo, pos2, vec2};
@@ -15,7 +16,7 @@ const NAMED: usize = 3;
 
 pub fn runtimes_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let Some((bench, plan)) = view.bench.and_then(|b| Some((b, b.plan()?))) else {
-        return empty(ui, view.tokens, "No project is open", "What runtimes do with the recipe is listed here.");
+        return empty(ui, view.tokens, tr!("runtimes-no-project"), tr!("runtimes-no-project.hint"));
     };
     ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
         key_ui(ui, view);
@@ -27,7 +28,7 @@ pub fn runtimes_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
             }
         }
         ui.add_space(4.0);
-        small(ui, view.tokens, "From what each runtime's documentation says; open a line to see what and where.");
+        small(ui, view.tokens, tr!("runtimes-source"));
     });
 }
 
@@ -39,26 +40,35 @@ fn color(view: &View<'_>, runs: Runs) -> Color32 {
     }
 }
 
+fn counted(runs: Runs, layers: usize) -> String {
+    match runs {
+        Runs::Native => tr!("runtimes-native-layers", count = layers),
+        Runs::Falls => tr!("runtimes-falls-layers", count = layers),
+        Runs::Refused => tr!("runtimes-refused-layers", count = layers),
+    }
+}
+
 fn key_ui(ui: &mut Ui, view: &View<'_>) {
     ui.horizontal(|ui| {
         for (runs, words, tip) in [
-            (Runs::Native, "native", "Computes with it as it is stored"),
-            (Runs::Falls, "as floats", "Runs it, but makes floats of it first: a smaller file, no faster network"),
-            (Runs::Refused, "refused", "Does not run it"),
+            (Runs::Native, tr!("runtimes-native"), tr!("runtimes-native.tooltip")),
+            (Runs::Falls, tr!("runtimes-falls"), tr!("runtimes-falls.tooltip")),
+            (Runs::Refused, tr!("runtimes-refused"), tr!("runtimes-refused.tooltip")),
         ] {
             let (rect, _) = ui.allocate_exact_size(vec2(9.0, 9.0), Sense::hover());
             ui.painter().rect_filled(rect, 2.0, color(view, runs));
             small(ui, view.tokens, words).on_hover_text(tip);
         }
-        small(ui, view.tokens, "by layers");
+        small(ui, view.tokens, tr!("runtimes-by-layers"));
     });
 }
 
 fn runtime_ui(ui: &mut Ui, view: &View<'_>, runtime: &Runtime, verdicts: &[Verdict], acts: &mut Vec<Act>) {
     let of = |runs: Runs| verdicts.iter().filter(|v| v.runs == runs).count();
     let counts = [Runs::Native, Runs::Falls, Runs::Refused].map(|runs| (runs, of(runs)));
-    let said: Vec<String> = counts.iter().filter(|(_, n)| *n > 0).map(|(runs, n)| format!("{n} {runs}")).collect();
-    let title = format!("{}, from {}: {}", runtime.title, runtime.file().name(), said.join(", "));
+    let said: Vec<String> = counts.iter().filter(|(_, n)| *n > 0).map(|(runs, n)| counted(*runs, *n)).collect();
+    let said = said.join(tr!("runtimes-list"));
+    let title = tr!("runtimes-title", runtime = &runtime.title, file = runtime.file().name(), layers = said);
     bar_ui(ui, view, &counts, &title);
     let text = RichText::new(title).color(view.tokens.text).size(12.5);
     CollapsingHeader::new(text).id_salt(&runtime.name).show(ui, |ui| {
@@ -69,7 +79,7 @@ fn runtime_ui(ui: &mut Ui, view: &View<'_>, runtime: &Runtime, verdicts: &[Verdi
             }
         }
         if remarks.is_empty() {
-            small(ui, view.tokens, "Nothing stands against it.");
+            small(ui, view.tokens, tr!("runtimes-no-remarks"));
         }
         for ((why, source), layers) in remarks {
             ui.add(Label::new(RichText::new(why).color(view.tokens.text).size(12.0)).wrap());
@@ -80,7 +90,7 @@ fn runtime_ui(ui: &mut Ui, view: &View<'_>, runtime: &Runtime, verdicts: &[Verdi
                     }
                 }
                 if layers.len() > NAMED {
-                    small(ui, view.tokens, format!("and {} more", layers.len() - NAMED));
+                    small(ui, view.tokens, tr!("runtimes-more", count = layers.len() - NAMED));
                 }
                 small(ui, view.tokens, source);
             });
@@ -91,7 +101,7 @@ fn runtime_ui(ui: &mut Ui, view: &View<'_>, runtime: &Runtime, verdicts: &[Verdi
 
 /// A runtime whose kind of file cannot hold the recipe.
 fn impossible_ui(ui: &mut Ui, view: &View<'_>, runtime: &Runtime, why: &str) {
-    let title = format!("{}: {} cannot hold the recipe", runtime.title, runtime.file().name());
+    let title = tr!("runtimes-impossible", runtime = &runtime.title, file = runtime.file().name());
     bar_ui(ui, view, &[(Runs::Refused, 1)], &title);
     let text = RichText::new(title).color(view.tokens.text).size(12.5);
     CollapsingHeader::new(text).id_salt(&runtime.name).show(ui, |ui| {

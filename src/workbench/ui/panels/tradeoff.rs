@@ -8,19 +8,19 @@ use crate::workbench::ui::bench::{Bench, Point};
 use crate::workbench::ui::commands::Command;
 use crate::workbench::ui::plots::{Ground, Height, Hit, Mark, tradeoff_plot};
 use crate::workbench::ui::session::Axis;
+use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::{View, decibels, percent};
 use crate::workbench::ui::widgets::{empty, small};
 use eframe::egui::scroll_area::DragScroll;
 use eframe::egui::{Align, ComboBox, Label, Layout, RichText, Sense, Slider, Ui, vec2};
 use egui_extras::{Column, TableBuilder};
 
-const GUESS: &str = "guessed";
 /// An exact result on an axis of dB.
 const EXACT_DB: f64 = 80.0;
 
 pub fn tradeoff_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let Some(bench) = view.bench else {
-        return empty(ui, view.tokens, "No project is open", "Every recipe becomes a mark here.");
+        return empty(ui, view.tokens, tr!("tradeoff-no-project"), tr!("tradeoff-no-project.marks"));
     };
     let axis = view.axis();
     let marks = marks(bench, axis);
@@ -34,12 +34,7 @@ pub fn tradeoff_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
         ui.horizontal(|ui| budget_ui(ui, view, bench, plans, acts));
     }
     if marks.is_empty() {
-        return empty(
-            ui,
-            view.tokens,
-            "Nothing has been measured yet",
-            "F5 measures the active recipe, Shift+F5 every recipe of the run.",
-        );
+        return empty(ui, view.tokens, tr!("tradeoff-unmeasured"), tr!("tradeoff-unmeasured.hint"));
     }
     let height = if axis == Axis::Kl { Height::Log } else { Height::Linear };
     let budget = bench.active().and_then(Point::bytes).filter(|_| !plans.is_empty());
@@ -61,9 +56,8 @@ fn budget_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, plans: &[(u64, f64)], 
     let sizes = || plans.iter().map(|p| p.0);
     let (Some(least), Some(most)) = (sizes().min(), sizes().max()) else { return };
     key_line_ui(ui, view.tokens.warn);
-    small(ui, view.tokens, "best plans")
-        .on_hover_text("Every plan that loses least for its bytes, by the sum of what layers lose alone (weights)");
-    let label = small(ui, view.tokens, "Budget");
+    small(ui, view.tokens, tr!("tradeoff-plans")).on_hover_text(tr!("tradeoff-plans.tooltip"));
+    let label = small(ui, view.tokens, tr!("tradeoff-budget"));
     let mut bytes = bench.active().and_then(Point::bytes).unwrap_or(most).clamp(least, most);
     let before = bytes;
     let slider = Slider::new(&mut bytes, least..=most)
@@ -71,7 +65,7 @@ fn budget_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, plans: &[(u64, f64)], 
         .custom_formatter(|v, _| units::bytes(v as u64))
         .custom_parser(units::parse_bytes);
     let response = ui.add(slider).labelled_by(label.id);
-    if response.on_hover_text("The recipe that loses least in so many bytes").changed() && bytes != before {
+    if response.on_hover_text(tr!("tradeoff-budget.tooltip")).changed() && bytes != before {
         acts.push(Act::Budget(bytes));
     }
 }
@@ -89,15 +83,21 @@ fn axis_ui(ui: &mut Ui, axis: Axis, acts: &mut Vec<Act>) {
             }
         }
     });
-    drop(response.response.accessible_name("Quality on the chart"));
+    drop(response.response.accessible_name(tr!("tradeoff-axis")));
 }
 
 fn key_ui(ui: &mut Ui, view: &View<'_>, axis: Axis) {
     let t = view.tokens;
-    let predicted = if axis == Axis::WeightSqnr { "predicted" } else { GUESS };
-    let marks: [(&str, bool, eframe::egui::Color32); 3] =
-        [("measured", true, t.measured), (predicted, false, t.predicted), ("stale", false, t.stale)];
-    for (text, filled, color) in marks {
+    let predicted = match axis {
+        Axis::WeightSqnr => (tr!("tradeoff-predicted"), None),
+        Axis::Top1 | Axis::Kl => (tr!("tradeoff-guessed"), Some(tr!("tradeoff-guessed.tooltip"))),
+    };
+    let marks = [
+        ((tr!("tradeoff-measured"), None), true, t.measured),
+        (predicted, false, t.predicted),
+        ((tr!("tradeoff-stale"), None), false, t.stale),
+    ];
+    for ((text, tip), filled, color) in marks {
         let (rect, _) = ui.allocate_exact_size(vec2(10.0, 10.0), Sense::hover());
         if filled {
             ui.painter().circle_filled(rect.center(), 4.5, color);
@@ -105,10 +105,8 @@ fn key_ui(ui: &mut Ui, view: &View<'_>, axis: Axis) {
             ui.painter().circle_stroke(rect.center(), 4.0, eframe::egui::Stroke::new(1.5, color));
         }
         let response = small(ui, t, text);
-        if text == GUESS {
-            response.on_hover_text(
-                "Recipes that were not measured stand where the losses of their layers add up to (KL, after F6), else where measured ones of the same weight SQNR suggest: guesses, drawn hollow",
-            );
+        if let Some(tip) = tip {
+            response.on_hover_text(tip);
         }
     }
 }
@@ -179,17 +177,18 @@ fn mark(bench: &Bench, point: &Point, axis: Axis, known: &[(f64, f64)]) -> Optio
     };
     let bytes = point.bytes()? as f64;
     let how = match (measured, stale) {
-        (true, _) => format!("measured on {} samples", point.measured.as_ref().map_or(0, |m| m.report.samples)),
-        (false, true) => "changed since it was measured".to_owned(),
-        (false, false) if axis == Axis::Kl && summed.is_some() => "the weights' part alone, by what their layers lose".to_owned(),
-        (false, false) => "predicted".to_owned(),
+        (true, _) => tr!("tradeoff-how-measured", samples = point.measured.as_ref().map_or(0, |m| m.report.samples)),
+        (false, true) => tr!("tradeoff-how-stale").to_owned(),
+        (false, false) if axis == Axis::Kl && summed.is_some() => tr!("tradeoff-how-summed").to_owned(),
+        (false, false) => tr!("tradeoff-predicted").to_owned(),
     };
     let value = match axis {
-        Axis::Top1 => format!("{quality:.2} %{}", interval.map_or(String::new(), |(l, h)| format!(" ({l:.1} to {h:.1})"))),
-        Axis::Kl => format!("{quality:.5} nats"),
+        Axis::Top1 => top1_words(quality, interval),
+        Axis::Kl => tr!("tradeoff-kl", kl = format!("{quality:.5}")),
         Axis::WeightSqnr => point.sqnr_db.map_or_else(String::new, decibels),
     };
-    let words = format!("{}\n{} on disk\n{value}, {how}", point.name, units::bytes(bytes as u64));
+    let size = units::bytes(bytes as u64);
+    let words = tr!("tradeoff-mark", recipe = &point.name, size = size, value = value, how = how);
     Some(Mark {
         name: point.name.clone(),
         bytes,
@@ -203,10 +202,31 @@ fn mark(bench: &Bench, point: &Point, axis: Axis, known: &[(f64, f64)]) -> Optio
     })
 }
 
+fn top1_words(quality: f64, interval: Option<(f64, f64)>) -> String {
+    let value = format!("{quality:.2}");
+    match interval {
+        Some((low, high)) => {
+            let (low, high) = (format!("{low:.1}"), format!("{high:.1}"));
+            tr!("tradeoff-top1-within", value = value, low = low, high = high)
+        }
+        None => tr!("tradeoff-top1", value = value),
+    }
+}
+
+/// Columns of the table: messages.
+const TITLES: [&str; 6] = [
+    "tradeoff-column-recipe",
+    "tradeoff-column-bytes",
+    "tradeoff-column-share",
+    "tradeoff-column-weights",
+    "tradeoff-column-top1",
+    "tradeoff-column-kl",
+];
+
 /// The table behind the chart.
 pub fn points_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let Some(bench) = view.bench else {
-        return empty(ui, view.tokens, "No project is open", "Every recipe becomes a row here.");
+        return empty(ui, view.tokens, tr!("tradeoff-no-project"), tr!("tradeoff-no-project.rows"));
     };
     let points: Vec<&Point> = shown(bench).collect();
     let table = TableBuilder::new(ui)
@@ -218,8 +238,8 @@ pub fn points_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
         .column(Column::remainder().at_least(110.0).clip(true))
         .columns(Column::exact(80.0), 5)
         .header(20.0, |mut header| {
-            for title in ["Recipe", "Bytes", "Share", "Weights", "Top-1", "KL (nats)"] {
-                header.col(|ui| drop(small(ui, view.tokens, title)));
+            for title in TITLES {
+                header.col(|ui| drop(small(ui, view.tokens, tr!(title))));
             }
         });
     table.body(|body| {
@@ -247,14 +267,16 @@ fn quality(metrics: &crate::pipeline::evaluate::TaskMetrics) -> String {
 fn cells(point: &Point) -> [String; 6] {
     let none = || "–".to_owned();
     let plan = point.plan.as_ref().and_then(|p| p.as_ref().ok());
-    let report = point.measured.as_ref().map(|m| (&m.report, if m.stale { " stale" } else { "" }));
+    let report = point.measured.as_ref().map(|m| &m.report);
+    let is_stale = point.measured.as_ref().is_some_and(|m| m.stale);
+    let marked = |value: String| if is_stale { tr!("tradeoff-stale-value", value = value) } else { value };
     [
         point.name.clone(),
         plan.map_or_else(none, |p| units::bytes(p.bytes)),
         plan.map_or_else(none, |p| percent(p.bytes, p.original_bytes)),
         point.sqnr_db.map_or_else(none, decibels),
-        report.and_then(|(r, s)| Some(quality(&r.metrics?) + s)).unwrap_or_else(none),
-        report.map_or_else(none, |(r, s)| format!("{:.4}{s}", r.fidelity.kl_mean)),
+        report.and_then(|r| Some(marked(quality(&r.metrics?)))).unwrap_or_else(none),
+        report.map_or_else(none, |r| marked(format!("{:.4}", r.fidelity.kl_mean))),
     ]
 }
 

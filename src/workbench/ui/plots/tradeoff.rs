@@ -2,6 +2,7 @@
 
 use super::names::{Name, draw_names};
 use crate::engine::units;
+use crate::workbench::ui::text::tr;
 use crate::workbench::ui::theme::Tokens;
 use eframe::egui::{CursorIcon, Pos2, Rect, Sense, Stroke, Ui, pos2};
 use egui_plot::{GridMark, Line, LineStyle, MarkerShape, Plot, PlotPoint, PlotPoints, PlotTransform, Points};
@@ -82,7 +83,7 @@ pub fn tradeoff_plot(ui: &mut Ui, tokens: &Tokens, marks: &[Mark], ground: &Grou
     let bytes_of = |mark: GridMark, _: &RangeInclusive<f64>| units::bytes(10_f64.powf(mark.value).round() as u64);
     let plot = Plot::new(("trade-off", y_label))
         .x_axis_formatter(bytes_of)
-        .x_axis_label("Bytes on disk (log)")
+        .x_axis_label(tr!("tradeoff-x-axis"))
         .y_axis_label(y_label)
         .y_axis_formatter(move |mark: GridMark, _: &RangeInclusive<f64>| height.text(mark.value))
         .y_axis_min_width(36.0)
@@ -123,7 +124,7 @@ pub fn tradeoff_plot(ui: &mut Ui, tokens: &Tokens, marks: &[Mark], ground: &Grou
     let near = plans.iter().enumerate().filter_map(|(i, (bytes, quality))| Some((i, distance(at(*bytes, *quality))?)));
     let (index, (bytes, quality)) = near.min_by(|a, b| a.1.total_cmp(&b.1)).and_then(|(i, _)| Some((i, *plans.get(i)?)))?;
     ui.painter().circle_filled(at(bytes, quality), 4.0, tokens.warn);
-    let words = format!("A plan of {}\nPredicted: {quality:.5}\nClick to make it a recipe", units::bytes(bytes));
+    let words = tr!("tradeoff-plan", size = units::bytes(bytes), quality = format!("{quality:.5}"));
     response.response.on_hover_text_at_pointer(words);
     clicked.then_some(Hit::Plan(index))
 }

@@ -1,6 +1,7 @@
 //! Numbers with a bar behind them, and the legend of the error colors.
 
 use crate::workbench::ui::session::Heat;
+use crate::workbench::ui::text::tr;
 use crate::workbench::ui::theme::{ERROR_SPAN_DB, Ramp, Tokens};
 use eframe::egui::{Align2, Color32, FontId, Mesh, Painter, Rect, Response, Role, Sense, Ui, WidgetInfo, pos2, vec2};
 
@@ -20,14 +21,10 @@ pub fn bar(ui: &mut Ui, share: f32, text: &str, ground: Color32, color: Color32)
 pub fn legend(ui: &mut Ui, tokens: &Tokens, heat: Heat) {
     let (rect, response) = ui.allocate_exact_size(vec2(190.0, 18.0), Sense::hover());
     let (text, ends) = match heat {
-        Heat::Weights => (
-            "Colors of the weight error, from 45 dB or more (next to none) to 0 dB (as large as the weights)",
-            [format!("{:.0} dB", ERROR_SPAN_DB.0), format!("{:.0} dB", ERROR_SPAN_DB.1)],
-        ),
-        Heat::Loss => (
-            "Colors of the loss, from 0.03 thousandths of a nat (next to nothing) to one nat",
-            ["0.03".to_owned(), "1000".to_owned()],
-        ),
+        Heat::Weights => {
+            (tr!("widgets-legend-weights"), [format!("{:.0} dB", ERROR_SPAN_DB.0), format!("{:.0} dB", ERROR_SPAN_DB.1)])
+        }
+        Heat::Loss => (tr!("widgets-legend-loss"), ["0.03".to_owned(), "1000".to_owned()]),
     };
     let [least, most] = ends;
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, text));

@@ -2,6 +2,7 @@
 //! over, every layer that the pointer passes.
 
 use crate::workbench::ui::losses::millinats;
+use crate::workbench::ui::text::tr;
 use crate::workbench::ui::theme::Tokens;
 use eframe::egui::{Align2, FontId, Id, PointerButton, Rect, Role, Sense, Stroke, StrokeKind, Ui, WidgetInfo};
 
@@ -12,6 +13,13 @@ pub struct HeatCell<'a> {
     pub error: Option<HeatError>,
     /// The present choice.
     pub chosen: bool,
+}
+
+impl HeatCell<'_> {
+    fn words(&self) -> String {
+        let error = self.error.map_or_else(|| tr!("widgets-heat-unknown").to_owned(), HeatError::words);
+        tr!("widgets-heat-cell", layer = self.layer, bits = self.bits, error = error)
+    }
 }
 
 /// The error that a cell shows.
@@ -52,8 +60,8 @@ impl HeatError {
     fn words(self) -> String {
         match self {
             Self::Sqnr(db) => crate::workbench::ui::view::decibels(db),
-            Self::Loss(Some(kl)) => format!("loses {}", millinats(kl)),
-            Self::Loss(None) => "the output is not finite".to_owned(),
+            Self::Loss(Some(kl)) => tr!("widgets-heat-loses", loss = millinats(kl)),
+            Self::Loss(None) => tr!("widgets-heat-not-finite").to_owned(),
         }
     }
 }
@@ -71,9 +79,7 @@ pub fn painting(ui: &Ui) -> bool {
 /// Draws a cell. Whether the layer is to get its width now.
 pub fn heat_cell(ui: &Ui, rect: Rect, id: Id, tokens: &Tokens, cell: &HeatCell<'_>) -> bool {
     let response = ui.interact(rect, id, Sense::click_and_drag());
-    let error = cell.error.map_or_else(|| "not known yet".to_owned(), HeatError::words);
-    let text = format!("{}, {} bits: {error}", cell.layer, cell.bits);
-    response.widget_info(|| WidgetInfo::selected(Role::Button, true, cell.chosen, &text));
+    response.widget_info(|| WidgetInfo::selected(Role::Button, true, cell.chosen, cell.words()));
     let (down, released, pointer) =
         ui.input(|i| (i.pointer.button_down(PointerButton::Primary), i.pointer.any_released(), i.pointer.interact_pos()));
     if response.is_pointer_button_down_on() && down && !painting(ui) {
@@ -85,7 +91,10 @@ pub fn heat_cell(ui: &Ui, rect: Rect, id: Id, tokens: &Tokens, cell: &HeatCell<'
         ui.ctx().data_mut(|d| d.insert_temp(painting_id(), false));
     }
     draw(ui, rect, tokens, cell, under);
-    response.on_hover_text(text);
+    // There are many cells, and the pointer is on one.
+    if response.contains_pointer() {
+        response.on_hover_text(cell.words());
+    }
     set
 }
 

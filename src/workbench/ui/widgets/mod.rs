@@ -10,6 +10,7 @@ pub use icons::{Icon, icon, icon_button};
 
 use super::act::Act;
 use super::commands::{Info, Situation};
+use super::text::tr;
 use super::theme::Tokens;
 use eframe::egui::{Align, Button, ComboBox, Layout, Response, RichText, Ui};
 
@@ -44,9 +45,12 @@ pub fn command_button(ui: &mut Ui, info: &Info, text: &str, situation: Situation
 
 /// Tooltip and action of a command's button.
 pub fn explain(ui: &Ui, response: Response, info: &Info, acts: &mut Vec<Act>) -> Response {
-    let shortcut = info.shortcut.map(|s| format!(" ({})", ui.ctx().format_shortcut(&s))).unwrap_or_default();
-    let response = response.on_hover_text(format!("{}{shortcut}", info.tooltip()));
-    let response = response.on_disabled_hover_text(format!("{}{shortcut}. {}", info.tooltip(), info.needs.hint()));
+    let tip = match info.shortcut.map(|s| ui.ctx().format_shortcut(&s)) {
+        Some(shortcut) => tr!("widgets-shortcut", tooltip = info.tooltip(), shortcut = shortcut),
+        None => info.tooltip().to_owned(),
+    };
+    let disabled = tr!("widgets-disabled", tooltip = &tip, needs = info.needs.hint());
+    let response = response.on_hover_text(tip).on_disabled_hover_text(disabled);
     if response.clicked() {
         acts.push(Act::Command(info.command));
     }
