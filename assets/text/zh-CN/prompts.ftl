@@ -41,7 +41,7 @@ dialog-all-files = 所有文件
 # Help.
 
 help-title = 帮助
-help-note = 手册随程序提供（英文）；点击链接可跳转。
+help-note = 手册随程序提供；点击链接可跳转。
 help-close = 关闭帮助
 help-commands = 按键和命令
 help-reading = 读图

@@ -243,6 +243,7 @@ pub fn matching(query: &str) -> Vec<&'static Info> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::text::speak;
     use super::*;
     use eframe::egui::ModifierNames;
     use std::collections::HashSet;
@@ -272,12 +273,15 @@ mod tests {
 
     #[test]
     fn the_manual_lists_each_with_its_keys() {
-        const PAGE: &str = include_str!("../../../assets/manual/window.md");
+        let page = super::super::manual::page("window.md").unwrap();
         let keys = |s: KeyboardShortcut| s.format(&ModifierNames::NAMES, false);
-        let rows =
-            ALL.iter().map(|i| format!("| {} | {} | {} |", i.name(), i.shortcut.map_or("–".to_owned(), keys), i.tooltip()));
-        let missing: Vec<String> = rows.filter(|row| !PAGE.contains(row.as_str())).collect();
-        assert!(missing.is_empty(), "window.md lacks:\n{}", missing.join("\n"));
+        for language in Language::ALL {
+            speak(language);
+            let row = |i: &Info| format!("| {} | {} | {} |", i.name(), i.shortcut.map_or("–".to_owned(), keys), i.tooltip());
+            let missing: Vec<String> = ALL.iter().map(row).filter(|row| !page.text(language).contains(row.as_str())).collect();
+            assert!(missing.is_empty(), "window.md in {} lacks:\n{}", language.tag(), missing.join("\n"));
+        }
+        speak(Language::English);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 pub mod markdown;
 
+use super::text::Language;
+
 /// A page of the manual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
@@ -9,13 +11,29 @@ pub struct Page {
     pub file: &'static str,
     /// The message that is its name in a list of pages.
     pub name: &'static str,
+    english: &'static str,
+    chinese: &'static str,
+}
+
+impl Page {
     /// Markdown, of the part that [`markdown`] reads.
-    pub text: &'static str,
+    #[must_use]
+    pub fn text(&self, language: Language) -> &'static str {
+        match language {
+            Language::English => self.english,
+            Language::Chinese => self.chinese,
+        }
+    }
 }
 
 macro_rules! page {
     ($file:literal, $name:literal) => {
-        Page { file: $file, name: $name, text: include_str!(concat!("../../../../assets/manual/", $file)) }
+        Page {
+            file: $file,
+            name: $name,
+            english: include_str!(concat!("../../../../assets/manual/", $file)),
+            chinese: include_str!(concat!("../../../../assets/manual/zh-CN/", $file)),
+        }
     };
 }
 
@@ -54,38 +72,66 @@ mod tests {
         }
     }
 
+    /// Every page in every language, with what tests call it.
+    fn texts() -> impl Iterator<Item = (String, &'static str)> {
+        let both = |p: &'static Page| Language::ALL.map(|l| (format!("{} in {}", p.file, l.tag()), p.text(l)));
+        PAGES.iter().flat_map(both)
+    }
+
     #[test]
     fn pages_have_one_title_and_no_marks_left() {
-        for page in PAGES {
-            let blocks = parse(page.text);
+        for (page, text) in texts() {
+            let blocks = parse(text);
             let titles = blocks.iter().filter(|b| matches!(b, Block::Heading { level: 1, .. })).count();
-            assert!(matches!(blocks.first(), Some(Block::Heading { level: 1, .. })) && titles == 1, "{}", page.file);
+            assert!(matches!(blocks.first(), Some(Block::Heading { level: 1, .. })) && titles == 1, "{page}");
             for span in blocks.iter().flat_map(lines).flatten() {
                 if let Span::Plain(text) | Span::Bold(text) | Span::Emphasis(text) = span {
-                    assert!(!text.contains(['`']) && !text.contains("**") && !text.contains("]("), "{}: {text}", page.file);
+                    assert!(!text.contains(['`']) && !text.contains("**") && !text.contains("]("), "{page}: {text}");
                 }
             }
+        }
+    }
+
+    /// A page says the same in every language: the same blocks, in tables as many cells.
+    #[test]
+    fn languages_have_the_same_pages() {
+        let shape = |block: &Block| match block {
+            Block::Heading { level, .. } => format!("heading {level}"),
+            Block::Paragraph(_) => "paragraph".to_owned(),
+            Block::List(items) => format!("list of {}", items.len()),
+            Block::Numbered { items, .. } => format!("numbers to {}", items.len()),
+            Block::Table { head, rows } => format!("table of {} by {}", rows.len(), head.len()),
+            Block::Code { .. } => "code".to_owned(),
+        };
+        for page in PAGES {
+            let [english, chinese] = Language::ALL.map(|l| parse(page.text(l)).iter().map(shape).collect::<Vec<_>>());
+            assert_eq!(english, chinese, "{}", page.file);
         }
     }
 
     #[test]
     fn links_lead_somewhere() {
-        for page in PAGES {
-            for span in parse(page.text).iter().flat_map(lines).flatten() {
+        for (page, text) in texts() {
+            for span in parse(text).iter().flat_map(lines).flatten() {
                 if let Span::Link { target, .. } = span {
-                    assert!(super::page(target).is_some() || target.starts_with("https://"), "{}: {target}", page.file);
+                    assert!(super::page(target).is_some() || target.starts_with("https://"), "{page}: {target}");
                 }
             }
         }
     }
 
-    /// The window's font has these signs and no arrows, for one.
+    /// The window's font has these signs and no arrows, for one; what Chinese has besides is drawn with the system's.
     #[test]
     fn the_font_has_every_sign() {
         let known: HashSet<char> = "–…×≤≥·−±²ΔΣα".chars().collect();
+        let chinese =
+            |c: &char| matches!(c, '一'..='鿿' | '、' | '。' | '，' | '：' | '；' | '？' | '！' | '（' | '）' | '“' | '”');
         for page in PAGES {
-            let odd: HashSet<char> = page.text.chars().filter(|c| !c.is_ascii() && !known.contains(c)).collect();
-            assert!(odd.is_empty(), "{}: {odd:?}", page.file);
+            for language in Language::ALL {
+                let signs = page.text(language).chars().filter(|c| !c.is_ascii() && !known.contains(c));
+                let odd: HashSet<char> = signs.filter(|c| language != Language::Chinese || !chinese(c)).collect();
+                assert!(odd.is_empty(), "{} in {}: {odd:?}", page.file, language.tag());
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use super::Next;
 use crate::workbench::ui::commands::ALL;
 use crate::workbench::ui::manual::markdown::{Block, Line, Span, parse};
 use crate::workbench::ui::manual::{PAGES, page};
-use crate::workbench::ui::text::tr;
+use crate::workbench::ui::text::{spoken, tr};
 use crate::workbench::ui::theme::Tokens;
 use crate::workbench::ui::widgets::{section, small};
 use eframe::egui::text::LayoutJob;
@@ -40,7 +40,7 @@ pub(super) fn help_ui(ui: &mut Ui, tokens: &Tokens, topic: &mut Topic) -> Next {
         scroll.show(ui, |ui| match *topic {
             Topic::Commands => commands_ui(ui, tokens),
             Topic::Page(number) => {
-                let text = PAGES.get(number).map_or("", |p| p.text);
+                let text = PAGES.get(number).map_or("", |p| p.text(spoken()));
                 if let Some(target) = markdown_ui(ui, tokens, &parse(text)) {
                     // What lies outside of the manual is named, not opened: the program works offline.
                     let found = page(&target).and_then(|p| PAGES.iter().position(|other| other.file == p.file));
