@@ -39,12 +39,16 @@ const WALLS: &[(&str, &[&str])] = &[
     ("pipeline::compare", &["pipeline::evaluate", "pipeline::compare"]),
     ("pipeline::export", &["engine", "pipeline::load", "pipeline::configure", "pipeline::compress", "pipeline::export"]),
     ("pipeline::search", &["engine", "pipeline"]),
-    ("workbench::project", &["pipeline::load", "pipeline::configure", "pipeline::evaluate", "workbench::project"]),
+    (
+        "workbench::project",
+        &["engine::hash", "pipeline::load", "pipeline::configure", "pipeline::evaluate", "workbench::project"],
+    ),
     // Jobs know nothing of what they compute.
     ("workbench::jobs", &["engine::context", "engine::Ctx", "engine::Warning", "engine::Cancelled", "workbench::jobs"]),
     ("workbench::work", &["engine", "pipeline", "workbench::project"]),
     ("workbench::share", &["engine", "pipeline", "workbench::work"]),
     ("workbench::explore", &["engine", "pipeline", "workbench::project", "workbench::work"]),
+    ("workbench::preflight", &["engine", "pipeline", "workbench::work"]),
     ("workbench::importance", &["engine", "pipeline", "workbench::work"]),
     ("workbench::zipped", &["engine"]),
     ("workbench::sample", &["engine", "pipeline", "workbench::project", "workbench::sample"]),

@@ -44,11 +44,11 @@ proptest! {
         let mut seen = vec![Arc::clone(history.document())];
         for (edit, in_gesture) in &steps {
             let before = Arc::clone(history.document());
-            let depth = history.undo_label().map(str::to_owned);
+            let depth = history.undo_step().cloned();
             let result = if *in_gesture { history.apply_in_gesture(edit) } else { history.end_gesture(); history.apply(edit) };
             if result.is_err() {
                 prop_assert_eq!(&before, history.document());
-                prop_assert_eq!(depth.as_deref(), history.undo_label());
+                prop_assert_eq!(depth.as_ref(), history.undo_step());
             }
             // Whatever was done, the active recipe is there and makes sense.
             history.document().active_recipe().unwrap().validate().unwrap();

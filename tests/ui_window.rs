@@ -17,6 +17,7 @@ use lapidary::workbench::ui::commands::{ALL, Command};
 use lapidary::workbench::ui::dialogs::{FilePicker, Purpose, Reply, ReplyTo, TextPicker};
 use lapidary::workbench::ui::layout::Workspace;
 use lapidary::workbench::ui::session::{Column, Session};
+use lapidary::workbench::ui::text::edits;
 use lapidary::workbench::ui::{App, Setup};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -115,7 +116,7 @@ fn a_click_on_the_heat_map_sets_the_layer_and_undo_brings_it_back() {
     // The preset was forked, the point on the chart has moved with its prediction, undo has a name.
     assert_eq!(bench.document().active, "int8 edited");
     assert!(bench.active().unwrap().sqnr_db < sqnr && sqnr.is_some());
-    assert!(bench.history.undo_label().unwrap().contains("int4"));
+    assert!(edits::label(bench.history.undo_step().unwrap()).contains("int4"));
     window.press(Modifiers::COMMAND, Key::Z);
     assert_eq!((window.bytes(), window.bits(0)), (before, 8));
     window.press(Modifiers::COMMAND | Modifiers::SHIFT, Key::Z);
@@ -567,7 +568,7 @@ fn five_thousand_actions_at_random_can_all_be_taken_back() {
     window.harness.state_mut().ask(Act::Command(Command::Stop));
     window.wait();
     let mut undone = 0;
-    while window.harness.state().bench().unwrap().history.undo_label().is_some() {
+    while window.harness.state().bench().unwrap().history.undo_step().is_some() {
         window.harness.state_mut().ask(Act::Command(Command::Undo));
         window.harness.step();
         undone += 1;

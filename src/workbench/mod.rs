@@ -5,6 +5,7 @@ pub mod conformance;
 pub mod explore;
 pub mod importance;
 pub mod jobs;
+pub mod preflight;
 pub mod project;
 pub mod sample;
 pub mod share;

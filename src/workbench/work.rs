@@ -347,9 +347,7 @@ impl Opened {
         ctx: &Ctx,
     ) -> Result<Option<(Statistics, bool)>, CalibrateError> {
         let Some(data) = self.samples(ctx)? else { return Ok(None) };
-        let model = format!("{}{}", subject.loaded.hash_within(ctx)?, subject.change_key);
-        let key = calibrate::cache_key(&model, wires, &data);
-        let path = self.root.join("cache").join(format!("statistics-{}.ron", &key[..24]));
+        let path = self.statistics_file(subject, wires, &data, ctx)?;
         if let Some(cached) = std::fs::read_to_string(&path).ok().and_then(|text| Statistics::from_ron(&text)) {
             return Ok(Some((cached, true)));
         }
@@ -363,6 +361,26 @@ impl Opened {
             }
         }
         Ok(Some((statistics, false)))
+    }
+
+    /// What an earlier pass over the calibration data saw on wires; `None` where there was none.
+    #[must_use]
+    pub fn seen(&self, wires: &BTreeSet<Wire>, ctx: &Ctx) -> Option<Statistics> {
+        let data = self.samples(ctx).ok()??;
+        let path = self.statistics_file(&self.subject, wires, &data, ctx).ok()?;
+        Statistics::from_ron(&std::fs::read_to_string(path).ok()?)
+    }
+
+    fn statistics_file(
+        &self,
+        subject: &Subject,
+        wires: &BTreeSet<Wire>,
+        data: &Dataset,
+        ctx: &Ctx,
+    ) -> Result<PathBuf, Cancelled> {
+        let model = format!("{}{}", subject.loaded.hash_within(ctx)?, subject.change_key);
+        let key = calibrate::cache_key(&model, wires, data);
+        Ok(self.root.join("cache").join(format!("statistics-{}.ron", &key[..24])))
     }
 
     /// # Errors

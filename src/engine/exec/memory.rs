@@ -21,7 +21,7 @@ pub(super) fn room<T>(shape: &[usize]) -> OpResult<usize> {
     };
     if most > SMALL {
         // What an operator reads, and what it puts down in between, needs room as well.
-        let free = free_bytes();
+        let free = free_memory();
         if most > free / 2 {
             let (needed, free) = (bytes(most as u64), bytes(free as u64));
             let reason = "one tensor may take half";
@@ -31,8 +31,10 @@ pub(super) fn room<T>(shape: &[usize]) -> OpResult<usize> {
     Ok(if shape.contains(&0) { 0 } else { most / size_of::<T>().max(1) })
 }
 
-/// Bytes that can be had without swapping: what Linux estimates, and what a container may still take.
-fn free_bytes() -> usize {
+/// Bytes that can be had without swapping: what Linux estimates, and what a container may still take. 16 GiB where the
+/// system does not say.
+#[must_use]
+pub fn free_memory() -> usize {
     let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<usize>().ok();
     let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
     let container =

@@ -28,6 +28,7 @@ pub use cuts::{Checkpoints, Suffix};
 pub use data::with_order;
 pub use gradient::{Target, gradients};
 pub use image::Order;
+pub use memory::free_memory;
 pub use missing::{MissingOperator, missing_operators};
 pub use prepare::{decode, prepare};
 pub use walk::Walk;

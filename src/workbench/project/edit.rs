@@ -2,8 +2,8 @@
 
 use super::document::Document;
 use crate::pipeline::configure::{
-    Activations, Allocation, Balance, ChannelCut, ConfigureError, Correction, CorrectionLevel, Equalization, Grouping, Override,
-    Recipe, Saliency, Scheme, Sparsity, Treatment, presets,
+    Activations, Allocation, Balance, ChannelCut, ConfigureError, Correction, Equalization, Grouping, Override, Recipe, Saliency,
+    Scheme, Sparsity, Treatment, presets,
 };
 use crate::pipeline::load::Preprocess;
 use std::sync::Arc;
@@ -62,27 +62,17 @@ pub enum Edit {
 }
 
 impl Change {
-    /// Each part in words, where it is one.
-    fn parts(&self) -> [Option<String>; 6] {
+    /// Which parts it sets.
+    fn parts(&self) -> [bool; 6] {
+        let Self { weights, sparsity, activations, correction, channels, saliency } = self;
         [
-            self.weights.map(|scheme| scheme.to_string()),
-            self.sparsity.map(|sparsity| sparsity.to_string()),
-            self.activations.map(|activations| format!("{activations} inputs")),
-            self.correction.map(|correction| match CorrectionLevel::of(correction) {
-                Some(level) => format!("{} correction", level.name()),
-                None => correction.to_string(),
-            }),
-            self.channels.map(|channels| channels.to_string()),
-            self.saliency.map(|saliency| format!("pruning by {}", saliency.name())),
+            weights.is_some(),
+            sparsity.is_some(),
+            activations.is_some(),
+            correction.is_some(),
+            channels.is_some(),
+            saliency.is_some(),
         ]
-    }
-
-    fn words(&self) -> String {
-        let mut parts = self.parts().into_iter().flatten();
-        match (parts.next(), parts.next()) {
-            (Some(one), None) => one,
-            _ => "settings".to_owned(),
-        }
     }
 }
 
@@ -100,40 +90,11 @@ pub enum EditError {
 }
 
 impl Edit {
-    /// What the undo menu calls it.
-    #[must_use]
-    pub fn label(&self) -> String {
-        match self {
-            Self::Treat { layers, change } => {
-                let what = change.words();
-                match layers.as_slice() {
-                    [one] => format!("set {one} to {what}"),
-                    many => format!("set {} layers to {what}", many.len()),
-                }
-            }
-            Self::Reset { layers } => match layers.as_slice() {
-                [one] => format!("reset {one}"),
-                many => format!("reset {} layers", many.len()),
-            },
-            Self::SetDefault(treatment) => format!("set the default to {}", treatment.weights),
-            Self::SetWhole(_) => "change what the recipe does to the whole network".to_owned(),
-            Self::SelectRecipe(name) => format!("select {name}"),
-            Self::ForkRecipe { from, to } => format!("fork {from} as {to}"),
-            Self::RenameRecipe { from, to } => format!("rename {from} to {to}"),
-            Self::DeleteRecipe(name) => format!("delete {name}"),
-            Self::ReplaceRecipe(recipe) => format!("change {}", recipe.name),
-            Self::AddRecipe(recipe) => format!("add {}", recipe.name),
-            Self::SetPreprocess(_) => "change preprocessing".to_owned(),
-            Self::SetNotes(_) => "edit notes".to_owned(),
-            Self::SetRun(_) => "change what run evaluates".to_owned(),
-        }
-    }
-
     /// Two edits of the same key within one gesture are one step of undo.
     #[must_use]
     pub fn coalescing_key(&self) -> Option<String> {
         match self {
-            Self::Treat { change, .. } => Some(format!("treat {:?}", change.parts().map(|part| part.is_some()))),
+            Self::Treat { change, .. } => Some(format!("treat {:?}", change.parts())),
             Self::SetDefault(_) => Some("default".to_owned()),
             Self::SetNotes(_) => Some("notes".to_owned()),
             Self::ReplaceRecipe(recipe) => Some(format!("replace {}", recipe.name)),

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 #[derive(Debug, Clone)]
 struct Step {
-    label: String,
+    /// Of a gesture the first.
+    edit: Edit,
     document: Arc<Document>,
 }
 
@@ -70,7 +71,7 @@ impl History {
             return Ok(());
         }
         if !joins {
-            self.past.push(Step { label: edit.label(), document: Arc::clone(&self.current) });
+            self.past.push(Step { edit: edit.clone(), document: Arc::clone(&self.current) });
         }
         self.future.clear();
         self.current = Arc::new(next);
@@ -78,20 +79,22 @@ impl History {
         Ok(())
     }
 
+    /// The edit that would be taken back; of a gesture the first.
     #[must_use]
-    pub fn undo_label(&self) -> Option<&str> {
-        self.past.last().map(|s| s.label.as_str())
+    pub fn undo_step(&self) -> Option<&Edit> {
+        self.past.last().map(|s| &s.edit)
     }
 
+    /// The edit that would be made again; of a gesture the first.
     #[must_use]
-    pub fn redo_label(&self) -> Option<&str> {
-        self.future.last().map(|s| s.label.as_str())
+    pub fn redo_step(&self) -> Option<&Edit> {
+        self.future.last().map(|s| &s.edit)
     }
 
     /// Whether there was something to undo.
     pub fn undo(&mut self) -> bool {
         let Some(step) = self.past.pop() else { return false };
-        self.future.push(Step { label: step.label, document: std::mem::replace(&mut self.current, step.document) });
+        self.future.push(Step { edit: step.edit, document: std::mem::replace(&mut self.current, step.document) });
         self.gesture = None;
         self.revision += 1;
         true
@@ -100,7 +103,7 @@ impl History {
     /// Whether there was something to redo.
     pub fn redo(&mut self) -> bool {
         let Some(step) = self.future.pop() else { return false };
-        self.past.push(Step { label: step.label, document: std::mem::replace(&mut self.current, step.document) });
+        self.past.push(Step { edit: step.edit, document: std::mem::replace(&mut self.current, step.document) });
         self.gesture = None;
         self.revision += 1;
         true
@@ -132,8 +135,10 @@ mod tests {
         }
         history.end_gesture();
         history.apply(&width("a", 3)).unwrap();
-        assert_eq!(history.undo_label(), Some("set a to int3 per channel"));
-        assert!(history.undo() && history.undo() && !history.undo());
+        assert_eq!(history.undo_step(), Some(&width("a", 3)));
+        assert!(history.undo());
+        assert_eq!((history.undo_step(), history.redo_step()), (Some(&width("a", 7)), Some(&width("a", 3))));
+        assert!(history.undo() && !history.undo());
         assert_eq!(*history.document(), start);
         assert!(history.redo() && history.redo() && !history.redo());
         assert_eq!(history.document().active, "int8 edited");
@@ -143,8 +148,8 @@ mod tests {
     fn what_changes_nothing_leaves_no_step() {
         let mut history = history();
         history.apply(&Edit::SelectRecipe("int8".to_owned())).unwrap();
-        assert_eq!(history.undo_label(), None);
+        assert_eq!(history.undo_step(), None);
         assert!(history.apply(&Edit::SelectRecipe("nonsense".to_owned())).is_err());
-        assert_eq!(history.undo_label(), None);
+        assert_eq!(history.undo_step(), None);
     }
 }

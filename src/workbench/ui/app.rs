@@ -218,8 +218,8 @@ impl App {
             selection: bench.is_some_and(|b| !b.selection.is_empty()),
             own_recipe: document.is_some_and(|d| d.recipes.contains_key(&d.active)),
             data: document.is_some_and(|d| d.evaluate.is_some()),
-            undo: bench.is_some_and(|b| b.history.undo_label().is_some()),
-            redo: bench.is_some_and(|b| b.history.redo_label().is_some()),
+            undo: bench.is_some_and(|b| b.history.undo_step().is_some()),
+            redo: bench.is_some_and(|b| b.history.redo_step().is_some()),
             jobs: !self.jobs.is_idle(),
         }
     }

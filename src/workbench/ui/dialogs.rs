@@ -1,5 +1,6 @@
 //! Choosing files and folders without stopping the window.
 
+use super::text::tr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::mpsc::SyncSender;
@@ -29,29 +30,29 @@ impl Purpose {
     #[must_use]
     pub fn title(self) -> &'static str {
         match self {
-            Self::OpenProject => "Open a project's folder",
-            Self::Model => "Choose a network or a file of weights",
-            Self::Graph => "Choose the network's graph (ONNX)",
-            Self::Importance => "Choose an importance matrix (GGUF or ggml's older file)",
-            Self::NewFolder => "Choose the new project's folder",
-            Self::EvaluationData => "Choose evaluation data (a folder)",
-            Self::CalibrationData => "Choose calibration data (a folder)",
-            Self::ExportFolder => "Choose the folder for exported files",
-            Self::PageFile => "Write the page as",
+            Self::OpenProject => tr!("dialog-project"),
+            Self::Model => tr!("dialog-model"),
+            Self::Graph => tr!("dialog-graph"),
+            Self::Importance => tr!("dialog-importance"),
+            Self::NewFolder => tr!("dialog-new-folder"),
+            Self::EvaluationData => tr!("dialog-evaluation"),
+            Self::CalibrationData => tr!("dialog-calibration"),
+            Self::ExportFolder => tr!("dialog-export"),
+            Self::PageFile => tr!("dialog-page"),
         }
     }
 
     /// Which files are offered: name and endings.
-    fn filters(self) -> &'static [(&'static str, &'static [&'static str])] {
+    fn filters(self) -> Vec<(&'static str, &'static [&'static str])> {
         match self {
-            Self::Model => &[
-                ("Networks and weights", &["onnx", "safetensors", "json", "gguf", "pt", "pth", "th", "bin", "npz", "lapidary"]),
+            Self::Model => vec![
+                (tr!("dialog-models"), &["onnx", "safetensors", "json", "gguf", "pt", "pth", "th", "bin", "npz", "lapidary"]),
                 ("ONNX", &["onnx"]),
-                ("All files", &["*"]),
+                (tr!("dialog-all-files"), &["*"]),
             ],
-            Self::Graph => &[("ONNX", &["onnx"])],
-            Self::PageFile => &[("HTML", &["html"])],
-            _ => &[],
+            Self::Graph => vec![("ONNX", &["onnx"])],
+            Self::PageFile => vec![("HTML", &["html"])],
+            _ => Vec::new(),
         }
     }
 }
@@ -108,7 +109,7 @@ impl FilePicker for SystemPicker {
             }
         }
         for (name, endings) in purpose.filters() {
-            dialog = dialog.add_filter(*name, endings);
+            dialog = dialog.add_filter(name, endings);
         }
         let asked = Instant::now();
         let answer: Answer = match purpose {

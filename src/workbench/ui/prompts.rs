@@ -12,6 +12,7 @@ use super::act::Act;
 use super::app::{App, Toast};
 use super::commands::matching;
 use super::dialogs::Purpose;
+use super::text::tr;
 use super::theme::Tokens;
 use super::view::Level;
 use super::widgets::{Icon, icon, small};
@@ -54,7 +55,7 @@ pub struct NameForm {
 impl NameForm {
     #[must_use]
     pub fn fork(document: &Document) -> Self {
-        let text = document.free_name(&format!("{} copy", document.active));
+        let text = document.free_name(&tr!("prompt-fork-name", recipe = &document.active));
         Self { from: document.active.clone(), is_fork: true, text, problem: None, fresh: true }
     }
 
@@ -108,8 +109,8 @@ impl App {
 
     fn palette_ui(&mut self, ui: &mut Ui, tokens: &Tokens, query: &mut String, at: &mut usize) -> Next {
         let edit = ui
-            .add(TextEdit::singleline(query).hint_text("Type a command").desired_width(f32::INFINITY))
-            .accessible_name("Command");
+            .add(TextEdit::singleline(query).hint_text(tr!("prompt-palette-hint")).desired_width(f32::INFINITY))
+            .accessible_name(tr!("prompt-palette"));
         edit.request_focus();
         if edit.changed() {
             *at = 0;
@@ -146,16 +147,20 @@ impl App {
                 }
             }
             if found.is_empty() {
-                small(ui, tokens, "No command has these words");
+                small(ui, tokens, tr!("prompt-palette-none"));
             }
         });
         next
     }
 
     fn name_ui(&mut self, ui: &mut Ui, tokens: &Tokens, form: &mut NameForm) -> Next {
-        ui.heading(if form.is_fork { format!("Fork {}", form.from) } else { format!("Rename {}", form.from) });
+        ui.heading(if form.is_fork {
+            tr!("prompt-fork-title", recipe = &form.from)
+        } else {
+            tr!("prompt-rename-title", recipe = &form.from)
+        });
         let edit =
-            ui.add(TextEdit::singleline(&mut form.text).desired_width(f32::INFINITY)).accessible_name("Name of the recipe");
+            ui.add(TextEdit::singleline(&mut form.text).desired_width(f32::INFINITY)).accessible_name(tr!("prompt-recipe-name"));
         if std::mem::take(&mut form.fresh) {
             edit.request_focus();
         }
@@ -166,7 +171,7 @@ impl App {
             ui.colored_label(tokens.bad, problem);
         }
         let enter = edit.lost_focus() && ui.input(|i| i.key_pressed(Key::Enter));
-        match buttons(ui, if form.is_fork { "Fork" } else { "Rename" }) {
+        match buttons(ui, if form.is_fork { tr!("prompt-fork") } else { tr!("prompt-rename") }) {
             Some(false) => Next::Close,
             answer if answer == Some(true) || enter => {
                 let edit = form.edit();
@@ -187,10 +192,10 @@ impl App {
 
     fn path_ui(&mut self, ui: &mut Ui, tokens: &Tokens, purpose: Purpose, text: &mut String) -> Next {
         ui.heading(purpose.title());
-        small(ui, tokens, "This machine has no file dialogs; write the path.");
-        let edit = ui.add(TextEdit::singleline(text).desired_width(f32::INFINITY)).accessible_name("Path");
+        small(ui, tokens, tr!("prompt-path-note"));
+        let edit = ui.add(TextEdit::singleline(text).desired_width(f32::INFINITY)).accessible_name(tr!("prompt-path"));
         let enter = edit.lost_focus() && ui.input(|i| i.key_pressed(Key::Enter));
-        match buttons(ui, "Choose") {
+        match buttons(ui, tr!("prompt-choose")) {
             Some(false) => Next::Close,
             answer if answer == Some(true) || enter => {
                 self.take_path(purpose, PathBuf::from(text.trim()));
@@ -201,18 +206,18 @@ impl App {
     }
 
     fn close_ui(&mut self, ui: &mut Ui, tokens: &Tokens) -> Next {
-        ui.heading("Close Lapidary?");
+        ui.heading(tr!("prompt-close-title"));
         let unsaved = self.bench.as_ref().is_some_and(|b| !b.is_saved());
         if !self.jobs.is_idle() {
-            ui.label("Jobs are running; they will be cancelled, and what they have not finished is lost:");
+            ui.label(tr!("prompt-close-jobs"));
             for job in self.jobs.views() {
                 small(ui, tokens, job.title);
             }
         }
         if unsaved {
-            ui.label("The last edits will be saved.");
+            ui.label(tr!("prompt-close-unsaved"));
         }
-        match buttons(ui, "Close") {
+        match buttons(ui, tr!("prompt-close")) {
             Some(true) => {
                 self.close(ui.ctx());
                 Next::Close
@@ -229,7 +234,7 @@ pub(super) fn buttons(ui: &mut Ui, yes: &str) -> Option<bool> {
     ui.horizontal(|ui| {
         if ui.button(yes).clicked() {
             Some(true)
-        } else if ui.button("Cancel").clicked() {
+        } else if ui.button(tr!("prompt-cancel")).clicked() {
             Some(false)
         } else {
             None
@@ -249,10 +254,10 @@ pub(super) fn toasts_ui(ui: &mut Ui, toasts: &mut Vec<Toast>) {
     Area::new(Id::unique("toasts")).order(Order::Foreground).anchor(Align2::RIGHT_BOTTOM, [-12.0, -12.0]).show(ui.ctx(), |ui| {
         for (i, toast) in toasts.iter().enumerate() {
             let (shape, color, words) = match toast.level {
-                Level::Info => (Icon::Info, tokens.accent, "Information"),
-                Level::Good => (Icon::Check, tokens.good, "Done"),
-                Level::Warning => (Icon::Warning, tokens.warn, "Warning"),
-                Level::Bad => (Icon::Cross, tokens.bad, "Failed"),
+                Level::Info => (Icon::Info, tokens.accent, tr!("prompt-level-info")),
+                Level::Good => (Icon::Check, tokens.good, tr!("prompt-level-good")),
+                Level::Warning => (Icon::Warning, tokens.warn, tr!("prompt-level-warning")),
+                Level::Bad => (Icon::Cross, tokens.bad, tr!("prompt-level-bad")),
             };
             Frame::new()
                 .fill(tokens.raised)
@@ -264,7 +269,7 @@ pub(super) fn toasts_ui(ui: &mut Ui, toasts: &mut Vec<Toast>) {
                         ui.set_max_width(460.0);
                         icon(ui, shape, color, words);
                         ui.add(Label::new(RichText::new(&toast.text).color(tokens.text)).wrap());
-                        if ui.small_button("OK").clicked() {
+                        if ui.small_button(tr!("prompt-ok")).clicked() {
                             dismissed = Some(i);
                         }
                     });

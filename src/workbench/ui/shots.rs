@@ -108,10 +108,11 @@ pub fn screenshots(project: &Path, folder: &Path, threads: usize) -> Result<Vec<
     for (workspace, theme, pane) in workspaces.chain(behind) {
         stage.app.session_mut().workspace = workspace;
         stage.ctx.set_theme(theme);
-        let mut name = workspace.name().to_lowercase();
+        // Files are called the same in every language.
+        let mut name = format!("{workspace:?}").to_lowercase();
         if let Some(pane) = pane {
             stage.app.ask(Act::Show(pane));
-            name += &format!("-{}", pane.title().to_lowercase());
+            name += &format!("-{pane:?}").to_lowercase();
         }
         let suffix = if theme == Theme::Light { "-light" } else { "" };
         let path = folder.join(format!("{name}{suffix}.png"));

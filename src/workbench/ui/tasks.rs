@@ -7,6 +7,7 @@ use super::losses::settings;
 use super::network::{Drawn, Network};
 use super::pictures::{Lens, SamplePicture, Sight, WeightPicture};
 use super::scores::Score;
+use super::text::{speak, spoken, tr};
 use crate::engine::Ctx;
 use crate::engine::kernels::summary::rows_along;
 use crate::engine::units;
@@ -17,14 +18,14 @@ use crate::pipeline::search::goal::{self, Planner};
 use crate::pipeline::search::sensitivity::{self, Method};
 use crate::workbench::explore::{MapRequest, SearchRequest, Searched};
 use crate::workbench::importance::{Importances, Question};
-use crate::workbench::jobs::{JobId, Jobs};
+use crate::workbench::jobs::{JobId, Jobs, Post};
 use crate::workbench::project::{Project, write_atomically};
 use crate::workbench::sample;
 use crate::workbench::work::{self, NewProject, Opened, Split};
 use crate::workbench::zipped::zipped;
 use rayon::prelude::*;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub const OPEN: &str = "open";
@@ -106,19 +107,33 @@ pub struct OpenedProject {
     pub reports: Vec<Report>,
 }
 
+/// Queues a job, which speaks the language that the window speaks now.
+fn submit(
+    jobs: &mut Jobs<Found>,
+    kind: &'static str,
+    title: impl Into<String>,
+    work: impl FnOnce(&Ctx, &Post<Found>) -> Result<Found, String> + Send + 'static,
+) -> JobId {
+    let language = spoken();
+    jobs.submit(kind, title, move |ctx, post| {
+        speak(language);
+        work(ctx, post)
+    })
+}
+
 fn opened(project: Project, opened: Opened, ctx: &Ctx) -> Result<Found, String> {
     // The frames ask for the model's hash: it is found here, not in one of them.
     opened.identify(ctx).map_err(|e| e.to_string())?;
     let (reports, errors) = project.reports();
     for error in errors {
-        ctx.warn("reports", error.to_string());
+        ctx.warn(tr!("app-reports"), error.to_string());
     }
     Ok(Found::Opened(Box::new(OpenedProject { project, opened, reports })))
 }
 
 /// Opens a project's folder.
 pub fn open(jobs: &mut Jobs<Found>, path: PathBuf) -> JobId {
-    jobs.submit(OPEN, format!("Open {}", path.display()), move |ctx, _| {
+    submit(jobs, OPEN, tr!("job-open", path = path.display().to_string()), move |ctx, _| {
         let (project, found) = work::open(&path, ctx).map_err(|e| e.to_string())?;
         opened(project, found, ctx)
     })
@@ -127,21 +142,21 @@ pub fn open(jobs: &mut Jobs<Found>, path: PathBuf) -> JobId {
 /// Looks whether a file is a model.
 pub fn look(jobs: &mut Jobs<Found>, path: PathBuf) {
     let name = path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
-    jobs.submit(LOOK, format!("Look into {name}"), move |ctx, _| {
-        let loaded = load::model(&path, ctx).map_err(|e| format!("this is no model that Lapidary can read. {e}"))?;
-        let weights = units::count(loaded.model.parameters());
-        let nodes = match loaded.model.nodes.len() {
-            0 => "weights without a graph".to_owned(),
-            count => format!("{count} nodes"),
+    submit(jobs, LOOK, tr!("job-look", file = name), move |ctx, _| {
+        let loaded = load::model(&path, ctx).map_err(|e| tr!("job-no-model", error = e.to_string()))?;
+        let (weights, bytes) = (units::count(loaded.model.parameters()), units::bytes(loaded.bytes));
+        let format = loaded.format.name();
+        let words = match loaded.model.nodes.len() {
+            0 => tr!("job-model-weights", format = format, weights = weights, bytes = bytes),
+            nodes => tr!("job-model-network", format = format, nodes = nodes, weights = weights, bytes = bytes),
         };
-        let words = format!("{}: {nodes}, {weights} weights, {}", loaded.format.name(), units::bytes(loaded.bytes));
         Ok(Found::Model(path, words))
     });
 }
 
 /// Opens the sample, where the person's data live.
 pub fn open_sample(jobs: &mut Jobs<Found>) -> JobId {
-    jobs.submit(OPEN, "Open the sample", move |ctx, _| {
+    submit(jobs, OPEN, tr!("job-open-sample"), move |ctx, _| {
         let path = sample::install(None).map_err(|e| e.to_string())?;
         let (project, found) = work::open(&path, ctx).map_err(|e| e.to_string())?;
         opened(project, found, ctx)
@@ -150,7 +165,7 @@ pub fn open_sample(jobs: &mut Jobs<Found>) -> JobId {
 
 /// Makes a project and opens it.
 pub fn create(jobs: &mut Jobs<Found>, root: PathBuf, new: NewProject) -> JobId {
-    jobs.submit(OPEN, format!("Make {}", root.display()), move |ctx, _| {
+    submit(jobs, OPEN, tr!("job-create", path = root.display().to_string()), move |ctx, _| {
         let (project, found) = work::init(&root, &new, ctx).map_err(|e| e.to_string())?;
         opened(project, found, ctx)
     })
@@ -159,8 +174,8 @@ pub fn create(jobs: &mut Jobs<Found>, root: PathBuf, new: NewProject) -> JobId {
 /// Scores layers under treatments; what comes first in `wanted` comes first out.
 pub fn score(jobs: &mut Jobs<Found>, bench: &Bench, wanted: Vec<(usize, Treatment)>) {
     let subject = bench.opened.subject.clone();
-    jobs.submit(SCORE, "Score weight errors", move |ctx, post| {
-        ctx.start("Weight errors by layer and width", wanted.len());
+    submit(jobs, SCORE, tr!("job-score"), move |ctx, post| {
+        ctx.start(tr!("job-step-scoring"), wanted.len());
         let mut rest = wanted.as_slice();
         while let Some(&(index, _)) = rest.first() {
             ctx.check().map_err(|e| e.to_string())?;
@@ -181,9 +196,9 @@ pub fn score(jobs: &mut Jobs<Found>, bench: &Bench, wanted: Vec<(usize, Treatmen
 pub fn inspect(jobs: &mut Jobs<Found>, bench: &Bench, index: usize, treatment: Treatment) {
     let subject = bench.opened.subject.clone();
     let known = bench.facts.clone().filter(|f| f.index == index);
-    jobs.submit(INSPECT, "Inspect a large layer", move |ctx, _| {
-        let layer = subject.layers.get(index).ok_or("the layer is gone")?;
-        ctx.start(format!("Reading {}", layer.name), 0);
+    submit(jobs, INSPECT, tr!("job-inspect"), move |ctx, _| {
+        let layer = subject.layers.get(index).ok_or_else(|| tr!("job-no-layer").to_owned())?;
+        ctx.start(tr!("job-step-reading-layer", layer = &layer.name), 0);
         let facts = known.map_or_else(|| LayerFacts::new(&subject.folded, layer, index).map(Arc::new), Ok)?;
         ctx.check().map_err(|e| e.to_string())?;
         let treated = facts.treat(layer, &treatment);
@@ -201,12 +216,12 @@ pub fn picture(jobs: &mut Jobs<Found>, bench: &Bench, kind: &'static str, lens: 
         _ => facts.high.max(-facts.low),
     };
     let empty = WeightPicture::new(facts.index, treated.treatment, lens, range);
-    jobs.submit(kind, format!("Weights of {}", layer.name), move |ctx, post| {
+    submit(jobs, kind, tr!("job-picture", layer = &layer.name), move |ctx, post| {
         let rows = |values: &[f32]| rows_along(values, &layer.shape, layer.out_axis);
         let (before, after) = (rows(&facts.weights), rows(&treated.approximate));
         let (tall, wide) = lens.step();
         let (first, last) = lens.rows;
-        ctx.start("Drawing", last - first);
+        ctx.start(tr!("job-step-drawing"), last - first);
         for (band, from) in (first..last).step_by(tall * BAND).enumerate() {
             ctx.check().map_err(|e| e.to_string())?;
             let part = (from, (from + tall * BAND).min(last));
@@ -252,7 +267,7 @@ fn cells_of((before, after): (&[f32], &[f32]), width: usize, lens: &Lens, (tall,
 /// Measures a recipe on the evaluation data.
 pub fn evaluate(jobs: &mut Jobs<Found>, bench: &Bench, recipe: Arc<Recipe>) {
     let (opened, project) = (bench.opened.clone(), bench.project.clone());
-    jobs.submit(EVALUATE, format!("Evaluate {}", recipe.name), move |ctx, _| {
+    submit(jobs, EVALUATE, tr!("job-evaluate", recipe = &recipe.name), move |ctx, _| {
         let report = opened.evaluate(&recipe, Split::Evaluate, None, ctx).map_err(|e| e.to_string())?;
         project.add_report(&report).map_err(|e| e.to_string())?;
         Ok(Found::Report(Box::new(report)))
@@ -264,7 +279,7 @@ pub fn evaluate(jobs: &mut Jobs<Found>, bench: &Bench, recipe: Arc<Recipe>) {
 pub fn losses(jobs: &mut Jobs<Found>, bench: &Bench) {
     let opened = bench.opened.clone();
     let base = bench.active().map_or(Treatment::UNCHANGED, |p| p.recipe.default);
-    jobs.submit(LOSSES, "Measure layer losses", move |ctx, post| {
+    submit(jobs, LOSSES, tr!("job-losses"), move |ctx, post| {
         let settings = settings(&base);
         let request =
             MapRequest { method: Method::Exact, settings: settings.clone(), split: Split::Calibrate, limit: LOSS_SAMPLES };
@@ -281,11 +296,11 @@ pub fn losses(jobs: &mut Jobs<Found>, bench: &Bench) {
 /// Searches for a recipe. What is best when the person stops it is kept.
 pub fn search(jobs: &mut Jobs<Found>, bench: &Bench, request: SearchRequest) {
     let opened = bench.opened.clone();
-    jobs.submit(SEARCH, format!("Search: {}", request.goal), move |ctx, post| {
+    submit(jobs, SEARCH, tr!("job-search", goal = request.goal.to_string()), move |ctx, post| {
         let mut told = |found: &goal::Found| {
             if let goal::Found::Best(best) = found {
-                let kl = best.measured.map_or_else(|| "not finite".to_owned(), |v| format!("{:.5}", v.kl.value));
-                post.part(Found::News(format!("Best so far: {}, KL {kl}", units::bytes(best.bytes))));
+                let kl = best.measured.map_or_else(|| tr!("job-not-finite").to_owned(), |v| format!("{:.5}", v.kl.value));
+                post.part(Found::News(tr!("job-best", bytes = units::bytes(best.bytes), kl = kl)));
             }
         };
         let found = opened.search(&request, ctx, &mut told).map_err(|e| e.to_string())?;
@@ -296,7 +311,7 @@ pub fn search(jobs: &mut Jobs<Found>, bench: &Bench, request: SearchRequest) {
 /// Finds out what a layer's weights or channels count.
 pub fn importance(jobs: &mut Jobs<Found>, bench: &Bench, layer: usize, question: Question) {
     let opened = bench.opened.clone();
-    jobs.submit(IMPORTANCE, format!("Importance by {}", question.name()), move |ctx, _| {
+    submit(jobs, IMPORTANCE, tr!("job-importance", question = question.name()), move |ctx, _| {
         let answer = opened.importance(layer, question, ctx);
         // To be cancelled is no answer.
         ctx.check().map_err(|e| e.to_string())?;
@@ -307,26 +322,30 @@ pub fn importance(jobs: &mut Jobs<Found>, bench: &Bench, layer: usize, question:
 /// Writes one page about `reports`.
 pub fn page(jobs: &mut Jobs<Found>, bench: &Bench, reports: Vec<Arc<Report>>, path: PathBuf) {
     let opened = bench.opened.clone();
-    jobs.submit(PAGE, format!("Write {}", path.display()), move |ctx, _| {
-        ctx.start("Writing the page", 0);
+    submit(jobs, PAGE, tr!("job-page", path = path.display().to_string()), move |ctx, _| {
+        ctx.start(tr!("job-step-writing-page"), 0);
         let all: Vec<&Report> = reports.iter().map(AsRef::as_ref).collect();
         let limit = all.first().map(|r| r.samples);
         let text = opened.page(&all, Split::Evaluate, limit, ctx).map_err(|e| e.to_string())?;
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|e| format!("{} cannot be made: {e}", folder.display()))?;
-        }
-        write_atomically(&path, text.as_bytes(), false).map_err(|e| format!("{} cannot be written: {e}", path.display()))?;
+        make_folder_of(&path)?;
+        let failed = |e: std::io::Error| tr!("job-not-written", path = path.display().to_string(), error = e.to_string());
+        write_atomically(&path, text.as_bytes(), false).map_err(failed)?;
         Ok(Found::Nothing)
     });
+}
+
+/// Makes the folder that a file is to lie in.
+fn make_folder_of(file: &Path) -> Result<(), String> {
+    let Some(folder) = file.parent() else { return Ok(()) };
+    let failed = |e: std::io::Error| tr!("job-no-folder", path = folder.display().to_string(), error = e.to_string());
+    std::fs::create_dir_all(folder).map_err(failed)
 }
 
 /// Writes a recipe's model as a file.
 pub fn export(jobs: &mut Jobs<Found>, bench: &Bench, recipe: Arc<Recipe>, format: FileFormat, out: PathBuf) {
     let opened = bench.opened.clone();
-    jobs.submit(EXPORT, format!("Export {} as {}", recipe.name, format.name()), move |ctx, _| {
-        if let Some(folder) = out.parent() {
-            std::fs::create_dir_all(folder).map_err(|e| format!("{} cannot be made: {e}", folder.display()))?;
-        }
+    submit(jobs, EXPORT, tr!("job-export", recipe = &recipe.name, format = format.name()), move |ctx, _| {
+        make_folder_of(&out)?;
         let exported = opened.export_as(format, &recipe, &out, ctx).map_err(|e| e.to_string())?;
         Ok(Found::Exported(Box::new(Written { key: opened.recipe_key(&recipe), format, exported })))
     });
@@ -336,8 +355,8 @@ pub fn export(jobs: &mut Jobs<Found>, bench: &Bench, recipe: Arc<Recipe>, format
 pub fn network(jobs: &mut Jobs<Found>, bench: &Bench, closed: Option<BTreeSet<usize>>) {
     let subject = bench.opened.subject.clone();
     let known = bench.network.as_ref().map(|d| Arc::clone(&d.network));
-    jobs.submit(NETWORK, "Draw the network", move |ctx, _| {
-        ctx.start("Drawing", 0);
+    submit(jobs, NETWORK, tr!("job-network"), move |ctx, _| {
+        ctx.start(tr!("job-step-drawing"), 0);
         let network = known.map_or_else(|| Network::of(&subject).map(Arc::new).map_err(|e| e.to_string()), Ok)?;
         ctx.check().map_err(|e| e.to_string())?;
         Ok(Found::Network(Box::new(Drawn::new(network, closed))))
@@ -348,7 +367,7 @@ pub fn network(jobs: &mut Jobs<Found>, bench: &Bench, closed: Option<BTreeSet<us
 pub fn zip(jobs: &mut Jobs<Found>, bench: &Bench) {
     let loaded = &bench.opened.subject.loaded;
     let files: Vec<PathBuf> = std::iter::once(&loaded.path).chain(&loaded.externals).cloned().collect();
-    jobs.submit(ZIP, "Zip the original", move |ctx, _| {
+    submit(jobs, ZIP, tr!("job-zip"), move |ctx, _| {
         let sizes = files.iter().map(|file| zipped(file, ctx).map_err(|e| e.to_string()));
         Ok(Found::Zipped(sizes.sum::<Result<u64, String>>()?))
     });
@@ -357,7 +376,7 @@ pub fn zip(jobs: &mut Jobs<Found>, bench: &Bench) {
 /// Some samples of the evaluation data, spread evenly.
 pub fn samples(jobs: &mut Jobs<Found>, bench: &Bench) {
     let opened = bench.opened.clone();
-    jobs.submit(SAMPLES, "Read samples", move |ctx, _| {
+    submit(jobs, SAMPLES, tr!("job-samples"), move |ctx, _| {
         let data = opened.dataset(Split::All, None, ctx).map_err(|e| e.to_string())?;
         let total = data.len();
         let shown = total.min(SHOWN_SAMPLES);
@@ -369,7 +388,7 @@ pub fn samples(jobs: &mut Jobs<Found>, bench: &Bench) {
 /// The samples at these places of the evaluation data, of which `samples` were evaluated.
 pub fn changed(jobs: &mut Jobs<Found>, bench: &Bench, places: Vec<usize>, samples: Option<usize>) {
     let opened = bench.opened.clone();
-    jobs.submit(SAMPLES, "Read changed samples", move |ctx, _| {
+    submit(jobs, SAMPLES, tr!("job-changed"), move |ctx, _| {
         let data = opened.dataset(Split::Evaluate, samples, ctx).map_err(|e| e.to_string())?;
         Ok(Found::Changed { classes: class_names(&data), pictures: pictures(&data, &places, ctx)? })
     });
@@ -380,7 +399,7 @@ fn class_names(data: &Dataset) -> Vec<String> {
 }
 
 fn pictures(data: &Dataset, places: &[usize], ctx: &Ctx) -> Result<Vec<SamplePicture>, String> {
-    ctx.start("Reading pictures", places.len());
+    ctx.start(tr!("job-step-reading-pictures"), places.len());
     let mut found = Vec::with_capacity(places.len());
     for &sample in places.iter().filter(|&&p| p < data.len()) {
         ctx.check().map_err(|e| e.to_string())?;

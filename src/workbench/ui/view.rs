@@ -4,6 +4,7 @@ use super::act::Act;
 use super::bench::Bench;
 use super::commands::{Command, Situation};
 use super::session::{Axis, Session};
+use super::text::tr;
 use super::theme::Tokens;
 use super::widgets;
 use crate::engine::graph::Layer;
@@ -76,7 +77,7 @@ pub fn decibels(value: f64) -> String {
     if value.is_nan() {
         "–".to_owned()
     } else if value == f64::INFINITY {
-        "exact".to_owned()
+        tr!("app-exact").to_owned()
     } else {
         format!("{value:.1} dB")
     }

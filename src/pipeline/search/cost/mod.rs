@@ -124,8 +124,9 @@ fn layer_cost(plan: &LayerPlan, model: &Model, machine: Option<&Machine>) -> Lay
     }
 }
 
-/// Values on a wire for one sample.
-fn values(model: &Model, wire: &Wire) -> Option<f64> {
+/// Values on a wire for one sample; `None` where its shape is not known.
+#[must_use]
+pub fn values(model: &Model, wire: &Wire) -> Option<f64> {
     let fact: &Fact = model.facts.get(wire).or_else(|| Some(&model.inputs.iter().find(|p| p.wire == *wire)?.fact))?;
     let dims = fact.shape.as_ref()?.iter().enumerate();
     dims.map(|(i, d)| if i == 0 { Some(1.0) } else { d.known().map(|n| n as f64) }).product()

@@ -15,6 +15,7 @@ use crate::workbench::ui::panels::grid::filter_id;
 use crate::workbench::ui::prompts::{NameForm, Prompt, Topic};
 use crate::workbench::ui::session::{Column, Heat};
 use crate::workbench::ui::tasks;
+use crate::workbench::ui::text::tr;
 use crate::workbench::ui::theme::{Contrast, install};
 use crate::workbench::ui::view::Level;
 use eframe::egui::{Context, PointerButton, ThemePreference, ViewportCommand, gui_zoom};
@@ -126,7 +127,7 @@ impl App {
         let Some(bench) = &self.bench else { return };
         match bench.losses.within(bytes, &bench.opened.subject) {
             Some(recipe) => self.edit(&Edit::ReplaceRecipe(recipe), true),
-            None => self.tell(Level::Info, "Nothing is that small: measure layer losses (F6), or allow more bytes"),
+            None => self.tell(Level::Info, tr!("app-nothing-that-small")),
         }
     }
 
@@ -164,7 +165,7 @@ impl App {
             Command::OpenSample => self.open_sample(),
             Command::Save => {
                 if self.save_now() {
-                    self.tell(Level::Good, "Saved");
+                    self.tell(Level::Good, tr!("app-saved"));
                 }
             }
             Command::Quit => ctx.send_viewport_cmd(ViewportCommand::Close),
@@ -296,7 +297,7 @@ impl App {
             .map(|p| Arc::clone(&p.recipe))
             .collect();
         if wanted.is_empty() {
-            return self.tell(Level::Info, "Every recipe of the run has been measured as it is now");
+            return self.tell(Level::Info, tr!("app-all-measured"));
         }
         for recipe in wanted {
             tasks::evaluate(&mut self.jobs, bench, recipe);
@@ -315,7 +316,7 @@ impl App {
         let Some(bench) = &self.bench else { return };
         let reports: Vec<Arc<Report>> = comparable(bench).into_iter().map(|(_, r)| Arc::clone(r)).collect();
         if reports.is_empty() {
-            return self.tell(Level::Info, "Nothing has been measured yet: evaluate some recipes first");
+            return self.tell(Level::Info, tr!("app-none-measured"));
         }
         tasks::page(&mut self.jobs, bench, reports, path);
     }
@@ -333,7 +334,7 @@ impl App {
         let Some((bench, point)) = self.bench.as_ref().and_then(|b| Some((b, b.active()?))) else { return };
         let formats = bench.writable_formats();
         if formats.is_empty() {
-            return self.tell(Level::Info, "Choose a kind of file that can hold the recipe, and a name without a folder");
+            return self.tell(Level::Info, tr!("app-no-format"));
         }
         for format in formats {
             tasks::export(&mut self.jobs, bench, Arc::clone(&point.recipe), format, bench.export_path(format));
@@ -343,7 +344,8 @@ impl App {
 
     fn reveal(&mut self, path: &std::path::Path) {
         if let Err(error) = reveal(path) {
-            self.tell(Level::Bad, format!("No file manager could be started: {error}. The folder is {}", path.display()));
+            let (error, path) = (error.to_string(), path.display().to_string());
+            self.tell(Level::Bad, tr!("app-no-file-manager", error = error, path = path));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What comes in from outside the frame: results of jobs, answers of dialogs, dropped files.
 
 use super::App;
+use crate::engine::units;
 use crate::workbench::explore::{Searched, result_name};
 use crate::workbench::jobs::{Event, JobId, Outcome};
 use crate::workbench::project::Edit;
@@ -9,6 +10,7 @@ use crate::workbench::ui::dialogs::{Purpose, Reply};
 use crate::workbench::ui::pictures::Gallery;
 use crate::workbench::ui::prompts::Prompt;
 use crate::workbench::ui::tasks::{self, Answered, Found};
+use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::Level;
 use eframe::egui::Context;
 use std::path::{Path, PathBuf};
@@ -45,13 +47,13 @@ impl App {
 
     fn note_done(&mut self, kind: &str, title: &str, seconds: f64) {
         if tasks::ASKED_FOR.contains(&kind) {
-            self.tell(Level::Good, format!("{title}: done in {}", crate::engine::units::seconds(seconds)));
+            self.tell(Level::Good, tr!("job-done", job = title, time = units::seconds(seconds)));
         }
     }
 
     fn take_cancelled(&mut self, id: JobId, kind: &'static str, title: &str) {
         if tasks::ASKED_FOR.contains(&kind) {
-            self.note(Level::Info, "", format!("{title}: cancelled"));
+            self.note(Level::Info, "", tr!("job-cancelled", job = title));
         }
         if self.concerns(id) {
             self.draw_again(kind);
@@ -69,7 +71,7 @@ impl App {
     }
 
     fn take_failed(&mut self, id: JobId, kind: &'static str, title: &str, message: &str) {
-        self.tell(Level::Bad, format!("{title}: {message}"));
+        self.tell(Level::Bad, tr!("job-failed", job = title, message = message));
         if !self.concerns(id) {
             return;
         }
@@ -173,11 +175,11 @@ impl App {
         let shortfall = searched.shortfall();
         self.edit(&Edit::AddRecipe(searched.outcome.recipe), false);
         if let Some(error) = unsaved {
-            self.tell(Level::Bad, format!("The report of \"{name}\" could not be saved: {error}"));
+            self.tell(Level::Bad, tr!("app-report-not-saved", recipe = &name, error = error.to_string()));
         }
         match shortfall {
             Some(why) => self.tell(Level::Warning, why),
-            None => self.tell(Level::Good, format!("Found \"{name}\"; its history is in the recipe")),
+            None => self.tell(Level::Good, tr!("app-found", recipe = &name)),
         }
     }
 
@@ -195,7 +197,7 @@ impl App {
                     match back {
                         Some(form) => {
                             self.prompt = Prompt::New(form);
-                            self.tell(Level::Info, "This machine has no file dialogs: write the path into the field");
+                            self.tell(Level::Info, tr!("app-no-file-dialogs"));
                         }
                         None => self.prompt = Prompt::Path { purpose, text: self.suggestion(purpose) },
                     }

@@ -7,6 +7,7 @@ use crate::workbench::ui::layout::{Pane, Workspace, is_shown};
 use crate::workbench::ui::panels::compare::{comparable, shown_changes};
 use crate::workbench::ui::pictures::{Lens, Sight, WeightPicture};
 use crate::workbench::ui::tasks;
+use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::Level;
 use crate::workbench::work::NewProject;
 use eframe::egui::{Context, PointerButton};
@@ -171,7 +172,7 @@ impl App {
                 true
             }
             Err(error) => {
-                self.tell(Level::Bad, format!("The project could not be saved: {error}"));
+                self.tell(Level::Bad, tr!("app-not-saved", error = error.to_string()));
                 false
             }
         }
@@ -185,7 +186,7 @@ impl App {
     /// Opens a model without asking for a place for its project.
     pub(crate) fn look_at(&mut self, model: PathBuf) {
         let Some(cache) = dirs::cache_dir() else {
-            return self.tell(Level::Bad, "There is no folder for what is only looked at: make a project");
+            return self.tell(Level::Bad, tr!("app-no-cache"));
         };
         let name = model.file_stem().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
         let place = of_bytes(model.as_os_str().as_encoded_bytes());
@@ -210,7 +211,7 @@ impl App {
 
     pub(super) fn stop(&mut self) {
         self.jobs.cancel_all();
-        self.tell(Level::Info, "Cancelling…");
+        self.tell(Level::Info, tr!("app-cancelling"));
     }
 
     /// Whether a job runs that the person would miss.

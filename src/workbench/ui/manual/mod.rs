@@ -7,7 +7,7 @@ pub mod markdown;
 pub struct Page {
     /// Its name below `assets/manual`: what links call it.
     pub file: &'static str,
-    /// What a list of pages calls it.
+    /// The message that is its name in a list of pages.
     pub name: &'static str,
     /// Markdown, of the part that [`markdown`] reads.
     pub text: &'static str,
@@ -21,16 +21,16 @@ macro_rules! page {
 
 /// All pages, in the order in which one reads them.
 pub static PAGES: &[Page] = &[
-    page!("start.md", "First ten minutes"),
-    page!("window.md", "The window"),
-    page!("formats.md", "Number formats"),
-    page!("activations.md", "Activations"),
-    page!("corrections.md", "Corrections"),
-    page!("pruning.md", "Pruning"),
-    page!("search.md", "Sensitivity and search"),
-    page!("export.md", "Export"),
-    page!("archive.md", "Archives"),
-    page!("glossary.md", "Words"),
+    page!("start.md", "manual-start"),
+    page!("window.md", "manual-window"),
+    page!("formats.md", "manual-formats"),
+    page!("activations.md", "manual-activations"),
+    page!("corrections.md", "manual-corrections"),
+    page!("pruning.md", "manual-pruning"),
+    page!("search.md", "manual-search"),
+    page!("export.md", "manual-export"),
+    page!("archive.md", "manual-archive"),
+    page!("glossary.md", "manual-glossary"),
 ];
 
 /// The page that a link's target means; `None` for what lies outside of the manual.

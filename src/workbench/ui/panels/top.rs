@@ -10,7 +10,7 @@ use crate::workbench::ui::commands::Command;
 use crate::workbench::ui::layout::Workspace;
 use crate::workbench::ui::tasks;
 use crate::workbench::ui::terms;
-use crate::workbench::ui::text::{Language, tr};
+use crate::workbench::ui::text::{Language, edits, tr};
 use crate::workbench::ui::view::{View, decibels, percent};
 use crate::workbench::ui::widgets::{Icon, explain, icon, icon_button, small};
 use eframe::egui::containers::menu::menu_style;
@@ -115,8 +115,8 @@ fn menu_item_ui(ui: &mut Ui, view: &View<'_>, command: Command, acts: &mut Vec<A
 /// What undo and redo would do.
 fn undoes(command: Command, bench: &Bench) -> Option<String> {
     match command {
-        Command::Undo => bench.history.undo_label().map(|l| tr!("top-undo", edit = l)),
-        Command::Redo => bench.history.redo_label().map(|l| tr!("top-redo", edit = l)),
+        Command::Undo => bench.history.undo_step().map(|e| tr!("top-undo", edit = edits::label(e))),
+        Command::Redo => bench.history.redo_step().map(|e| tr!("top-redo", edit = edits::label(e))),
         _ => None,
     }
 }

@@ -4,6 +4,7 @@ use super::Next;
 use crate::workbench::ui::commands::ALL;
 use crate::workbench::ui::manual::markdown::{Block, Line, Span, parse};
 use crate::workbench::ui::manual::{PAGES, page};
+use crate::workbench::ui::text::tr;
 use crate::workbench::ui::theme::Tokens;
 use crate::workbench::ui::widgets::{section, small};
 use eframe::egui::text::LayoutJob;
@@ -20,15 +21,15 @@ pub enum Topic {
 
 pub(super) fn help_ui(ui: &mut Ui, tokens: &Tokens, topic: &mut Topic) -> Next {
     ui.horizontal(|ui| {
-        ui.heading("Help");
-        small(ui, tokens, "The manual comes with the program; links lead on.");
+        ui.heading(tr!("help-title"));
+        small(ui, tokens, tr!("help-note"));
     });
     ui.add_space(4.0);
     ui.horizontal_top(|ui| {
         ui.vertical(|ui| {
             ui.set_width(150.0);
-            let pages = PAGES.iter().enumerate().map(|(i, p)| (Topic::Page(i), p.name));
-            for (choice, name) in std::iter::once((Topic::Commands, "Keys and commands")).chain(pages) {
+            let pages = PAGES.iter().enumerate().map(|(i, p)| (Topic::Page(i), tr!(p.name)));
+            for (choice, name) in std::iter::once((Topic::Commands, tr!("help-commands"))).chain(pages) {
                 if ui.selectable_label(*topic == choice, name).clicked() {
                     *topic = choice;
                 }
@@ -49,20 +50,15 @@ pub(super) fn help_ui(ui: &mut Ui, tokens: &Tokens, topic: &mut Topic) -> Next {
         });
     });
     ui.add_space(8.0);
-    if ui.button("Close help").clicked() { Next::Close } else { Next::Stay }
+    if ui.button(tr!("help-close")).clicked() { Next::Close } else { Next::Stay }
 }
 
 fn commands_ui(ui: &mut Ui, tokens: &Tokens) {
-    section(ui, tokens, "Reading");
-    for line in [
-        "A cell of the heat map is a layer at a width: click it to set the layer, draw over several to set them all.",
-        "Filled marks are measured, hollow marks are predicted; what was changed since it was measured is called stale.",
-        "SQNR is signal to noise in dB: six dB more halve the error.",
-        "Bytes are bytes of the exported file: packed values, scales, zero points, graph.",
-    ] {
+    section(ui, tokens, tr!("help-reading"));
+    for line in [tr!("help-reading-cells"), tr!("help-reading-marks"), tr!("help-reading-sqnr"), tr!("help-reading-bytes")] {
         ui.add(Label::new(RichText::new(line).color(tokens.text)).wrap());
     }
-    section(ui, tokens, "Commands");
+    section(ui, tokens, tr!("help-all-commands"));
     Grid::new("help").num_columns(3).spacing([16.0, 4.0]).striped(true).show(ui, |ui| {
         for info in ALL {
             ui.label(info.name());

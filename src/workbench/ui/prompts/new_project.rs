@@ -4,6 +4,7 @@ use super::{Next, buttons};
 use crate::pipeline::load::{Channels, Layout, Preprocess};
 use crate::workbench::ui::app::App;
 use crate::workbench::ui::dialogs::Purpose;
+use crate::workbench::ui::text::tr;
 use crate::workbench::ui::theme::Tokens;
 use crate::workbench::ui::widgets::{section, small};
 use crate::workbench::work::NewProject;
@@ -64,15 +65,15 @@ impl NewForm {
     /// A sentence on the first field that makes no sense.
     pub fn read(&self) -> Result<(PathBuf, NewProject), String> {
         let path = |text: &str| Some(text.trim()).filter(|t| !t.is_empty()).map(PathBuf::from);
-        let model = path(&self.model).ok_or("Choose a model: an ONNX network, or a file of weights.")?;
-        let folder = path(&self.folder).ok_or("Choose the folder of the new project.")?;
+        let model = path(&self.model).ok_or_else(|| tr!("new-project-no-model"))?;
+        let folder = path(&self.folder).ok_or_else(|| tr!("new-project-no-folder"))?;
         let preprocess = Preprocess {
-            resize: number(&self.resize, "Resize")?,
-            crop: number(&self.crop, "Crop")?,
+            resize: number(&self.resize, tr!("new-project-resize"))?,
+            crop: number(&self.crop, tr!("new-project-crop"))?,
             channels: self.channels,
-            scale: number(&self.scale, "Divide by")?,
-            mean: numbers(&self.mean, "Mean")?,
-            std: numbers(&self.std, "Deviation")?,
+            scale: number(&self.scale, tr!("new-project-scale"))?,
+            mean: numbers(&self.mean, tr!("new-project-mean"))?,
+            std: numbers(&self.std, tr!("new-project-deviation"))?,
             layout: Layout::default(),
             ..Preprocess::default()
         };
@@ -93,57 +94,55 @@ impl NewForm {
 fn number<T: std::str::FromStr>(text: &str, field: &str) -> Result<Option<T>, String> {
     match text.trim() {
         "" => Ok(None),
-        text => text.parse().map(Some).map_err(|_| format!("{field}: \"{text}\" is no number that fits.")),
+        text => text.parse().map(Some).map_err(|_| tr!("new-project-no-number", field = field, text = text)),
     }
 }
 
 fn numbers(text: &str, field: &str) -> Result<Vec<f32>, String> {
     let parts = text.split(',').map(str::trim).filter(|t| !t.is_empty());
-    parts
-        .map(|t| t.parse().map_err(|_| format!("{field}: \"{t}\" is no number; write one per channel, with commas between.")))
-        .collect()
+    parts.map(|t| t.parse().map_err(|_| tr!("new-project-no-numbers", field = field, text = t))).collect()
 }
 
 impl App {
     pub(super) fn new_project_ui(&mut self, ui: &mut Ui, tokens: &Tokens, form: &mut NewForm) -> Next {
-        ui.heading("New project");
-        small(ui, tokens, form.found().unwrap_or("A project refers to its model and data; it copies neither."));
+        ui.heading(tr!("new-project-title"));
+        small(ui, tokens, form.found().unwrap_or(tr!("new-project-note")));
         Grid::new("new project").num_columns(3).spacing([8.0, 6.0]).show(ui, |ui| {
             let rows: [(&str, &mut String, Purpose); 6] = [
-                ("Model", &mut form.model, Purpose::Model),
-                ("Graph", &mut form.graph, Purpose::Graph),
-                ("Evaluation data", &mut form.evaluate, Purpose::EvaluationData),
-                ("Calibration data", &mut form.calibrate, Purpose::CalibrationData),
-                ("Importance", &mut form.importance, Purpose::Importance),
-                ("Project folder", &mut form.folder, Purpose::NewFolder),
+                (tr!("new-project-model"), &mut form.model, Purpose::Model),
+                (tr!("new-project-graph"), &mut form.graph, Purpose::Graph),
+                (tr!("new-project-evaluation"), &mut form.evaluate, Purpose::EvaluationData),
+                (tr!("new-project-calibration"), &mut form.calibrate, Purpose::CalibrationData),
+                (tr!("new-project-importance"), &mut form.importance, Purpose::Importance),
+                (tr!("new-project-folder"), &mut form.folder, Purpose::NewFolder),
             ];
             for (name, text, purpose) in rows {
                 let label = ui.label(name);
                 let hint = match purpose {
                     Purpose::Model => "ONNX, safetensors, GGUF, .pt, .npz",
-                    Purpose::Graph => "an ONNX file, where the model is weights alone",
-                    Purpose::CalibrationData => "part of the evaluation data",
-                    Purpose::Importance => "an importance matrix of ggml's, if there is one",
+                    Purpose::Graph => tr!("new-project-graph.hint"),
+                    Purpose::CalibrationData => tr!("new-project-calibration.hint"),
+                    Purpose::Importance => tr!("new-project-importance.hint"),
                     _ => "",
                 };
                 ui.add(TextEdit::singleline(text).desired_width(330.0).hint_text(hint)).labelled_by(label.id);
-                if ui.button("Browse…").clicked() {
+                if ui.button(tr!("new-project-browse")).clicked() {
                     self.ask_for_path(purpose);
                 }
                 ui.end_row();
             }
         });
-        section(ui, tokens, "How pictures are prepared");
+        section(ui, tokens, tr!("new-project-pictures"));
         preprocess_ui(ui, form);
         if let Some(problem) = &form.problem {
             ui.colored_label(tokens.bad, problem);
         }
-        let tip = "Opens the model without asking where its project goes: it lies in the system's cache";
-        if form.found().is_some() && ui.button("Only look at it").on_hover_text(tip).clicked() {
+        let tip = tr!("new-project-look.tooltip");
+        if form.found().is_some() && ui.button(tr!("new-project-look")).on_hover_text(tip).clicked() {
             self.look_at(PathBuf::from(&form.model));
             return Next::Close;
         }
-        match buttons(ui, "Make project") {
+        match buttons(ui, tr!("new-project-make")) {
             Some(true) => match form.read() {
                 Ok((folder, new)) => {
                     self.create_project(folder, new);
@@ -166,15 +165,15 @@ fn preprocess_ui(ui: &mut Ui, form: &mut NewForm) {
             let label = ui.label(name);
             ui.add(TextEdit::singleline(text).desired_width(150.0).hint_text(hint)).labelled_by(label.id);
         };
-        field(ui, "Resize", &mut form.resize, "shorter side");
-        field(ui, "Crop", &mut form.crop, "of the middle");
+        field(ui, tr!("new-project-resize"), &mut form.resize, tr!("new-project-resize.hint"));
+        field(ui, tr!("new-project-crop"), &mut form.crop, tr!("new-project-crop.hint"));
         ui.end_row();
-        ui.label("Channels");
+        ui.label(tr!("new-project-channels"));
         let words = |c: Option<Channels>| match c {
-            None => "as the model asks",
-            Some(Channels::Rgb) => "red, green, blue",
-            Some(Channels::Bgr) => "blue, green, red",
-            Some(Channels::Gray) => "gray",
+            None => tr!("new-project-channels-model"),
+            Some(Channels::Rgb) => tr!("new-project-channels-rgb"),
+            Some(Channels::Bgr) => tr!("new-project-channels-bgr"),
+            Some(Channels::Gray) => tr!("new-project-channels-gray"),
         };
         let combo = ComboBox::from_id_salt("channels").width(150.0).selected_text(words(form.channels));
         let response = combo.show_ui(ui, |ui| {
@@ -182,11 +181,11 @@ fn preprocess_ui(ui: &mut Ui, form: &mut NewForm) {
                 ui.selectable_value(&mut form.channels, choice, words(choice));
             }
         });
-        drop(response.response.accessible_name("Channels"));
-        field(ui, "Divide by", &mut form.scale, "255");
+        drop(response.response.accessible_name(tr!("new-project-channels")));
+        field(ui, tr!("new-project-scale"), &mut form.scale, "255");
         ui.end_row();
-        field(ui, "Mean", &mut form.mean, "0.485,0.456,0.406");
-        field(ui, "Deviation", &mut form.std, "0.229,0.224,0.225");
+        field(ui, tr!("new-project-mean"), &mut form.mean, "0.485,0.456,0.406");
+        field(ui, tr!("new-project-deviation"), &mut form.std, "0.229,0.224,0.225");
         ui.end_row();
     });
 }

@@ -8,6 +8,7 @@ use crate::pipeline::search::sensitivity::Method;
 use crate::workbench::explore::{Grids, SearchRequest, choices};
 use crate::workbench::ui::app::App;
 use crate::workbench::ui::tasks::LOSS_SAMPLES;
+use crate::workbench::ui::text::tr;
 use crate::workbench::ui::theme::Tokens;
 use crate::workbench::ui::widgets::{section, small};
 use eframe::egui::{TextEdit, Ui};
@@ -56,7 +57,10 @@ fn number(text: &str, field: &str, (low, high): (f64, f64)) -> Result<f64, Strin
     let bare = text.trim().trim_end_matches(['%', 's', ' ']);
     match bare.parse::<f64>() {
         Ok(number) if (low..=high).contains(&number) => Ok(number),
-        _ => Err(format!("{field}: \"{}\" is no number from {low} to {high}.", text.trim())),
+        _ => {
+            let (low, high) = (low.to_string(), high.to_string());
+            Err(tr!("search-no-number", field = field, text = text.trim(), low = low, high = high))
+        }
     }
 }
 
@@ -64,15 +68,15 @@ impl SearchForm {
     fn goal(&self) -> Result<Goal, String> {
         match self.kind {
             Kind::Size if self.size.trim().ends_with('%') => {
-                Ok(Goal::MaxRatio(number(&self.size, "Size", (0.01, 100.0))? / 100.0))
+                Ok(Goal::MaxRatio(number(&self.size, tr!("search-field-size"), (0.01, 100.0))? / 100.0))
             }
             Kind::Size => match units::parse_bytes(&self.size) {
                 Some(bytes) if bytes >= 1.0 => Ok(Goal::MaxBytes(bytes as u64)),
-                _ => Err(format!("Size: \"{}\" is neither a share (15 %) nor a size (120 KB).", self.size.trim())),
+                _ => Err(tr!("search-no-size", text = self.size.trim())),
             },
             Kind::Loss => Ok(Goal::MaxDrop {
-                points: number(&self.points, "Points", (0.0, 100.0))?,
-                confidence: number(&self.confidence, "Confidence", (50.0, 99.999))? / 100.0,
+                points: number(&self.points, tr!("search-field-points"), (0.0, 100.0))?,
+                confidence: number(&self.confidence, tr!("search-field-confidence"), (50.0, 99.999))? / 100.0,
             }),
         }
     }
@@ -82,14 +86,14 @@ impl SearchForm {
     pub fn read(&self, base: &Recipe) -> Result<SearchRequest, String> {
         let bits: Vec<u8> = self.bits.iter().filter(|(_, on)| *on).map(|(bits, _)| *bits).collect();
         if bits.is_empty() {
-            return Err("Choose a width at least.".to_owned());
+            return Err(tr!("search-no-width").to_owned());
         }
         if base.balance != Balance::None {
-            return Err("The recipe balances channels, which a search does not: leave that out of it first.".to_owned());
+            return Err(tr!("search-balanced").to_owned());
         }
         let seconds = match self.seconds.trim() {
             "" => None,
-            text => Some(number(text, "Seconds", (1.0, 1e6))?),
+            text => Some(number(text, tr!("search-field-seconds"), (1.0, 1e6))?),
         };
         Ok(SearchRequest {
             choices: choices(&base.default, Grids::Any, &bits, &[], &[]),
@@ -99,7 +103,7 @@ impl SearchForm {
             objective: Objective::Bytes,
             counted: Counted::File,
             max_other: None,
-            effort: Effort { evaluations: number(&self.plans, "Plans", (1.0, 1e6))? as usize, seconds },
+            effort: Effort { evaluations: number(&self.plans, tr!("search-field-plans"), (1.0, 1e6))? as usize, seconds },
             method: if self.is_fast { Method::Fast } else { Method::Exact },
             limit: LOSS_SAMPLES,
         })
@@ -109,17 +113,14 @@ impl SearchForm {
 impl App {
     pub(super) fn search_ui(&mut self, ui: &mut Ui, tokens: &Tokens, form: &mut SearchForm) -> Next {
         let Some(point) = self.bench.as_ref().and_then(|b| b.active()) else { return Next::Close };
-        ui.heading("Search for a recipe");
-        let said = format!(
-            "Starts from {}: {} and its inputs' settings, a width for each layer.",
-            point.name, point.recipe.default.weights
-        );
-        small(ui, tokens, said);
+        ui.heading(tr!("search-title"));
+        let scheme = point.recipe.default.weights.to_string();
+        small(ui, tokens, tr!("search-base", recipe = &point.name, scheme = scheme));
         fields_ui(ui, tokens, form);
         if let Some(problem) = &form.problem {
             ui.colored_label(tokens.bad, problem);
         }
-        match buttons(ui, "Search") {
+        match buttons(ui, tr!("search-start")) {
             Some(true) => match form.read(&point.recipe) {
                 Ok(request) => {
                     self.search(request);
@@ -141,41 +142,37 @@ fn fields_ui(ui: &mut Ui, tokens: &Tokens, form: &mut SearchForm) {
         let edit = TextEdit::singleline(text).desired_width(64.0);
         drop(ui.add_enabled(on, edit).accessible_name(name));
     };
-    section(ui, tokens, "What it must keep to");
+    section(ui, tokens, tr!("search-limit"));
     ui.horizontal(|ui| {
-        ui.radio_value(&mut form.kind, Kind::Size, "The least loss in at most");
-        field(ui, &mut form.size, "Size of the file", form.kind == Kind::Size);
-        small(ui, tokens, "of the original (15 %), or bytes (120 KB)");
+        ui.radio_value(&mut form.kind, Kind::Size, tr!("search-size"));
+        field(ui, &mut form.size, tr!("search-size.field"), form.kind == Kind::Size);
+        small(ui, tokens, tr!("search-size-units"));
     });
     ui.horizontal(|ui| {
-        ui.radio_value(&mut form.kind, Kind::Loss, "The smallest that loses at most");
+        ui.radio_value(&mut form.kind, Kind::Loss, tr!("search-loss"));
         let on = form.kind == Kind::Loss;
-        field(ui, &mut form.points, "Points lost", on);
-        ui.label("points, with");
-        field(ui, &mut form.confidence, "Confidence in percent", on);
-        ui.label("% confidence");
+        field(ui, &mut form.points, tr!("search-loss.field"), on);
+        ui.label(tr!("search-loss-with"));
+        field(ui, &mut form.confidence, tr!("search-loss-confidence.field"), on);
+        ui.label(tr!("search-loss-confidence"));
     });
-    section(ui, tokens, "What it may choose from");
+    section(ui, tokens, tr!("search-choices"));
     ui.horizontal(|ui| {
         for (bits, on) in &mut form.bits {
-            ui.toggle_value(on, format!("{bits} bits"));
+            ui.toggle_value(on, tr!("search-bits", bits = *bits));
         }
     });
-    small(ui, tokens, "Any layer may also stay as it is. Narrow ones are tried on symmetric and asymmetric grids.");
-    section(ui, tokens, "When it stops");
+    small(ui, tokens, tr!("search-choices-note"));
+    section(ui, tokens, tr!("search-end"));
     ui.horizontal(|ui| {
-        ui.label("After");
-        field(ui, &mut form.plans, "Plans measured", true);
-        ui.label("measured plans, or");
-        field(ui, &mut form.seconds, "Seconds", true);
-        ui.label("seconds, or when nothing makes it better.");
+        ui.label(tr!("search-after"));
+        field(ui, &mut form.plans, tr!("search-after-plans.field"), true);
+        ui.label(tr!("search-after-plans"));
+        field(ui, &mut form.seconds, tr!("search-after-seconds.field"), true);
+        ui.label(tr!("search-after-seconds"));
     });
-    ui.checkbox(&mut form.is_fast, "Estimate what layers lose instead of measuring it (faster, coarser)");
-    small(
-        ui,
-        tokens,
-        "Calibration samples tell what layers lose, a part of the evaluation samples chooses, the rest gives the numbers.",
-    );
+    ui.checkbox(&mut form.is_fast, tr!("search-fast"));
+    small(ui, tokens, tr!("search-samples"));
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! recipes, and stays as it is.
 
 mod catalog;
+pub mod edits;
 mod language;
 #[cfg(test)]
 mod tests;
