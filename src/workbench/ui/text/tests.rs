@@ -131,7 +131,9 @@ fn every_use_has_its_message() {
     let messages = english();
     let mut uses = 0;
     for (file, code) in sources() {
-        for (at, _) in code.match_indices("tr!(") {
+        // `include_str!` ends with the same letters.
+        let is_own = |at: usize| !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        for (at, _) in code.match_indices("tr!(").filter(|(at, _)| is_own(*at)) {
             let parts = arguments(&code[at + "tr!".len()..]);
             let Some(id) = parts[0].strip_prefix('"').and_then(|p| p.strip_suffix('"')) else { continue };
             uses += 1;
