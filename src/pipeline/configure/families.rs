@@ -51,45 +51,6 @@ impl Family {
         Self::Blocks,
     ];
 
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Float => "Floats",
-            Self::Channel => "Integers, one scale per channel",
-            Self::Tensor => "Integers, one scale per tensor",
-            Self::Group => "Integers in groups of 32",
-            Self::Asymmetric => "Asymmetric integers per channel",
-            Self::AsymmetricGroup => "Asymmetric integers in groups of 32",
-            Self::Micro => "Micro-scaled blocks (MX, NVFP4)",
-            Self::Levels => "Fixed levels (NF4, powers of two)",
-            Self::Codebook => "Codebook of the layer (weight sharing)",
-            Self::ChannelCodebook => "Codebook of each channel",
-            Self::Vector => "Codebook of vectors",
-            Self::Signs => "Ternary and binary, need training",
-            Self::Blocks => "GGUF blocks",
-        }
-    }
-
-    /// A word or two for a chart.
-    #[must_use]
-    pub fn short_name(self) -> &'static str {
-        match self {
-            Self::Float => "floats",
-            Self::Channel => "int channel",
-            Self::Tensor => "int tensor",
-            Self::Group => "int group 32",
-            Self::Asymmetric => "uint channel",
-            Self::AsymmetricGroup => "uint group 32",
-            Self::Micro => "MX, NVFP4",
-            Self::Levels => "fixed levels",
-            Self::Codebook => "codebook",
-            Self::ChannelCodebook => "channel codebook",
-            Self::Vector => "vectors",
-            Self::Signs => "signs",
-            Self::Blocks => "GGUF",
-        }
-    }
-
     /// The schemes that are offered, narrow ones first.
     #[must_use]
     pub fn members(self) -> Vec<Scheme> {
@@ -228,7 +189,7 @@ mod tests {
         let presets: Vec<Family> =
             presets::names().iter().map(|n| Family::of(presets::preset(n).unwrap().default.weights)).collect();
         for family in Family::ALL {
-            assert!(presets.contains(&family) || family == Family::Asymmetric, "{}", family.name());
+            assert!(presets.contains(&family) || family == Family::Asymmetric, "{family:?}");
         }
     }
 

@@ -97,16 +97,6 @@ pub enum Allocation {
 
 impl Allocation {
     pub const ALL: [Self; 4] = [Self::Uniform, Self::Global, Self::Lamp, Self::Erk];
-
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Uniform => "as asked, layer by layer",
-            Self::Global => "smallest of all layers",
-            Self::Lamp => "LAMP, relative to the layer",
-            Self::Erk => "ERK, by shapes alone",
-        }
-    }
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -26,6 +26,7 @@ pub mod scores;
 pub mod session;
 mod shots;
 mod tasks;
+mod terms;
 pub mod text;
 pub mod theme;
 pub mod view;

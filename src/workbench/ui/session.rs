@@ -1,7 +1,7 @@
 //! What outlives a run but belongs to no project: layout, theme, recent projects.
 
 use super::layout::{Pane, Workspace, default_tree, panes};
-use super::text::Language;
+use super::text::{Language, tr};
 use super::theme::Contrast;
 use crate::pipeline::configure::Saliency;
 use crate::workbench::importance::Question;
@@ -27,9 +27,9 @@ impl Axis {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Top1 => "Top-1 (%), measured",
-            Self::Kl => "KL to the original (nats), measured",
-            Self::WeightSqnr => "Weight SQNR (dB), predicted",
+            Self::Top1 => tr!("axis-top1"),
+            Self::Kl => tr!("axis-kl"),
+            Self::WeightSqnr => tr!("axis-weight-sqnr"),
         }
     }
 }
@@ -59,18 +59,18 @@ impl ErrorKind {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Weight => "Weight error",
-            Self::Local => "Local output error",
-            Self::Cumulative => "Cumulative output error",
+            Self::Weight => tr!("layer-error-weight"),
+            Self::Local => tr!("layer-error-local"),
+            Self::Cumulative => tr!("layer-error-cumulative"),
         }
     }
 
     #[must_use]
     pub fn explanation(self) -> &'static str {
         match self {
-            Self::Weight => "Signal to noise of the weights alone, in dB",
-            Self::Local => "Signal to noise of the layer's output when only this layer is compressed, in dB",
-            Self::Cumulative => "Signal to noise of the layer's output when everything before it is compressed too, in dB",
+            Self::Weight => tr!("layer-error-weight.tooltip"),
+            Self::Local => tr!("layer-error-local.tooltip"),
+            Self::Cumulative => tr!("layer-error-cumulative.tooltip"),
         }
     }
 }
@@ -91,8 +91,8 @@ impl Heat {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Weights => "Weight error (dB)",
-            Self::Loss => "Loss alone (millinats)",
+            Self::Weights => tr!("heat-weights"),
+            Self::Loss => tr!("heat-loss"),
         }
     }
 }
@@ -112,10 +112,10 @@ impl Paint {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Error => "weight error",
-            Self::Bits => "bits",
-            Self::Bytes => "bytes",
-            Self::Macs => "multiply-adds",
+            Self::Error => tr!("paint-error"),
+            Self::Bits => tr!("paint-bits"),
+            Self::Bytes => tr!("paint-bytes"),
+            Self::Macs => tr!("paint-macs"),
         }
     }
 }

@@ -7,6 +7,8 @@ use crate::workbench::project::{Edit, Whole};
 use crate::workbench::ui::act::{Act, Pick};
 use crate::workbench::ui::bench::{Bench, Point};
 use crate::workbench::ui::plots::waterfall_ui;
+use crate::workbench::ui::terms;
+use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::View;
 use crate::workbench::ui::widgets::{Icon, combo, empty, icon, section, small};
 use eframe::egui::{DragValue, Grid, Label, RichText, ScrollArea, Sense, Ui};
@@ -14,25 +16,21 @@ use egui_extras::{Column, TableBuilder};
 
 pub fn corrections_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let Some((bench, point)) = view.bench.and_then(|b| Some((b, b.active()?))) else {
-        return empty(ui, view.tokens, "No project is open", "How layers are corrected is chosen here.");
+        return empty(ui, view.tokens, tr!("configure-no-project"), tr!("configure-no-project.corrections"));
     };
     recipe_ui(ui, view, bench, point, acts);
     let measured = point.measured.as_ref().filter(|m| m.report.layers.iter().any(|l| !l.steps.is_empty()));
     let Some(measured) = measured else {
-        section(ui, view.tokens, "Gain by step");
+        section(ui, view.tokens, tr!("corrections-gain"));
         let is_corrected = bench.plan().is_some_and(|p| p.layers.iter().any(|l| l.wanted.correction != Correction::NONE));
-        let hint = if is_corrected {
-            "Evaluate the recipe (F5): what each step gains is measured then, on samples that it does not see."
-        } else {
-            "Nothing is corrected. Choose a level above, or one for single layers in the table."
-        };
+        let hint = if is_corrected { tr!("corrections-evaluate") } else { tr!("corrections-none") };
         small(ui, view.tokens, hint);
         return;
     };
     if measured.stale {
         ui.horizontal(|ui| {
-            icon(ui, Icon::Half, view.tokens.stale, "Stale");
-            small(ui, view.tokens, "Of the recipe as it was when it was last evaluated.");
+            icon(ui, Icon::Half, view.tokens.stale, tr!("corrections-stale"));
+            small(ui, view.tokens, tr!("corrections-stale.hint"));
         });
     }
     layer_ui(ui, view, bench, &measured.report);
@@ -42,32 +40,32 @@ pub fn corrections_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
 /// What the recipe says of all layers.
 fn recipe_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, point: &Point, acts: &mut Vec<Act>) {
     let (t, recipe) = (view.tokens, &point.recipe);
-    section(ui, t, "All layers");
+    section(ui, t, tr!("corrections-all-layers"));
     let present = CorrectionLevel::of(recipe.default.correction);
     ui.horizontal_wrapped(|ui| {
         for level in CorrectionLevel::ALL {
             let corrected = recipe.default.corrected(level);
-            let tip = format!("{}: {}", level.name(), corrected.correction);
-            if ui.selectable_label(present == Some(level), capital(level.name())).on_hover_text(tip).clicked() {
+            let tip = tr!("corrections-level", level = terms::level(level), steps = corrected.correction.to_string());
+            if ui.selectable_label(present == Some(level), terms::level_title(level)).on_hover_text(tip).clicked() {
                 acts.push(Act::Edit(Edit::SetDefault(corrected)));
             }
         }
     });
     let own = bench.plan().map_or(0, |p| p.layers.iter().filter(|l| l.wanted.correction != recipe.default.correction).count());
-    let mut words = format!("Rounding: {}.", recipe.default.correction);
+    let mut sentences = vec![tr!("corrections-rounding", correction = recipe.default.correction.to_string())];
     if own > 0 {
-        words += &format!(" {own} {} otherwise.", if own == 1 { "layer is done" } else { "layers are done" });
+        sentences.push(tr!("corrections-otherwise", count = own));
     }
+    let words = sentences.join(tr!("configure-between-sentences"));
     ui.add(Label::new(RichText::new(words).color(t.muted).size(11.5)).wrap());
     ui.add_space(2.0);
     Grid::new("whole recipe").num_columns(2).spacing([8.0, 4.0]).show(ui, |ui| before_ui(ui, view, recipe, acts));
     if recipe.default.sparsity != Sparsity::Dense || recipe.allocation != Allocation::Uniform {
         ui.horizontal(|ui| {
-            small(ui, t, "Pruned shares");
-            let choices = Allocation::ALL.map(|a| (a, a.name().to_owned()));
-            let present = recipe.allocation;
-            if let Some(allocation) = combo(ui, "How pruning is shared out".to_owned(), 190.0, present, present.name(), &choices)
-            {
+            small(ui, t, tr!("corrections-shares"));
+            let choices = Allocation::ALL.map(|a| (a, terms::allocation(a).to_owned()));
+            let (present, name) = (recipe.allocation, tr!("corrections-allocation").to_owned());
+            if let Some(allocation) = combo(ui, name, 190.0, present, terms::allocation(present), &choices) {
                 acts.push(Act::Edit(Edit::SetWhole(Whole { allocation: Some(allocation), ..Whole::default() })));
             }
         });
@@ -75,59 +73,52 @@ fn recipe_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, point: &Point, acts: &
     let document = bench.document();
     if document.evaluate.is_none() && document.calibrate.is_none() && present != Some(CorrectionLevel::None) {
         ui.horizontal(|ui| {
-            icon(ui, Icon::Warning, t.warn, "No data");
-            small(ui, t, "The project has no data: layers are rounded to nearest.");
+            icon(ui, Icon::Warning, t.warn, tr!("corrections-no-data"));
+            small(ui, t, tr!("corrections-no-data.hint"));
         });
     }
 }
 
 /// What happens to the network before its layers are treated, and beside them.
 fn before_ui(ui: &mut Ui, view: &View<'_>, recipe: &Recipe, acts: &mut Vec<Act>) {
-    small(ui, view.tokens, "Weights first")
-        .on_hover_text("Channels are scaled in one layer and scaled back in the next, so that one scale suits all of a tensor");
+    small(ui, view.tokens, tr!("corrections-weights-first")).on_hover_text(tr!("corrections-weights-first.tooltip"));
     let choices = [
-        (Equalization::None, "as they are"),
-        (Equalization::Layers, "equalized across layers"),
-        (Equalization::LayersAndBiases, "equalized, high biases absorbed"),
+        (Equalization::None, tr!("equalize-none")),
+        (Equalization::Layers, tr!("equalize-layers")),
+        (Equalization::LayersAndBiases, tr!("equalize-biases")),
     ];
     let name = choices.iter().find(|c| c.0 == recipe.equalize).map_or("", |c| c.1);
     let choices = choices.map(|(choice, name)| (choice, name.to_owned()));
-    if let Some(equalize) = combo(ui, "Equalization".to_owned(), 200.0, recipe.equalize, name, &choices) {
+    if let Some(equalize) = combo(ui, tr!("corrections-equalization").to_owned(), 200.0, recipe.equalize, name, &choices) {
         acts.push(Act::Edit(Edit::SetWhole(Whole { equalize: Some(equalize), ..Whole::default() })));
     }
     ui.end_row();
-    small(ui, view.tokens, "Channels then")
-        .on_hover_text("Divided where they are made, multiplied where they are read, as calibration data say");
+    small(ui, view.tokens, tr!("corrections-channels-then")).on_hover_text(tr!("corrections-channels-then.tooltip"));
     let smooth = match recipe.balance {
         smooth @ Balance::Smooth { .. } => smooth,
         _ => Balance::Smooth { strength: 0.5 },
     };
     let words = |balance: Balance| match balance {
-        Balance::None => "as they are".to_owned(),
-        Balance::Smooth { strength } => format!("smoothed for data, {strength} (SmoothQuant)"),
-        Balance::Awq => "scaled for weights (AWQ)".to_owned(),
+        Balance::None => tr!("balance-none").to_owned(),
+        Balance::Smooth { strength } => tr!("balance-smooth", strength = strength.to_string()),
+        Balance::Awq => tr!("balance-awq").to_owned(),
     };
     let choices = [Balance::None, smooth, Balance::Awq].map(|b| (b, words(b)));
-    if let Some(balance) = combo(ui, "Balance of channels".to_owned(), 200.0, recipe.balance, &words(recipe.balance), &choices) {
+    let name = tr!("corrections-balance").to_owned();
+    if let Some(balance) = combo(ui, name, 200.0, recipe.balance, &words(recipe.balance), &choices) {
         acts.push(Act::Edit(Edit::SetWhole(Whole { balance: Some(balance), ..Whole::default() })));
     }
     ui.end_row();
-    let label = small(ui, view.tokens, "Beside each layer");
+    let label = small(ui, view.tokens, tr!("corrections-beside"));
     let mut rank = recipe.default.compensate;
     let drag = DragValue::new(&mut rank).range(0..=64).speed(0.1).custom_formatter(|v, _| match v as u16 {
-        0 => "nothing".to_owned(),
-        rank => format!("two matrices of rank {rank}"),
+        0 => tr!("corrections-beside-nothing").to_owned(),
+        rank => tr!("corrections-beside-rank", rank = rank),
     });
-    let tip = "A product of two thin matrices makes up for what rounding took (EoRA); it takes bytes and time";
-    if ui.add(drag).labelled_by(label.id).on_hover_text(tip).changed() {
+    if ui.add(drag).labelled_by(label.id).on_hover_text(tr!("corrections-beside.tooltip")).changed() {
         acts.push(Act::Drag(Edit::SetDefault(Treatment { compensate: rank, ..recipe.default })));
     }
     ui.end_row();
-}
-
-fn capital(word: &str) -> String {
-    let mut letters = word.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 fn of_layer<'a>(report: &'a Report, name: &str) -> Option<&'a LayerError> {
@@ -138,13 +129,13 @@ fn of_layer<'a>(report: &'a Report, name: &str) -> Option<&'a LayerError> {
 fn layer_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, report: &Report) {
     let name = bench.selection.primary().and_then(|i| bench.layers().get(i)).map(|l| l.name.as_str());
     let Some(name) = name else { return };
-    section(ui, view.tokens, &format!("Gain by step: {name}"));
+    section(ui, view.tokens, &tr!("corrections-gain-of", layer = name));
     match of_layer(report, name) {
         Some(layer) => {
             waterfall_ui(ui, view.tokens, &layer.steps, 124.0);
-            small(ui, view.tokens, "Signal to noise of the layer's output on samples held out, in dB. Hollow: taken back.");
+            small(ui, view.tokens, tr!("corrections-gain.hint"));
         }
-        None => drop(small(ui, view.tokens, "Nothing was corrected in this layer.")),
+        None => drop(small(ui, view.tokens, tr!("corrections-gain-none"))),
     }
 }
 
@@ -161,7 +152,7 @@ fn gain(layer: &LayerError) -> f64 {
 }
 
 fn table_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, report: &Report, acts: &mut Vec<Act>) {
-    section(ui, view.tokens, "All corrected layers");
+    section(ui, view.tokens, tr!("corrections-table"));
     let layers: Vec<&LayerError> = report.layers.iter().filter(|l| !l.steps.is_empty()).collect();
     let selected = bench.selection.primary().and_then(|i| bench.layers().get(i)).map(|l| l.name.as_str());
     ScrollArea::horizontal().show(ui, |ui| {
@@ -173,10 +164,10 @@ fn table_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, report: &Report, acts: 
             .columns(Column::exact(74.0), 3)
             .header(20.0, |mut header| {
                 for (title, tip) in [
-                    ("Layer", "The weight's name"),
-                    ("Steps", "Steps that were kept, of all"),
-                    ("Gain", "What they gained together, in dB of the layer's output"),
-                    ("Left", "Squared error that is left, over the variance of the outputs"),
+                    (tr!("corrections-table-layer"), tr!("corrections-table-layer.tooltip")),
+                    (tr!("corrections-table-steps"), tr!("corrections-table-steps.tooltip")),
+                    (tr!("corrections-table-gain"), tr!("corrections-table-gain.tooltip")),
+                    (tr!("corrections-table-left"), tr!("corrections-table-left.tooltip")),
                 ] {
                     header.col(|ui| drop(small(ui, view.tokens, title).on_hover_text(tip)));
                 }
@@ -188,7 +179,7 @@ fn table_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, report: &Report, acts: 
                 let kept = layer.steps.iter().filter(|s| s.kept).count();
                 let cells = [
                     layer.name.clone(),
-                    format!("{kept} of {}", layer.steps.len()),
+                    tr!("corrections-kept", kept = kept, count = layer.steps.len()),
                     format!("{:+.1} dB", gain(layer)),
                     format!("{:.3} %", 100.0 * left(layer)),
                 ];

@@ -12,6 +12,8 @@ use crate::workbench::ui::commands::Command;
 use crate::workbench::ui::scores::{FEW_STEPS, at_width};
 use crate::workbench::ui::session::{Column as SortBy, Heat};
 use crate::workbench::ui::tasks;
+use crate::workbench::ui::terms;
+use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::{View, decibels, shape_text};
 use crate::workbench::ui::widgets::{HeatCell, HeatError, Icon, bar, combo, empty, heat_cell, icon, legend, painting, small};
 use eframe::egui::{DragValue, Id, Key, Label, PointerButton, Rect, RichText, Sense, Stroke, TextEdit, Ui, pos2, vec2};
@@ -83,24 +85,14 @@ impl Shown {
 
 pub fn grid_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let Some(bench) = view.bench else {
-        return empty(
-            ui,
-            view.tokens,
-            "No project is open",
-            "Open one with Ctrl+O, or drop a project's folder or an ONNX file on this window.",
-        );
+        return empty(ui, view.tokens, tr!("configure-no-project"), tr!("grid-no-project"));
     };
     bar_ui(ui, view, bench, acts);
     if bench.layers().is_empty() {
-        return empty(
-            ui,
-            view.tokens,
-            "This model has no layer that can be compressed",
-            "Layers are convolutions and matrix products with constant weights.",
-        );
+        return empty(ui, view.tokens, tr!("grid-no-layers"), tr!("grid-no-layers.hint"));
     }
     if bench.rows.is_empty() {
-        return empty(ui, view.tokens, "No layer fits the filter", "Clear the filter box to see all layers.");
+        return empty(ui, view.tokens, tr!("grid-none-fits"), tr!("grid-none-fits.hint"));
     }
     table_ui(ui, view, bench, acts);
     if painting(ui) && !ui.input(|i| i.pointer.button_down(PointerButton::Primary)) {
@@ -117,9 +109,8 @@ pub fn filter_id() -> Id {
 fn bar_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
     ui.horizontal(|ui| {
         let mut filter = bench.filter.clone();
-        let edit =
-            TextEdit::singleline(&mut filter).id(filter_id()).desired_width(190.0).hint_text("Name, op, size>10k, sqnr<20");
-        let response = ui.add(edit).accessible_name("Filter layers");
+        let edit = TextEdit::singleline(&mut filter).id(filter_id()).desired_width(190.0);
+        let response = ui.add(edit.hint_text(tr!("grid-filter.hint"))).accessible_name(tr!("grid-filter"));
         if response.changed() {
             acts.push(Act::Filter(filter.clone()));
         }
@@ -128,13 +119,13 @@ fn bar_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
             response.surrender_focus();
         }
         let shown = if bench.rows.len() == bench.layers().len() {
-            format!("{} layers", bench.rows.len())
+            tr!("grid-layers", count = bench.rows.len())
         } else {
-            format!("{} of {} layers", bench.rows.len(), bench.layers().len())
+            tr!("grid-layers-of", shown = bench.rows.len(), count = bench.layers().len())
         };
         small(ui, view.tokens, shown);
         if bench.selection.len() > 1 {
-            small(ui, view.tokens, format!("{} selected", bench.selection.len()));
+            small(ui, view.tokens, tr!("grid-selected", count = bench.selection.len()));
         }
         ui.with_layout(eframe::egui::Layout::right_to_left(eframe::egui::Align::Center), |ui| {
             legend(ui, view.tokens, view.session.heat);
@@ -151,7 +142,7 @@ fn bar_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
 fn heat_choice_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
     let present = view.session.heat;
     let choices = Heat::ALL.map(|h| (h, h.name().to_owned()));
-    if let Some(heat) = combo(ui, "What the heat map shows".to_owned(), 148.0, present, present.name(), &choices) {
+    if let Some(heat) = combo(ui, tr!("grid-heat").to_owned(), 148.0, present, present.name(), &choices) {
         acts.push(Act::Heat(heat));
     }
     if present == Heat::Loss && bench.plan().is_some_and(|p| !bench.losses.covers(p)) && view.job_of(tasks::LOSSES).is_none() {
@@ -193,28 +184,28 @@ fn header_ui(header: &mut TableRow<'_, '_>, view: &View<'_>, shown: Shown, acts:
     let mut title = |text: &str, sort: Option<SortBy>, tip: &str| {
         header.col(|ui| title_ui(ui, view, text, sort, tip, acts));
     };
-    title("Layer", Some(SortBy::Name), "The weight's name; click to sort by it");
+    title(tr!("grid-layer"), Some(SortBy::Name), tr!("grid-layer.tooltip"));
     if shown.op {
-        title("Op", Some(SortBy::Op), "What kind of product the layer computes");
+        title(tr!("grid-op"), Some(SortBy::Op), tr!("grid-op.tooltip"));
     }
     if shown.shape {
-        title("Shape", None, "Shape of the weight");
+        title(tr!("grid-shape"), None, tr!("grid-shape.tooltip"));
     }
-    title("Weights", Some(SortBy::Params), "Number of weights");
-    title("Scheme", None, "How weights are stored: floats, or integers (int: symmetric, uint: asymmetric)");
-    title("Bits", Some(SortBy::Bits), "Bits of one weight; drag to change");
-    title("Scales", None, "Which weights share a scale");
+    title(tr!("grid-weights"), Some(SortBy::Params), tr!("grid-weights.tooltip"));
+    title(tr!("grid-scheme"), None, tr!("grid-scheme.tooltip"));
+    title(tr!("grid-bits"), Some(SortBy::Bits), tr!("grid-bits.tooltip"));
+    title(tr!("grid-scales"), None, tr!("grid-scales.tooltip"));
     if shown.pruned {
-        title("Pruned", None, "Share of the weights that is set to zero, the smallest first; drag to change");
+        title(tr!("grid-pruned"), None, tr!("grid-pruned.tooltip"));
     }
     if shown.inputs {
-        title("Inputs", None, "How the data that the layer reads is stored");
+        title(tr!("grid-inputs"), None, tr!("grid-inputs.tooltip"));
     }
     if shown.correction {
-        title("Correction", None, "What is done, given data, so that the layer gives what it gave before");
+        title(tr!("grid-correction"), None, tr!("grid-correction.tooltip"));
     }
-    title("Bytes", Some(SortBy::Bytes), "Bytes of the stored weight: codes, scales and zero points");
-    title("SQNR", Some(SortBy::Sqnr), "Weight error as signal to noise, in dB: more is better");
+    title(tr!("grid-bytes"), Some(SortBy::Bytes), tr!("grid-bytes.tooltip"));
+    title(tr!("grid-sqnr"), Some(SortBy::Sqnr), tr!("grid-sqnr.tooltip"));
     header.col(|ui| widths_ui(ui, view));
 }
 
@@ -241,7 +232,7 @@ fn widths_ui(ui: &mut Ui, view: &View<'_>) {
     let rect = ui.max_rect();
     for (i, bits) in WIDTHS.iter().enumerate() {
         let center = pos2(rect.left() + (i as f32 + 0.5) * HEAT_CELL, rect.center().y);
-        let text = if *bits == 8 { "8 bit".to_owned() } else { bits.to_string() };
+        let text = if *bits == 8 { tr!("grid-eight-bits").to_owned() } else { bits.to_string() };
         ui.painter().text(
             center,
             eframe::egui::Align2::CENTER_CENTER,
@@ -326,10 +317,7 @@ fn brackets_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, row: usize) {
 }
 
 fn macs_text(macs: Option<u64>) -> String {
-    macs.map_or_else(
-        || "Operations unknown: the model's sizes are open".to_owned(),
-        |m| format!("{} multiply-adds per sample", units::count(m)),
-    )
+    macs.map_or_else(|| tr!("grid-macs-unknown").to_owned(), |m| tr!("grid-macs", count = units::count(m)))
 }
 
 fn name_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: Option<&LayerPlan>) {
@@ -338,7 +326,7 @@ fn name_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: Opti
     if lost > 0 {
         let (all, color) =
             (layer.out_channels(), if lost * 10 > layer.out_channels() { view.tokens.bad } else { view.tokens.warn });
-        let text = format!("{lost} of {all} channels span fewer than {FEW_STEPS:.0} steps of the scale that all share");
+        let text = tr!("grid-lost-channels", lost = lost, count = all, steps = format!("{FEW_STEPS:.0}"));
         icon(ui, Icon::Warning, color, &text);
     } else if let Some(reason) = plan.and_then(|p| p.refusal.as_ref()) {
         icon(ui, Icon::Warning, view.tokens.warn, reason);
@@ -353,7 +341,7 @@ fn bytes_ui(ui: &mut Ui, view: &View<'_>, plan: Option<&LayerPlan>, scale: &Scal
     let share = (plan.bytes as f32 / scale.bytes).sqrt();
     let text = units::bytes(plan.bytes);
     let response = bar(ui, share, &text, view.tokens.bar, view.tokens.text);
-    response.on_hover_text(format!("{} of {} bytes", plan.bytes, plan.original_bytes));
+    response.on_hover_text(tr!("grid-bytes-of", bytes = plan.bytes, original = plan.original_bytes));
 }
 
 /// The columns that edit: scheme, bits, scales, pruned, inputs.
@@ -414,10 +402,10 @@ pub(super) fn correction_ui(ui: &mut Ui, plan: &LayerPlan) -> Option<Correction>
     let present = plan.wanted.correction;
     let level = CorrectionLevel::of(present);
     let choices: Vec<(Option<CorrectionLevel>, String)> =
-        CorrectionLevel::ALL.into_iter().map(|l| (Some(l), l.name().to_owned())).collect();
-    let name = format!("Correction of {}", plan.layer.name);
+        CorrectionLevel::ALL.into_iter().map(|l| (Some(l), terms::level(l).to_owned())).collect();
+    let name = tr!("grid-correction-of", layer = &plan.layer.name);
     let width = ui.available_width().min(78.0);
-    let chosen = combo(ui, name, width, level, level.map_or("own", CorrectionLevel::name), &choices)?;
+    let chosen = combo(ui, name, width, level, level.map_or(tr!("grid-own-correction"), terms::level), &choices)?;
     Some(chosen?.correction(plan.wanted.sparsity != Sparsity::Dense))
 }
 
@@ -440,24 +428,26 @@ fn bits_ui(ui: &mut Ui, view: &View<'_>, layer: &str, present: Scheme) -> Option
     }
     let mut bits = present.bits();
     let response = ui.add(DragValue::new(&mut bits).range(2..=8).speed(0.04));
-    let response = response.accessible_name(format!("Bits of {layer}"));
+    let response = response.accessible_name(tr!("grid-bits-of", layer = layer));
     (response.changed() && bits != present.bits()).then_some(bits)
 }
 
 fn scales_ui(ui: &mut Ui, view: &View<'_>, layer: &str, present: Scheme) -> Option<Scheme> {
     let Some(granularity) = present.granularity() else {
-        small(ui, view.tokens, if present == Scheme::F32 { "none" } else { "own" });
+        small(ui, view.tokens, if present == Scheme::F32 { tr!("scales-none") } else { tr!("scales-own") });
         return None;
     };
     let text = match granularity {
-        Granularity::Tensor => "tensor".to_owned(),
-        Granularity::Channel => "channel".to_owned(),
+        Granularity::Tensor => tr!("scales-tensor").to_owned(),
+        Granularity::Channel => tr!("scales-channel").to_owned(),
         Granularity::Group(_) | Granularity::Block { .. } => granularity.to_string(),
     };
-    let mut choices =
-        vec![(Granularity::Tensor, "one per tensor".to_owned()), (Granularity::Channel, "one per output channel".to_owned())];
-    choices.extend([16, 32, 64, 128].map(|size| (Granularity::Group(size), format!("one per group of {size}"))));
-    let chosen = combo(ui, format!("Scales of {layer}"), 66.0, granularity, &text, &choices)?;
+    let mut choices = vec![
+        (Granularity::Tensor, tr!("scales-per-tensor").to_owned()),
+        (Granularity::Channel, tr!("scales-per-channel").to_owned()),
+    ];
+    choices.extend([16, 32, 64, 128].map(|size| (Granularity::Group(size), tr!("scales-per-group", size = size))));
+    let chosen = combo(ui, tr!("grid-scales-of", layer = layer), 66.0, granularity, &text, &choices)?;
     Some(present.with_granularity(chosen))
 }
 
@@ -470,7 +460,7 @@ fn pruned_ui(ui: &mut Ui, layer: &str, present: Sparsity) -> Option<Sparsity> {
     if let Sparsity::Threshold(t) = present {
         drag = drag.custom_formatter(move |_, _| format!("<{t}"));
     }
-    let response = ui.add(drag).accessible_name(format!("Pruned share of {layer}"));
+    let response = ui.add(drag).accessible_name(tr!("grid-pruned-of", layer = layer));
     response
         .changed()
         .then(|| if percent <= 0.0 { Sparsity::Dense } else { Sparsity::Fraction((percent / 100.0 * 200.0).round() / 200.0) })
@@ -478,14 +468,14 @@ fn pruned_ui(ui: &mut Ui, layer: &str, present: Sparsity) -> Option<Sparsity> {
 
 fn inputs_ui(ui: &mut Ui, layer: &str, present: Activations) -> Option<Activations> {
     let text = match present {
-        Activations::None => "float",
-        Activations::Dynamic | Activations::DynamicWith { .. } => "dynamic",
-        Activations::Static | Activations::StaticWith { .. } => "static",
+        Activations::None => tr!("inputs-float"),
+        Activations::Dynamic | Activations::DynamicWith { .. } => tr!("inputs-dynamic"),
+        Activations::Static | Activations::StaticWith { .. } => tr!("inputs-static"),
     };
     let mut choices = [
-        (Activations::None, "float: as the model has them"),
-        (Activations::Dynamic, "dynamic: 8 bits, range found for every batch"),
-        (Activations::Static, "static: 8 bits, range found by calibration"),
+        (Activations::None, tr!("inputs-float.choice")),
+        (Activations::Dynamic, tr!("inputs-dynamic.choice")),
+        (Activations::Static, tr!("inputs-static.choice")),
     ]
     .map(|(a, t)| (a, t.to_owned()))
     .to_vec();
@@ -493,7 +483,7 @@ fn inputs_ui(ui: &mut Ui, layer: &str, present: Activations) -> Option<Activatio
     if matches!(present, Activations::StaticWith { .. } | Activations::DynamicWith { .. }) {
         choices.push((present, present.to_string()));
     }
-    combo(ui, format!("Inputs of {layer}"), 62.0, present, text, &choices)
+    combo(ui, tr!("grid-inputs-of", layer = layer), 62.0, present, text, &choices)
 }
 
 fn heat_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: Option<&LayerPlan>, acts: &mut Vec<Act>) {

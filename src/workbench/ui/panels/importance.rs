@@ -8,6 +8,8 @@ use crate::workbench::ui::act::Act;
 use crate::workbench::ui::bench::{Bench, Point};
 use crate::workbench::ui::plots::threshold_ui;
 use crate::workbench::ui::tasks;
+use crate::workbench::ui::terms;
+use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::View;
 use crate::workbench::ui::widgets::{combo, empty, section, small};
 use eframe::egui::{Label, RichText, ScrollArea, Ui};
@@ -15,15 +17,15 @@ use eframe::egui::{Label, RichText, ScrollArea, Ui};
 pub fn importance_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let selected = view.bench.and_then(|b| Some((b, b.selection.primary()?)));
     let Some((bench, plan, index)) = selected.and_then(|(b, index)| Some((b, b.layer_plan(index)?, index))) else {
-        return empty(ui, view.tokens, "No layer is selected", "Click a layer in the table to see what its weights count.");
+        return empty(ui, view.tokens, tr!("configure-no-layer"), tr!("configure-no-layer.importance"));
     };
     ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
         ui.add(Label::new(RichText::new(&plan.layer.name).color(view.tokens.text).size(16.0).strong()).truncate());
         question_ui(ui, view, acts);
         answer_ui(ui, view, bench, plan, index, acts);
-        section(ui, view.tokens, "What goes");
-        small(ui, view.tokens, format!("Weights: {}", plan.wanted.sparsity));
-        small(ui, view.tokens, format!("Channels: {}", plan.wanted.channels));
+        section(ui, view.tokens, tr!("importance-what-goes"));
+        small(ui, view.tokens, tr!("importance-weights-go", sparsity = plan.wanted.sparsity.to_string()));
+        small(ui, view.tokens, tr!("importance-channels-go", cut = plan.wanted.channels.to_string()));
         if let Some(note) = plan.note.as_ref().or(plan.refusal.as_ref()) {
             ui.add(Label::new(RichText::new(note).color(view.tokens.muted).size(11.5)).wrap());
         }
@@ -34,25 +36,27 @@ fn question_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let present = view.session.question;
     ui.horizontal(|ui| {
         let first = [Question::Weights(Saliency::default()), Question::Channels(ChannelScore::default())];
-        for (question, name) in first.into_iter().zip(["Weights", "Channels"]) {
+        for (question, name) in first.into_iter().zip([tr!("importance-weights"), tr!("importance-channels")]) {
             let chosen = std::mem::discriminant(&question) == std::mem::discriminant(&present);
             if ui.selectable_label(chosen, name).clicked() && !chosen {
                 acts.push(Act::Ask(question));
             }
         }
-        small(ui, view.tokens, "by");
+        small(ui, view.tokens, tr!("importance-by"));
         let choices: Vec<(Question, String)> = match present {
             Question::Weights(_) => Saliency::ALL.map(Question::Weights).map(named).to_vec(),
             Question::Channels(_) => ChannelScore::ALL.map(Question::Channels).map(named).to_vec(),
         };
-        if let Some(question) = combo(ui, "What makes it important".to_owned(), 170.0, present, present.name(), &choices) {
+        if let Some(question) =
+            combo(ui, tr!("importance-question").to_owned(), 170.0, present, terms::question(present), &choices)
+        {
             acts.push(Act::Ask(question));
         }
     });
 }
 
 fn named(question: Question) -> (Question, String) {
-    (question, question.name().to_owned())
+    (question, terms::question(question).to_owned())
 }
 
 fn answer_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, plan: &LayerPlan, index: usize, acts: &mut Vec<Act>) {
@@ -62,10 +66,10 @@ fn answer_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, plan: &LayerPlan, inde
     match answered.map(|a| &a.answer) {
         Some(Ok(found)) => found_ui(ui, view, bench, plan, found, acts),
         Some(Err(why)) => drop(ui.add(Label::new(RichText::new(why).color(view.tokens.muted)).wrap())),
-        None if view.job_of(tasks::IMPORTANCE).is_some() => drop(small(ui, view.tokens, "Being found out…")),
+        None if view.job_of(tasks::IMPORTANCE).is_some() => drop(small(ui, view.tokens, tr!("importance-running"))),
         // What takes the network to run is done when it is asked for.
         None if question.needs_data() => {
-            if ui.button("Find out").on_hover_text("Runs the network on the calibration data").clicked() {
+            if ui.button(tr!("importance-find-out")).on_hover_text(tr!("importance-find-out.tooltip")).clicked() {
                 acts.push(Act::MeasureImportance);
             }
         }
@@ -93,25 +97,40 @@ fn found_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, plan: &LayerPlan, found
     if let Some(share) = threshold_ui(ui, view.tokens, &found.sorted, present, 132.0) {
         acts.push(Act::Drag(edit(view.session.question, bench, found, share)));
     }
-    let count = found.sorted.len();
-    let goes = (present * count as f32).round() as usize;
-    let what = if matches!(view.session.question, Question::Weights(_)) { "weights" } else { "channels" };
-    let mut words = if is_other {
-        format!("What goes is chosen otherwise ({}, {}): drag to choose by this.", plan.wanted.sparsity, plan.wanted.channels)
-    } else {
-        format!("{} of {} {what} lie below the threshold and go.", units::count(goes as u64), units::count(count as u64))
-    };
-    if view.session.question == Question::Weights(Saliency::Inputs) {
-        words += " They are compared within each output channel; the line is that of all together.";
+    let words = said(view, bench, plan, found, (!is_other).then_some(present));
+    ui.add(Label::new(RichText::new(words).color(view.tokens.muted).size(11.5)).wrap());
+}
+
+/// In words: the share that goes (`None`: it is chosen by something else), and what else is to be known.
+fn said(view: &View<'_>, bench: &Bench, plan: &LayerPlan, found: &Importances, share: Option<f32>) -> String {
+    let question = view.session.question;
+    let of_weights = matches!(question, Question::Weights(_));
+    let mut sentences = vec![match share {
+        None => {
+            let wanted = &plan.wanted;
+            tr!("importance-otherwise", sparsity = wanted.sparsity.to_string(), cut = wanted.channels.to_string())
+        }
+        Some(share) => {
+            let all = found.sorted.len();
+            let (below, count) = (units::count((share * all as f32).round() as u64), units::count(all as u64));
+            if of_weights {
+                tr!("importance-weights-below", below = below, count = count)
+            } else {
+                tr!("importance-channels-below", below = below, count = count)
+            }
+        }
+    }];
+    if question == Question::Weights(Saliency::Inputs) {
+        sentences.push(tr!("importance-within-channels").to_owned());
     }
     if found.layers.len() > 1 {
-        words += &format!(" They belong to {} layers, which lose them together.", found.layers.len());
+        sentences.push(tr!("importance-tied", count = found.layers.len()));
     }
     let allocation = bench.active().map_or(Allocation::Uniform, |p: &Point| p.recipe.allocation);
-    if allocation != Allocation::Uniform && what == "weights" {
-        words += " The recipe shares out what is pruned over all layers: this one's share is another in the end.";
+    if allocation != Allocation::Uniform && of_weights {
+        sentences.push(tr!("importance-shared-out").to_owned());
     }
-    ui.add(Label::new(RichText::new(words).color(view.tokens.muted).size(11.5)).wrap());
+    sentences.join(tr!("configure-between-sentences"))
 }
 
 /// What it takes so that `share` of what was asked about goes.

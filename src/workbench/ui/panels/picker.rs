@@ -4,6 +4,8 @@ use crate::engine::units;
 use crate::pipeline::configure::{LayerPlan, Offer, Offers, Scheme};
 use crate::workbench::ui::bench::Bench;
 use crate::workbench::ui::scores::{Score, with_scheme};
+use crate::workbench::ui::terms;
+use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::{View, bytes_as, decibels};
 use crate::workbench::ui::widgets::{heading, small};
 use eframe::egui::{
@@ -26,8 +28,8 @@ pub enum Picked {
 pub fn scheme_button(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: &LayerPlan, text: &str) -> Option<Picked> {
     let present = plan.wanted.weights;
     let button = Button::new(RichText::new(text).size(12.0)).truncate().min_size(vec2(ui.available_width(), 0.0));
-    let response = ui.add(button).on_hover_text(format!("{present}; click to choose another scheme"));
-    let response = response.accessible_name(format!("Scheme of {}", plan.layer.name));
+    let response = ui.add(button).on_hover_text(tr!("picker-scheme", scheme = present.to_string()));
+    let response = response.accessible_name(tr!("picker-scheme-of", layer = &plan.layer.name));
     let mut picked = response.clicked().then_some(Picked::Opened);
     let popup = Popup::from_toggle_button_response(&response).close_behavior(PopupCloseBehavior::CloseOnClickOutside);
     let width = COLUMNS.iter().sum::<f32>();
@@ -44,7 +46,9 @@ pub fn scheme_button(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, 
 fn menu_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: &LayerPlan) -> Option<Scheme> {
     let targets = bench.targets(index).len();
     let name = &plan.layer.name;
-    small(ui, view.tokens, if targets > 1 { format!("For {targets} layers; figures of {name}") } else { format!("For {name}") });
+    let title =
+        if targets > 1 { tr!("picker-for-layers", count = targets, layer = name) } else { tr!("picker-for", layer = name) };
+    small(ui, view.tokens, title);
     header_ui(ui, view);
     // Offers are of the inspected layer, which this one becomes with the click that opens the menu.
     let none = Offers::default();
@@ -54,7 +58,7 @@ fn menu_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: &Lay
         ui.spacing_mut().item_spacing.y = 0.0;
         for family in fitting.chunk_by(|a, b| a.family == b.family) {
             ui.add_space(6.0);
-            heading(ui, view.tokens, family.first().map_or("", |offer| offer.family.name()));
+            heading(ui, view.tokens, family.first().map_or("", |offer| terms::family(offer.family)));
             for offer in family {
                 let score = bench.scores.get(index, &with_scheme(&plan.treatment, offer.scheme));
                 if offer_ui(ui, view, plan, offer, score).clicked() {
@@ -66,7 +70,7 @@ fn menu_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: &Lay
     if !refused.is_empty() {
         ui.separator();
         let reasons: Vec<String> = refused.iter().map(|(scheme, reason)| format!("{scheme}: {reason}")).collect();
-        small(ui, view.tokens, format!("{} schemes do not fit this layer", refused.len())).on_hover_text(reasons.join("\n"));
+        small(ui, view.tokens, tr!("picker-refused", count = refused.len())).on_hover_text(reasons.join("\n"));
     }
     chosen
 }
@@ -74,7 +78,8 @@ fn menu_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: &Lay
 fn header_ui(ui: &mut Ui, view: &View<'_>) {
     let (rect, _) = ui.allocate_exact_size(vec2(COLUMNS.iter().sum(), 16.0), Sense::hover());
     let font = FontId::proportional(11.0);
-    for (column, title) in ["Scheme", "Bits/weight", "Bytes", "SQNR"].into_iter().enumerate() {
+    let titles = [tr!("picker-scheme-title"), tr!("picker-bits"), tr!("picker-bytes"), tr!("picker-sqnr")];
+    for (column, title) in titles.into_iter().enumerate() {
         let (at, align) = place(rect, column);
         ui.painter().text(at, align, title, font.clone(), view.tokens.muted);
     }
@@ -95,7 +100,7 @@ fn offer_ui(ui: &mut Ui, view: &View<'_>, plan: &LayerPlan, offer: &Offer, score
     let chosen = plan.wanted.weights == offer.scheme;
     let error = score.map_or_else(|| "…".to_owned(), |s| decibels(s.sqnr_db));
     let cells = [offer.scheme.to_string(), format!("{:.2}", offer.bits_per_weight), units::bytes(bytes), error];
-    let words = format!("{}: {} bits per weight, {}, {}", cells[0], cells[1], cells[2], cells[3]);
+    let words = tr!("picker-offer", scheme = &cells[0], bits = &cells[1], bytes = &cells[2], error = &cells[3]);
     response.widget_info(|| WidgetInfo::selected(Role::Button, true, chosen, &words));
     if !ui.is_rect_visible(rect) {
         return response;
@@ -115,7 +120,6 @@ fn offer_ui(ui: &mut Ui, view: &View<'_>, plan: &LayerPlan, offer: &Offer, score
         ui.painter().rect_filled(swatch, 2.0, t.error_at(score.sqnr_db));
     }
     let own = (offer.bits_per_weight * plan.layer.parameters() as f64 / 8.0).round() as u64;
-    let tip =
-        if own < bytes { format!("{words}. Packed it takes {}, which an ONNX file cannot", units::bytes(own)) } else { words };
+    let tip = if own < bytes { tr!("picker-packed", offer = words, bytes = units::bytes(own)) } else { words };
     response.on_hover_text(tip)
 }

@@ -4,6 +4,7 @@ use crate::pipeline::configure::Recipe;
 use crate::workbench::project::Edit;
 use crate::workbench::ui::act::Act;
 use crate::workbench::ui::bench::{Bench, Point};
+use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::View;
 use crate::workbench::ui::widgets::{Icon, empty, icon, small};
 use eframe::egui::{Id, Label, RichText, ScrollArea, TextEdit, TextStyle, Ui};
@@ -18,7 +19,7 @@ struct Draft {
 
 pub fn recipe_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let Some((bench, point)) = view.bench.and_then(|b| Some((b, b.active()?))) else {
-        return empty(ui, view.tokens, "No project is open", "The active recipe is shown here as text.");
+        return empty(ui, view.tokens, tr!("configure-no-project"), tr!("configure-no-project.recipe"));
     };
     let id = Id::unique("recipe as text");
     let mut draft = ui.data(|d| d.get_temp::<Draft>(id)).unwrap_or_else(|| of(point));
@@ -31,7 +32,7 @@ pub fn recipe_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     status_ui(ui, view, point, &parsed.map(|_| ()).map_err(|e| e.to_string()));
     let edit = |ui: &mut Ui| {
         let field = TextEdit::multiline(&mut draft.text).code_editor().desired_width(f32::INFINITY).desired_rows(12);
-        ui.add(field.font(TextStyle::Monospace)).accessible_name("Recipe as text").changed()
+        ui.add(field.font(TextStyle::Monospace)).accessible_name(tr!("recipe-text")).changed()
     };
     let changed = ScrollArea::both().auto_shrink([false, false]).show(ui, edit).inner;
     if changed
@@ -62,21 +63,19 @@ fn named(written: Recipe, bench: &Bench, point: &Point) -> Recipe {
 fn status_ui(ui: &mut Ui, view: &View<'_>, point: &Point, parsed: &Result<(), String>) {
     ui.horizontal(|ui| match (parsed, &point.plan) {
         (Err(error), _) => {
-            icon(ui, Icon::Cross, view.tokens.bad, "Not yet a recipe");
+            icon(ui, Icon::Cross, view.tokens.bad, tr!("recipe-text-unfinished"));
             ui.add(Label::new(RichText::new(error).color(view.tokens.bad).size(12.0)).wrap());
         }
         (_, Some(Err(error))) => {
-            icon(ui, Icon::Warning, view.tokens.warn, "It does not fit the model");
+            icon(ui, Icon::Warning, view.tokens.warn, tr!("recipe-text-unfit"));
             ui.add(Label::new(RichText::new(error).color(view.tokens.warn).size(12.0)).wrap());
         }
         _ => {
-            icon(ui, Icon::Check, view.tokens.good, "A recipe");
-            let whose = if point.is_preset {
-                "a preset; what is changed becomes a copy"
-            } else {
-                "changes take effect as they are written"
-            };
-            small(ui, view.tokens, format!("{}: {whose}", point.name));
+            icon(ui, Icon::Check, view.tokens.good, tr!("recipe-text-good"));
+            let name = &point.name;
+            let whose =
+                if point.is_preset { tr!("recipe-text-preset", name = name) } else { tr!("recipe-text-own", name = name) };
+            small(ui, view.tokens, whose);
         }
     });
 }

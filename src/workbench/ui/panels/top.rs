@@ -9,7 +9,8 @@ use crate::workbench::ui::bench::{Bench, Point};
 use crate::workbench::ui::commands::Command;
 use crate::workbench::ui::layout::Workspace;
 use crate::workbench::ui::tasks;
-use crate::workbench::ui::text::{Language, edits};
+use crate::workbench::ui::terms;
+use crate::workbench::ui::text::{Language, edits, tr};
 use crate::workbench::ui::view::{View, decibels, percent};
 use crate::workbench::ui::widgets::{Icon, explain, icon, icon_button, small};
 use eframe::egui::containers::menu::menu_style;
@@ -38,12 +39,12 @@ pub fn top_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
 fn menus_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     use Command as C;
     const MENUS: [(&str, &[Command]); 5] = [
-        ("File", &[C::NewProject, C::OpenProject, C::OpenSample, C::Save, C::Export, C::SharePage, C::Quit]),
-        ("Edit", &[C::Undo, C::Redo, C::SelectAll, C::ClearSelection, C::ResetLayers, C::FindLayer]),
-        ("Recipe", &[C::ForkRecipe, C::RenameRecipe, C::DeleteRecipe, C::ToggleRun]),
-        ("Run", &[C::Evaluate, C::EvaluateAll, C::MeasureLosses, C::Search, C::ProtectWorst, C::Stop]),
+        ("menu-file", &[C::NewProject, C::OpenProject, C::OpenSample, C::Save, C::Export, C::SharePage, C::Quit]),
+        ("menu-edit", &[C::Undo, C::Redo, C::SelectAll, C::ClearSelection, C::ResetLayers, C::FindLayer]),
+        ("menu-recipe", &[C::ForkRecipe, C::RenameRecipe, C::DeleteRecipe, C::ToggleRun]),
+        ("menu-run", &[C::Evaluate, C::EvaluateAll, C::MeasureLosses, C::Search, C::ProtectWorst, C::Stop]),
         (
-            "View",
+            "menu-view",
             &[
                 C::GoLoad,
                 C::GoConfigure,
@@ -71,9 +72,9 @@ fn menus_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
         ui.spacing_mut().button_padding.x = 7.0;
         ui.spacing_mut().item_spacing.x = 0.0;
         for (title, commands) in MENUS {
-            ui.menu_button(title, |ui| {
+            ui.menu_button(tr!(title), |ui| {
                 ui.set_min_width(210.0);
-                if title == "File" {
+                if title == "menu-file" {
                     recent_ui(ui, view, acts);
                 }
                 for command in commands {
@@ -88,7 +89,7 @@ fn recent_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     if view.session.recent.is_empty() {
         return;
     }
-    ui.menu_button("Recent projects", |ui| {
+    ui.menu_button(tr!("menu-recent"), |ui| {
         for path in &view.session.recent {
             if ui.button(path.display().to_string()).clicked() {
                 acts.push(Act::Open(path.clone()));
@@ -100,11 +101,7 @@ fn recent_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
 
 fn menu_item_ui(ui: &mut Ui, view: &View<'_>, command: Command, acts: &mut Vec<Act>) {
     let Some(info) = command.info() else { return };
-    let label = match (command, view.bench) {
-        (Command::Undo, Some(b)) => b.history.undo_step().map(|e| format!("Undo: {}", edits::label(e))),
-        (Command::Redo, Some(b)) => b.history.redo_step().map(|e| format!("Redo: {}", edits::label(e))),
-        _ => None,
-    };
+    let label = view.bench.and_then(|b| undoes(command, b));
     let mut button = Button::new(label.unwrap_or_else(|| info.name().to_owned()));
     if let Some(shortcut) = info.shortcut {
         button = button.shortcut_text(ui.ctx().format_shortcut(&shortcut));
@@ -115,9 +112,18 @@ fn menu_item_ui(ui: &mut Ui, view: &View<'_>, command: Command, acts: &mut Vec<A
     }
 }
 
+/// What undo and redo would do.
+fn undoes(command: Command, bench: &Bench) -> Option<String> {
+    match command {
+        Command::Undo => bench.history.undo_step().map(|e| tr!("top-undo", edit = edits::label(e))),
+        Command::Redo => bench.history.redo_step().map(|e| tr!("top-redo", edit = edits::label(e))),
+        _ => None,
+    }
+}
+
 fn recipe_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
     let active = bench.document().active.clone();
-    small(ui, view.tokens, "Recipe");
+    small(ui, view.tokens, tr!("top-recipe"));
     let response = ui.menu_button(format!("{active}      "), |ui| {
         ui.set_min_width(190.0);
         for point in bench.points.iter().filter(|p| !p.is_preset) {
@@ -132,21 +138,21 @@ fn recipe_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
         }
         ui.separator();
         for group in others {
-            ui.menu_button(group.name, |ui| group_ui(ui, bench, group, &active, acts));
+            ui.menu_button(terms::presets(group), |ui| group_ui(ui, bench, group, &active, acts));
         }
     });
     let button = response.response.rect;
     let arrow = Rect::from_center_size(button.right_center() - vec2(12.0, 0.0), vec2(10.0, 10.0));
     Icon::Down.paint(ui.painter(), arrow, view.tokens.text);
-    drop(response.response.on_hover_text("The recipe that is edited").accessible_name("Active recipe"));
+    drop(response.response.on_hover_text(tr!("top-active-recipe.tooltip")).accessible_name(tr!("top-active-recipe")));
     ui.menu_button("…", |ui| {
         for command in [Command::ForkRecipe, Command::RenameRecipe, Command::DeleteRecipe, Command::ToggleRun] {
             menu_item_ui(ui, view, command, acts);
         }
     })
     .response
-    .on_hover_text("Fork, rename or delete the recipe")
-    .accessible_name("Recipe menu");
+    .on_hover_text(tr!("top-recipe-menu.tooltip"))
+    .accessible_name(tr!("top-recipe-menu"));
 }
 
 fn group_ui(ui: &mut Ui, bench: &Bench, group: &presets::Group, active: &str, acts: &mut Vec<Act>) {
@@ -167,16 +173,12 @@ fn recipe_item_ui(ui: &mut Ui, point: &Point, active: &str, acts: &mut Vec<Act>)
 }
 
 fn undo_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
-    let sides = [
-        (Command::Undo, Icon::Undo, bench.history.undo_step().map(edits::label)),
-        (Command::Redo, Icon::Redo, bench.history.redo_step().map(edits::label)),
-    ];
-    for (command, shape, label) in sides {
+    for (command, shape) in [(Command::Undo, Icon::Undo), (Command::Redo, Icon::Redo)] {
         let Some(info) = command.info() else { continue };
         let enabled = info.needs.met(&view.situation);
         let response = icon_button(ui, shape, "", enabled, None).accessible_name(info.name());
-        let response = match label {
-            Some(label) => response.on_hover_text(format!("{}: {label}", info.name())),
+        let response = match undoes(command, bench) {
+            Some(label) => response.on_hover_text(label),
             None => response,
         };
         explain(ui, response, info, acts);
@@ -203,26 +205,25 @@ fn numbers_ui(ui: &mut Ui, view: &View<'_>, point: &Point) {
             let report = &measured.report;
             let text = match &report.metrics {
                 Some(m) => m.headline().1,
-                None => format!("{:.4} nats", report.fidelity.kl_mean),
+                None => tr!("top-nats", value = format!("{:.4}", report.fidelity.kl_mean)),
             };
             let color = if measured.stale { t.stale } else { t.text };
-            let state = if measured.stale { " (stale)" } else { "" };
             let drop = report.drop_points().map_or(String::new(), |d| format!(" ({:+.2})", 0.0 - d));
-            ui.label(RichText::new(format!("{text}{drop}{state}")).color(color).strong());
-            small(ui, t, report.metrics.map_or("KL", |m| m.headline().0)).on_hover_text(format!(
-                "Measured on {} predictions; in brackets the change of top-1 against the original in points",
-                report.predictions()
-            ));
+            let text = format!("{text}{drop}");
+            let text = if measured.stale { tr!("top-stale", value = text) } else { text };
+            ui.label(RichText::new(text).color(color).strong());
+            small(ui, t, report.metrics.map_or(tr!("top-kl"), |m| m.headline().0))
+                .on_hover_text(tr!("top-measured", count = report.predictions()));
         }
         None => {
-            ui.label(RichText::new("not measured").color(t.muted));
-            small(ui, t, "Top-1");
+            ui.label(RichText::new(tr!("top-not-measured")).color(t.muted));
+            small(ui, t, tr!("top-accuracy"));
         }
     }
     ui.separator();
     if let Some(sqnr) = point.sqnr_db {
         ui.label(RichText::new(decibels(sqnr)).color(t.text));
-        small(ui, t, "Weights").on_hover_text("Predicted weight SQNR: of the layers' relative errors the mean, in dB");
+        small(ui, t, tr!("top-weights")).on_hover_text(tr!("top-weights.tooltip"));
         ui.separator();
     }
     match &point.plan {
@@ -230,8 +231,11 @@ fn numbers_ui(ui: &mut Ui, view: &View<'_>, point: &Point) {
             let change = percent(plan.bytes, plan.original_bytes);
             ui.label(RichText::new(change).color(t.muted));
             ui.label(RichText::new(units::bytes(plan.bytes)).color(t.text).strong());
-            small(ui, t, "Size")
-                .on_hover_text(format!("{} bytes on disk, of {} in the original", plan.bytes, plan.original_bytes));
+            small(ui, t, tr!("top-size")).on_hover_text(tr!(
+                "top-size.tooltip",
+                bytes = plan.bytes,
+                original = plan.original_bytes
+            ));
         }
         Some(Err(error)) => drop(icon(ui, Icon::Warning, t.bad, error)),
         None => {}
@@ -241,7 +245,7 @@ fn numbers_ui(ui: &mut Ui, view: &View<'_>, point: &Point) {
 fn status_ui(ui: &mut Ui, view: &View<'_>) {
     let t = view.tokens;
     let Some(job) = view.jobs.first() else {
-        icon(ui, Icon::Check, t.muted, "Nothing runs");
+        icon(ui, Icon::Check, t.muted, tr!("top-idle"));
         return;
     };
     let share = job.progress.done as f32 / job.progress.total.max(1) as f32;
@@ -250,10 +254,14 @@ fn status_ui(ui: &mut Ui, view: &View<'_>) {
     let mut done = rect;
     done.set_width(rect.width() * share.clamp(0.03, 1.0));
     ui.painter().rect_filled(done, 3.0, t.accent);
-    let state = if job.state == JobState::Cancelling { "Cancelling… " } else { "" };
-    response.on_hover_text(format!("{state}{}\n{}", job.title, job.progress.label));
+    let (title, step) = (&job.title, &job.progress.label);
+    response.on_hover_text(if job.state == JobState::Cancelling {
+        tr!("top-cancelling", title = title, step = step)
+    } else {
+        tr!("top-job", title = title, step = step)
+    });
     if view.jobs.len() > 1 {
-        small(ui, t, format!("{} jobs", view.jobs.len()));
+        small(ui, t, tr!("top-jobs", count = view.jobs.len()));
     }
     ui.separator();
 }
@@ -282,7 +290,7 @@ pub fn rail_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
             }
         }
         ui.separator();
-        small(ui, view.tokens, "Stages");
+        small(ui, view.tokens, tr!("top-stages"));
         for (name, state, tip) in stages(view) {
             stage_ui(ui, view, name, state, &tip);
         }
@@ -292,13 +300,13 @@ pub fn rail_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
 fn stage_ui(ui: &mut Ui, view: &View<'_>, name: &str, state: State, tip: &str) {
     let t = view.tokens;
     let (shape, color, words) = match state {
-        State::ToDo => (Icon::Ring, t.muted, "to do"),
-        State::Running => (Icon::Play, t.accent, "running"),
-        State::Stale => (Icon::Half, t.stale, "stale"),
-        State::Done => (Icon::Check, t.good, "done"),
-        State::NotNeeded => (Icon::Ring, t.line, "not needed"),
+        State::ToDo => (Icon::Ring, t.muted, tr!("stage-is-to-do")),
+        State::Running => (Icon::Play, t.accent, tr!("stage-is-running")),
+        State::Stale => (Icon::Half, t.stale, tr!("stage-is-stale")),
+        State::Done => (Icon::Check, t.good, tr!("stage-is-done")),
+        State::NotNeeded => (Icon::Ring, t.line, tr!("stage-is-not-needed")),
     };
-    let tip = format!("{name}: {words}. {tip}");
+    let tip = tr!("stage-said", name = name, state = words, words = tip);
     ui.scope(|ui| {
         ui.spacing_mut().item_spacing.x = 4.0;
         icon(ui, shape, color, &tip);
@@ -347,12 +355,12 @@ fn stages(view: &View<'_>) -> Vec<(&'static str, State, String)> {
     };
     let compare = if measured >= 2 { State::Done } else { State::ToDo };
     vec![
-        ("Load", load, "The model and its data".to_owned()),
-        ("Configure", configure, "What happens to each layer".to_owned()),
-        ("Calibrate", calibrate, "Ranges of the layers' inputs, found when the recipe is evaluated".to_owned()),
-        ("Compress", result(fresh, tasks::EVALUATE), "The compressed model, built when the recipe is evaluated".to_owned()),
-        ("Evaluate", result(fresh, tasks::EVALUATE), "F5 measures the active recipe".to_owned()),
-        ("Compare", compare, format!("{measured} recipes are measured as they are now")),
-        ("Export", export, "Ctrl+E writes the model".to_owned()),
+        (tr!("stage-load"), load, tr!("stage-load.tooltip").to_owned()),
+        (tr!("stage-configure"), configure, tr!("stage-configure.tooltip").to_owned()),
+        (tr!("stage-calibrate"), calibrate, tr!("stage-calibrate.tooltip").to_owned()),
+        (tr!("stage-compress"), result(fresh, tasks::EVALUATE), tr!("stage-compress.tooltip").to_owned()),
+        (tr!("stage-evaluate"), result(fresh, tasks::EVALUATE), tr!("stage-evaluate.tooltip").to_owned()),
+        (tr!("stage-compare"), compare, tr!("stage-compare.tooltip", count = measured)),
+        (tr!("stage-export"), export, tr!("stage-export.tooltip").to_owned()),
     ]
 }

@@ -6,6 +6,7 @@ use crate::workbench::ui::bench::Bench;
 use crate::workbench::ui::inspect::{LayerFacts, Treated};
 use crate::workbench::ui::pictures::{Lens, Sight, WeightPicture};
 use crate::workbench::ui::plots::tick;
+use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::View;
 use crate::workbench::ui::widgets::{combo, empty, ramp, small};
 use eframe::egui::{Align, Image, Layout, Pos2, Rect, Sense, Stroke, StrokeKind, TextureHandle, Ui, Vec2, vec2};
@@ -17,14 +18,14 @@ pub fn weights_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let found = view.bench.and_then(|b| Some((b, b.facts.as_deref()?, b.treated.as_deref()?)));
     let found = found.filter(|(b, facts, _)| b.selection.primary() == Some(facts.index) && b.lens.0 == facts.index);
     let Some((bench, facts, treated)) = found else {
-        return empty(ui, view.tokens, "No layer is selected", "Click a layer in the table to see its weights.");
+        return empty(ui, view.tokens, tr!("configure-no-layer"), tr!("configure-no-layer.weights"));
     };
     let Some(layer) = bench.layers().get(facts.index) else { return };
     let picture = bench.sight.as_ref().filter(|p| p.layer == facts.index);
     bar_ui(ui, view, bench, (layer, facts), picture, acts);
     match picture.and_then(|p| Some((p, p.texture()?))) {
         Some((picture, texture)) => picture_ui(ui, view, bench, (layer, facts, treated), (picture, texture), acts),
-        None => empty(ui, view.tokens, "Being drawn…", ""),
+        None => empty(ui, view.tokens, tr!("configure-being-drawn"), ""),
     }
 }
 
@@ -39,20 +40,20 @@ fn bar_ui(
     let lens = bench.lens.1;
     ui.horizontal(|ui| {
         let choices = Sight::ALL.map(|s| (s, s.name().to_owned()));
-        if let Some(sight) = combo(ui, "What is seen of the weights".to_owned(), 150.0, lens.sight, lens.sight.name(), &choices) {
+        if let Some(sight) = combo(ui, tr!("weights-sight").to_owned(), 150.0, lens.sight, lens.sight.name(), &choices) {
             acts.push(Act::Look(Lens { sight, ..lens }));
         }
         let whole = Lens::whole(lens.sight, facts.spreads.len().max(1), facts.columns(), lens.most);
         if ui
-            .add_enabled(lens != whole, eframe::egui::Button::new("Whole"))
-            .on_hover_text("Show all weights of the layer")
+            .add_enabled(lens != whole, eframe::egui::Button::new(tr!("weights-whole")))
+            .on_hover_text(tr!("weights-whole.tooltip"))
             .clicked()
         {
             acts.push(Act::Look(whole));
         }
         let (rows, columns) = (lens.rows, lens.columns);
         let part =
-            format!("{}: outputs {} to {}, inputs × taps {} to {}", layer.name, rows.0, rows.1 - 1, columns.0, columns.1 - 1);
+            tr!("weights-part", layer = &layer.name, top = rows.0, bottom = rows.1 - 1, left = columns.0, right = columns.1 - 1);
         small(ui, view.tokens, part);
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| legend_ui(ui, view, picture));
     });
@@ -61,7 +62,7 @@ fn bar_ui(
 fn legend_ui(ui: &mut Ui, view: &View<'_>, picture: Option<&WeightPicture>) {
     let Some(picture) = picture else { return };
     if picture.lens.sight == Sight::Kept {
-        small(ui, view.tokens, "dark: pruned");
+        small(ui, view.tokens, tr!("weights-dark"));
         return;
     }
     small(ui, view.tokens, tick(picture.range));
@@ -114,14 +115,15 @@ fn words(pointer: Pos2, area: Rect, lens: &Lens, (layer, facts, treated): (&Laye
     let taps: usize = layer.shape.iter().skip(2).product();
     let at = flat(&layer.shape, layer.out_axis, row, column);
     let (before, after) = (facts.weights.get(at)?, treated.approximate.get(at)?);
-    let input = if taps > 1 { format!("{}, tap {}", column / taps, column % taps) } else { column.to_string() };
-    let mut words = format!("Output {row}, input {input}\nbefore {}\nafter {}", tick(*before), tick(*after));
-    words += &format!("\ndifference {}", tick(before - after));
+    let place = if taps > 1 {
+        tr!("weights-place-tap", output = row, input = column / taps, tap = column % taps)
+    } else {
+        tr!("weights-place", output = row, input = column)
+    };
+    let values = tr!("weights-values", before = tick(*before), after = tick(*after), difference = tick(before - after));
     let (tall, wide) = lens.step();
-    if tall * wide > 1 {
-        words += &format!("\nA cell shows the largest of {tall} × {wide} weights; scroll to come nearer");
-    }
-    Some(words)
+    let coarse = (tall * wide > 1).then(|| tr!("weights-coarse", rows = tall, columns = wide));
+    Some([place, values].into_iter().chain(coarse).collect::<Vec<_>>().join("\n"))
 }
 
 /// The place of a weight in its own order, from its output channel and its place among those of that channel.

@@ -7,6 +7,8 @@ use crate::workbench::ui::act::Act;
 use crate::workbench::ui::bench::Bench;
 use crate::workbench::ui::plots::{Choice, Curve, what_if_plot};
 use crate::workbench::ui::scores::{at_width, with_scheme};
+use crate::workbench::ui::terms;
+use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::{View, bytes_as, decibels};
 use crate::workbench::ui::widgets::{bar, section, small};
 use eframe::egui::{Grid, Ui, vec2};
@@ -16,7 +18,7 @@ const WIDEST: f64 = 10.0;
 const HEIGHT: f32 = 190.0;
 
 pub fn what_if_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: &LayerPlan, acts: &mut Vec<Act>) {
-    section(ui, view.tokens, "What if");
+    section(ui, view.tokens, tr!("what-if"));
     let set = |scheme: Scheme| {
         let change = Change { weights: Some(scheme), ..Change::default() };
         Act::Edit(Edit::Treat { layers: bench.targets(index), change })
@@ -40,7 +42,7 @@ fn families(bench: &Bench, index: usize, plan: &LayerPlan) -> Vec<(Curve, Vec<Sc
         let mut found: Vec<(Choice, Scheme)> = group.iter().filter_map(|o| choice(bench, index, plan, o)).collect();
         found.sort_by(|a, b| a.0.bits.total_cmp(&b.0.bits));
         let (choices, schemes) = found.into_iter().unzip();
-        Some((Curve { name: group.first()?.family.short_name(), choices }, schemes))
+        Some((Curve { name: terms::short_family(group.first()?.family), choices }, schemes))
     };
     groups.filter_map(curve).filter(|(curve, _)| !curve.choices.is_empty()).collect()
 }
@@ -48,8 +50,13 @@ fn families(bench: &Bench, index: usize, plan: &LayerPlan) -> Vec<(Curve, Vec<Sc
 fn choice(bench: &Bench, index: usize, plan: &LayerPlan, offer: &Offer) -> Option<(Choice, Scheme)> {
     let sqnr_db = bench.scores.get(index, &with_scheme(&plan.treatment, offer.scheme))?.sqnr_db;
     let bytes = bytes_as(&plan.layer, offer.scheme);
-    let words =
-        format!("{}\n{:.2} bits per weight, {}\n{}", offer.scheme, offer.bits_per_weight, units::bytes(bytes), decibels(sqnr_db));
+    let words = tr!(
+        "what-if-choice",
+        scheme = offer.scheme.to_string(),
+        bits = format!("{:.2}", offer.bits_per_weight),
+        bytes = units::bytes(bytes),
+        error = decibels(sqnr_db)
+    );
     let present = plan.treatment.weights == offer.scheme;
     sqnr_db.is_finite().then_some((Choice { bits: offer.bits_per_weight, sqnr_db, present, words }, offer.scheme))
 }
@@ -59,21 +66,21 @@ fn widths_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: &L
     let t = view.tokens;
     let third = (ui.available_width() - 60.0) * 0.5 - 8.0;
     Grid::new("what if").num_columns(3).spacing([8.0, 1.0]).show(ui, |ui| {
-        small(ui, t, "Bits");
-        small(ui, t, "Weight SQNR (dB)");
-        small(ui, t, "Bytes");
+        small(ui, t, tr!("what-if-bits-title"));
+        small(ui, t, tr!("what-if-sqnr"));
+        small(ui, t, tr!("what-if-bytes"));
         ui.end_row();
         for bits in WIDTHS {
             let treatment = at_width(&plan.treatment, bits);
             let chosen = plan.treatment.weights.bits() == bits;
-            let response = ui.selectable_label(chosen, format!("{bits} bits"));
-            if response.on_hover_text("Set the layer to this width").clicked() {
+            let response = ui.selectable_label(chosen, tr!("what-if-bits", count = bits));
+            if response.on_hover_text(tr!("what-if-bits.tooltip")).clicked() {
                 set(bits);
             }
             let score = bench.scores.get(index, &treatment);
             let (share, text, ground) = match score {
                 Some(s) if s.sqnr_db.is_finite() => ((s.sqnr_db / 50.0) as f32, format!("{:.1}", s.sqnr_db), t.bar),
-                Some(_) => (1.0, "exact".to_owned(), t.bar),
+                Some(_) => (1.0, tr!("what-if-exact").to_owned(), t.bar),
                 None => (0.0, "…".to_owned(), t.bar),
             };
             cell_ui(ui, third, |ui| drop(bar(ui, share, &text, ground, t.text)));

@@ -3,7 +3,9 @@
 use super::{frame, tick};
 use crate::workbench::ui::inspect::{LayerFacts, Treated};
 use crate::workbench::ui::scores::FEW_STEPS;
+use crate::workbench::ui::text::tr;
 use crate::workbench::ui::theme::Tokens;
+use crate::workbench::ui::view::decibels;
 use eframe::egui::{Rect, Role, Sense, Stroke, Ui, WidgetInfo, vec2};
 
 /// Range, quartiles and median of each channel. With one scale for all, `shared` is its step:
@@ -17,9 +19,10 @@ pub fn channels_ui(
     height: f32,
 ) {
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), height), Sense::hover());
-    let summary = format!("Ranges of {} output channels from {} to {}", facts.spreads.len(), tick(facts.low), tick(facts.high));
+    let (count, low, high) = (facts.spreads.len(), tick(facts.low), tick(facts.high));
+    let summary = tr!("channels", count = count, low = &low, high = &high);
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, &summary));
-    let area = frame(ui.painter(), rect, tokens, &tick(facts.low), &tick(facts.high));
+    let area = frame(ui.painter(), rect, tokens, &low, &high);
     let painter = ui.painter().with_clip_rect(area.expand(3.0));
     let span = (facts.high - facts.low).max(f32::MIN_POSITIVE);
     let y_of = |value: f32| area.bottom() - (value - facts.low) / span * area.height();
@@ -69,11 +72,11 @@ fn hover(
     let text = channel.filter(|c| *c >= 0.0).and_then(|c| {
         let index = c as usize;
         let spread = facts.spreads.get(index)?;
-        let steps = shared.map_or(String::new(), |s| format!("\n{:.1} steps of the shared scale", spread.width() / s));
-        let db = treated
-            .and_then(|t| t.channels_db.get(index))
-            .map_or(String::new(), |db| format!("\n{}", crate::workbench::ui::view::decibels(f64::from(*db))));
-        Some(format!("Channel {index}: {} to {}, median {}{steps}{db}", tick(spread.low), tick(spread.high), tick(spread.median)))
+        let range =
+            tr!("channels-one", channel = index, low = tick(spread.low), high = tick(spread.high), median = tick(spread.median));
+        let steps = shared.map(|s| tr!("channels-steps", count = format!("{:.1}", spread.width() / s)));
+        let db = treated.and_then(|t| t.channels_db.get(index)).map(|db| decibels(f64::from(*db)));
+        Some([Some(range), steps, db].into_iter().flatten().collect::<Vec<_>>().join("\n"))
     });
     response.on_hover_text_at_pointer(text.unwrap_or_else(|| summary.to_owned()));
 }

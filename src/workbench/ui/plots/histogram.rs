@@ -2,6 +2,7 @@
 
 use super::{frame, tick};
 use crate::workbench::ui::inspect::{LayerFacts, Treated};
+use crate::workbench::ui::text::tr;
 use crate::workbench::ui::theme::Tokens;
 use eframe::egui::{Align2, FontId, Painter, Rect, Role, Sense, Stroke, Ui, WidgetInfo, lerp, pos2, vec2};
 
@@ -27,7 +28,7 @@ pub fn histogram_ui(
     height: f32,
 ) {
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), height), Sense::hover());
-    let summary = format!("Histogram of {} weights from {} to {}", facts.weights.len(), tick(facts.low), tick(facts.high));
+    let summary = tr!("histogram", count = facts.weights.len(), low = tick(facts.low), high = tick(facts.high));
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, &summary));
     let chart = Rect::from_min_max(rect.min, pos2(rect.right(), rect.bottom() - 15.0 - TICKS));
     let most = facts.histogram.iter().chain(treated.iter().flat_map(|t| &t.histogram)).copied().max().unwrap_or(1).max(1);
@@ -61,13 +62,17 @@ pub fn histogram_ui(
         let value = lerp(facts.low..=facts.high, place);
         painter.text(pos2(x, rect.bottom()), align, tick(value), font.clone(), tokens.muted);
     }
-    let said = levels.map_or(String::new(), |l| match (l.values.first(), l.values.last()) {
-        (Some(low), Some(high)) => {
-            format!(". Ticks: the {} levels of channel {}, from {} to {}", l.values.len(), l.channel, tick(*low), tick(*high))
-        }
-        _ => String::new(),
+    response.on_hover_text(match levels.and_then(|l| Some((l, l.values.first()?, l.values.last()?))) {
+        Some((levels, low, high)) => tr!(
+            "histogram-levels",
+            summary = summary,
+            count = levels.values.len(),
+            channel = levels.channel,
+            low = tick(*low),
+            high = tick(*high)
+        ),
+        None => tr!("histogram.tooltip", summary = summary),
     });
-    response.on_hover_text(format!("{summary}. Counts as square roots{said}"));
 }
 
 /// A tick for every level; where they lie too close, a band.

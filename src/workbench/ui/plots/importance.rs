@@ -1,6 +1,7 @@
 //! How much there is of which importance, and the threshold below which it goes.
 
 use super::{frame, tick};
+use crate::workbench::ui::text::tr;
 use crate::workbench::ui::theme::Tokens;
 use eframe::egui::{Align2, CursorIcon, FontId, Rect, Role, Sense, Stroke, Ui, WidgetInfo, pos2, vec2};
 
@@ -16,7 +17,7 @@ pub fn threshold_ui(ui: &mut Ui, tokens: &Tokens, sorted: &[f64], share: f32, he
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), height), Sense::click_and_drag());
     let count = sorted.len();
     let below = (share.clamp(0.0, 1.0) * count as f32).round() as usize;
-    let summary = format!("Importance of {count}: {below} lie below the threshold");
+    let summary = tr!("threshold", count = count, below = below);
     response.widget_info(|| WidgetInfo::labeled(Role::Slider, true, &summary));
     let chart = Rect::from_min_max(rect.min, pos2(rect.right(), rect.bottom() - 15.0));
     let view = if count > ONE_BY_ONE { Axis::Score(last_shown(sorted)) } else { Axis::Rank(count) };
@@ -39,7 +40,7 @@ pub fn threshold_ui(ui: &mut Ui, tokens: &Tokens, sorted: &[f64], share: f32, he
     ends_ui(ui, tokens, &view, (area, rect.bottom()));
     let response = response.on_hover_cursor(CursorIcon::ResizeHorizontal);
     let pointer = response.interact_pointer_pos().filter(|_| response.dragged() || response.clicked());
-    response.on_hover_text_at_pointer(format!("{summary}. Drag to move it"));
+    response.on_hover_text_at_pointer(tr!("threshold.tooltip", summary = summary));
     let place = ((pointer?.x - area.left()) / area.width()).clamp(0.0, 1.0);
     let below = view.below(sorted, place);
     // Something must be left.
@@ -48,7 +49,7 @@ pub fn threshold_ui(ui: &mut Ui, tokens: &Tokens, sorted: &[f64], share: f32, he
 
 fn ends_ui(ui: &Ui, tokens: &Tokens, view: &Axis, (area, bottom): (Rect, f32)) {
     let (first, last) = match view {
-        Axis::Rank(count) => ("least important".to_owned(), format!("most, of {count}")),
+        Axis::Rank(count) => (tr!("threshold-least").to_owned(), tr!("threshold-most", count = *count)),
         Axis::Score(last) => ("0".to_owned(), format!("≥ {}", tick(*last as f32))),
     };
     let font = FontId::proportional(10.5);

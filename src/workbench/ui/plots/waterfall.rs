@@ -1,6 +1,7 @@
 //! What each step gained, one after the other.
 
 use crate::pipeline::evaluate::StepError;
+use crate::workbench::ui::text::tr;
 use crate::workbench::ui::theme::Tokens;
 use eframe::egui::{Align2, FontId, Rect, Role, Sense, Stroke, StrokeKind, Ui, WidgetInfo, pos2, vec2};
 
@@ -13,7 +14,7 @@ fn decibels(error: f64) -> f64 {
 pub fn waterfall_ui(ui: &mut Ui, tokens: &Tokens, steps: &[StepError], height: f32) {
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), height), Sense::hover());
     let words: Vec<String> = steps.iter().map(words).collect();
-    response.widget_info(|| WidgetInfo::labeled(Role::Image, true, words.join("; ")));
+    response.widget_info(|| WidgetInfo::labeled(Role::Image, true, words.join(tr!("waterfall-between"))));
     let ends: Vec<(f64, f64)> = steps.iter().map(|s| (decibels(s.before), decibels(s.after))).collect();
     let all = || ends.iter().flat_map(|(before, after)| [*before, *after]);
     let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
@@ -49,6 +50,11 @@ pub fn waterfall_ui(ui: &mut Ui, tokens: &Tokens, steps: &[StepError], height: f
 }
 
 fn words(step: &StepError) -> String {
-    let kept = if step.kept { "kept" } else { "taken back" };
-    format!("{}: error {:.4} % before, {:.4} % after, {kept}", step.name, 100.0 * step.before, 100.0 * step.after)
+    let percent = |share: f64| format!("{:.4} %", 100.0 * share);
+    let (before, after) = (percent(step.before), percent(step.after));
+    if step.kept {
+        tr!("waterfall-kept", step = &step.name, before = before, after = after)
+    } else {
+        tr!("waterfall-taken-back", step = &step.name, before = before, after = after)
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::names::{Name, draw_names};
 use super::tradeoff::even_grid;
+use crate::workbench::ui::text::tr;
 use crate::workbench::ui::theme::Tokens;
 use eframe::egui::{Color32, Pos2, Stroke, Ui, vec2};
 use egui_plot::{GridMark, Line, Plot, PlotPoint, PlotPoints, Points};
@@ -55,8 +56,8 @@ pub fn what_if_plot(ui: &mut Ui, tokens: &Tokens, curves: &[Curve], height: f32)
         .height(height)
         .x_axis_formatter(whole)
         .y_axis_formatter(whole)
-        .x_axis_label("Stored bits per weight")
-        .y_axis_label("Weight SQNR (dB)")
+        .x_axis_label(tr!("what-if-bits-axis"))
+        .y_axis_label(tr!("what-if-sqnr"))
         .y_axis_min_width(28.0)
         .x_grid_spacer(even_grid)
         .y_grid_spacer(even_grid)
