@@ -25,14 +25,6 @@ impl Question {
             Self::Channels(score) => score.needs_data(),
         }
     }
-
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Weights(saliency) => saliency.name(),
-            Self::Channels(score) => score.name(),
-        }
-    }
 }
 
 /// The answer.

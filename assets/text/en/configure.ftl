@@ -322,3 +322,4 @@ recipe-text-unfit = It does not fit the model
 recipe-text-good = A recipe
 recipe-text-preset = { $name }: a preset; what is changed becomes a copy
 recipe-text-own = { $name }: changes take effect as they are written
+inspect-no-weight = { $layer }: the weight is not part of the model

@@ -302,3 +302,4 @@ recipe-text-unfit = 不适用于此模型
 recipe-text-good = 有效的方案
 recipe-text-preset = { $name }：预设；更改会成为副本
 recipe-text-own = { $name }：更改随写随生效
+inspect-no-weight = { $layer }：权重不在模型中

@@ -1,6 +1,7 @@
 //! What the inspector shows of one layer: worked out once per layer and once per treatment.
 
 use super::scores::{FEW_STEPS, Score};
+use super::text::tr;
 use crate::engine::formats::Encoded;
 use crate::engine::graph::{Layer, Model};
 use crate::engine::kernels::affine::{ErrorSums, min_max};
@@ -47,8 +48,7 @@ pub struct Treated {
 /// # Errors
 /// When the model holds no such weight or it is no tensor of numbers.
 pub fn weights_of(model: &Model, layer: &Layer) -> Result<Vec<f32>, String> {
-    let tensor =
-        model.constants.get(&layer.weight).ok_or_else(|| format!("{}: the weight is not part of the model", layer.name))?;
+    let tensor = model.constants.get(&layer.weight).ok_or_else(|| tr!("inspect-no-weight", layer = &layer.name))?;
     tensor.to_f32().map_err(|e| format!("{}: {e}", layer.name))
 }
 

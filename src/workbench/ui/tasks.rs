@@ -8,6 +8,7 @@ use super::maps::Asked;
 use super::network::{Drawn, Network};
 use super::pictures::{Lens, SamplePicture, Sight, WeightPicture};
 use super::scores::Score;
+use super::terms;
 use super::text::{speak, spoken, tr};
 use crate::engine::Ctx;
 use crate::engine::kernels::summary::rows_along;
@@ -334,7 +335,7 @@ pub fn search(jobs: &mut Jobs<Found>, bench: &Bench, request: SearchRequest) {
 /// Finds out what a layer's weights or channels count.
 pub fn importance(jobs: &mut Jobs<Found>, bench: &Bench, layer: usize, question: Question) {
     let opened = bench.opened.clone();
-    submit(jobs, IMPORTANCE, tr!("job-importance", question = question.name()), move |ctx, _| {
+    submit(jobs, IMPORTANCE, tr!("job-importance", question = terms::question(question)), move |ctx, _| {
         let answer = opened.importance(layer, question, ctx);
         // To be cancelled is no answer.
         ctx.check().map_err(|e| e.to_string())?;

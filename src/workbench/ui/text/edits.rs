@@ -1,7 +1,9 @@
 //! What the undo menu calls edits.
 
+use super::super::terms;
 use super::tr;
 use crate::pipeline::configure::CorrectionLevel;
+use crate::workbench::importance::Question;
 use crate::workbench::project::{Change, Edit};
 
 /// What an edit does, as a part of a sentence: "set conv1 to int4".
@@ -38,11 +40,11 @@ fn words(change: &Change) -> String {
         sparsity.map(|sparsity| sparsity.to_string()),
         activations.map(|scheme| tr!("edit-inputs", scheme = scheme.to_string())),
         correction.map(|correction| match CorrectionLevel::of(correction) {
-            Some(level) => tr!("edit-correction", level = level.name()),
+            Some(level) => tr!("edit-correction", level = terms::level(level)),
             None => correction.to_string(),
         }),
         channels.map(|channels| channels.to_string()),
-        saliency.map(|saliency| tr!("edit-pruning", measure = saliency.name())),
+        saliency.map(|saliency| tr!("edit-pruning", measure = terms::question(Question::Weights(saliency)))),
     ];
     let mut parts = parts.into_iter().flatten();
     match (parts.next(), parts.next()) {

@@ -152,3 +152,77 @@ fn every_message_is_used() {
     let dead: Vec<String> = english().into_keys().filter(|id| !is_used(id)).collect();
     assert!(dead.is_empty(), "{dead:?}");
 }
+
+/// What stands between quotes on a line.
+fn literals(line: &str) -> Vec<String> {
+    let (mut found, mut open, mut escaped) = (Vec::new(), None::<String>, false);
+    for c in line.chars() {
+        open = match open {
+            None => (c == '"').then(String::new),
+            Some(text) if c == '"' && !escaped => {
+                found.push(text);
+                None
+            }
+            Some(mut text) => {
+                escaped = !escaped && c == '\\';
+                text.push(c);
+                Some(text)
+            }
+        };
+    }
+    found
+}
+
+/// Two words or more, or one with a capital; what is filled in does not count.
+fn is_text(literal: &str) -> bool {
+    let mut depth = 0;
+    let bare: String = literal
+        .chars()
+        .map(|c| {
+            depth += i32::from(c == '{') - i32::from(c == '}');
+            if depth == 0 && c != '}' { c } else { ' ' }
+        })
+        .collect();
+    let words = bare.split(|c: char| !c.is_alphabetic()).filter(|w| w.len() > 1).count();
+    let mut signs = bare.chars();
+    let capital = signs.next().is_some_and(|c| c.is_ascii_uppercase()) && signs.next().is_some_and(|c| c.is_ascii_lowercase());
+    words > 1 && bare.contains(' ') || capital
+}
+
+/// What only programmers see: names of widgets and of lines of plots, errors that the command line prints too.
+const UNSEEN: &[&str] = &[
+    "id_salt(",
+    "Id::unique(",
+    "Grid::new(",
+    "Plot::new(",
+    "Line::new(",
+    ".with(\"",
+    "request_discard(",
+    "assert!(",
+    ".expect(",
+    "UiError::",
+    "reason = ",
+    "the window cannot be opened: {reason}",
+    "let name = if measured",
+];
+/// Names, and words of recipes and files, which are the same in every language.
+const NAMES: &[&str] =
+    &["Lapidary", "Top-1", "{} compared.html", "within budget", "as it is", "ONNX, safetensors, GGUF, .pt, .npz"];
+
+#[test]
+fn no_text_stands_in_the_code() {
+    let mut texts = Vec::new();
+    for (file, code) in sources() {
+        // A broken theme is a broken program. The pipeline's names of groups are looked up there.
+        if file.components().any(|c| c.as_os_str() == "theme") || file.ends_with("terms.rs") {
+            continue;
+        }
+        for line in code.lines().filter(|l| !l.trim_start().starts_with("#[") && !UNSEEN.iter().any(|u| l.contains(u))) {
+            for literal in literals(line).into_iter().filter(|l| is_text(l) && !NAMES.contains(&l.as_str())) {
+                texts.push(format!("{}: \"{literal}\"", file.display()));
+            }
+        }
+    }
+    assert!(texts.is_empty(), "text in the code, which belongs into assets/text:\n{}", texts.join("\n"));
+    assert!(is_text("Save") && is_text("{n} more rows") && !is_text("{a}, {b}") && !is_text("load-title"));
+}
