@@ -296,10 +296,13 @@ fn a_layer_says_what_its_weights_and_channels_count() {
     let ctx = Ctx::new(2).unwrap();
     let (_, opened) = work::open(&sample::install(Some(folder.path())).unwrap(), &ctx).unwrap();
     let layer = &opened.subject.layers[0];
+    let mut before = Vec::new();
     for saliency in Saliency::ALL {
         let found = opened.importance(0, Question::Weights(saliency), &ctx).unwrap();
         assert_eq!((found.sorted.len(), found.layers), (layer.parameters(), vec![0]));
         assert!(found.sorted.is_sorted() && found.sorted[0] >= 0.0);
+        assert_ne!(found.sorted, before, "{saliency:?} is no other's");
+        before = found.sorted;
     }
     for score in [ChannelScore::L2, ChannelScore::Activation] {
         let found = opened.importance(0, Question::Channels(score), &ctx).unwrap();

@@ -3,7 +3,7 @@
 use super::work::{Opened, WorkError};
 use crate::engine::Ctx;
 use crate::pipeline::calibrate::Statistics;
-use crate::pipeline::compress::{channel_scores, weight_scores};
+use crate::pipeline::compress::{channel_scores, weight_scores, weight_scores_by_data};
 use crate::pipeline::configure::{self, ChannelCut, ChannelScore, Recipe, Saliency, Treatment};
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ impl Question {
     #[must_use]
     pub fn needs_data(self) -> bool {
         match self {
-            Self::Weights(saliency) => saliency == Saliency::Inputs,
+            Self::Weights(saliency) => saliency != Saliency::Magnitude,
             Self::Channels(score) => score.needs_data(),
         }
     }
@@ -45,6 +45,8 @@ pub enum ImportanceError {
     Uncuttable(String),
     #[error("its inputs were not seen: the project has no calibration data")]
     NoData,
+    #[error("calibration data do not tell: its inputs are constant, or its rows are too wide")]
+    Unseen,
     #[error(transparent)]
     Work(Box<WorkError>),
 }
@@ -71,6 +73,11 @@ impl Opened {
         let layer = self.subject.layers.get(index).ok_or(ImportanceError::NoLayer)?;
         let tensor = self.subject.folded.constants.get(&layer.weight).ok_or(ImportanceError::NoLayer)?;
         let weights = tensor.to_f32().map_err(|_| ImportanceError::NoLayer)?;
+        if matches!(saliency, Saliency::Surgeon | Saliency::Taylor) {
+            let data = self.samples(ctx)?.ok_or(ImportanceError::NoData)?;
+            let scores = weight_scores_by_data(layer, saliency, &self.subject, &data, ctx)?;
+            return Ok(Importances { sorted: scores.ok_or(ImportanceError::Unseen)?, layers: vec![index] });
+        }
         let statistics = if saliency == Saliency::Inputs {
             self.identify(ctx)?;
             let wires = BTreeSet::from([layer.input.clone()]);

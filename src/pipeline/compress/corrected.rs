@@ -32,7 +32,7 @@ const RIDGE: f64 = 0.01;
 const ENOUGH: usize = 4;
 /// Rows of more weights are too wide for systems of equations: those of all pairs of weights take more than memory
 /// and patience hold. What samples alone can tell is still done.
-const WIDEST: usize = 4096;
+pub(super) const WIDEST: usize = 4096;
 /// Numbers of samples that are kept of such layers.
 const KEPT: usize = 1 << 26;
 

@@ -36,6 +36,7 @@ pub use kept::Keep;
 pub use magnitude::weight_scores;
 pub use preview::{Preview, preview};
 pub use runner::{StatisticsSource, needs, run, run_on, run_with};
+pub use saliency::weight_scores_by_data;
 pub use technique::{LayerWork, Technique, registry};
 pub use variant::{CompressedLayer, Variant};
 

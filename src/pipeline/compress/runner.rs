@@ -11,7 +11,7 @@ use super::sequential;
 use super::technique::{LayerWork, registry};
 use super::variant::{CompressedLayer, Variant};
 use crate::engine::Ctx;
-use crate::engine::graph::{Channels, LowRank, LoweredLayer, Wire, lower};
+use crate::engine::graph::{Channels, Layer, LowRank, LoweredLayer, Wire, lower};
 use crate::engine::kernels::affine::ErrorSums;
 use crate::engine::tensor::Tensor;
 use crate::pipeline::calibrate::{CalibrateError, Statistics};
@@ -101,7 +101,7 @@ fn unchanged(plan: &Plan, subject: &Subject) -> Variant {
     let layers = plan.layers.iter().map(|l| CompressedLayer {
         name: l.layer.name.clone(),
         weight_sqnr_db: f64::INFINITY,
-        zero_fraction: zero_fraction(&weights_of(l, subject).unwrap_or_default()),
+        zero_fraction: zero_fraction(&weights_of(&l.layer, subject).unwrap_or_default()),
         bytes: l.bytes,
         stored: None,
         dense: None,
@@ -111,9 +111,9 @@ fn unchanged(plan: &Plan, subject: &Subject) -> Variant {
     Variant { recipe: plan.recipe.clone(), model, base, layers: layers.collect(), unchanged: true }
 }
 
-pub(super) fn weights_of(plan: &LayerPlan, subject: &Subject) -> Result<Vec<f32>, CompressError> {
-    let Some(tensor) = subject.folded.constants.get(&plan.layer.weight) else { return Ok(Vec::new()) };
-    tensor.to_f32().map_err(|source| CompressError::Tensor { layer: plan.layer.name.clone(), source })
+pub(super) fn weights_of(layer: &Layer, subject: &Subject) -> Result<Vec<f32>, CompressError> {
+    let Some(tensor) = subject.folded.constants.get(&layer.weight) else { return Ok(Vec::new()) };
+    tensor.to_f32().map_err(|source| CompressError::Tensor { layer: layer.name.clone(), source })
 }
 
 fn zero_fraction(weights: &[f32]) -> f64 {
@@ -133,7 +133,7 @@ impl LayerWork {
     /// # Errors
     /// When it is to be changed and its weights are not finite.
     pub(super) fn of(plan: &LayerPlan, subject: &Subject, scores: &Scores) -> Result<Self, CompressError> {
-        let original = weights_of(plan, subject)?;
+        let original = weights_of(&plan.layer, subject)?;
         let count = original.iter().filter(|w| !w.is_finite()).count();
         if count > 0 && !plan.is_unchanged() {
             return Err(CompressError::NotFinite { layer: plan.layer.name.clone(), count, total: original.len() });

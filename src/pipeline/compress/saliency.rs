@@ -2,12 +2,13 @@
 //! network, or second moments of what the layer reads.
 
 use super::CompressError;
+use super::corrected::WIDEST;
 use super::importance::{gradient, second_order};
 use super::runner::weights_of;
 use super::system::System;
 use crate::engine::Ctx;
-use crate::engine::graph::{Channels, Wire};
-use crate::pipeline::calibrate::{Moments, Slopes, slopes};
+use crate::engine::graph::{Channels, Layer, Wire};
+use crate::pipeline::calibrate::{Demand, Moments, Original, Sequence, Slopes, slopes};
 use crate::pipeline::configure::{LayerPlan, Plan, Saliency};
 use crate::pipeline::load::{Dataset, Subject};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,10 +25,18 @@ pub(super) type Scores = BTreeMap<Wire, Vec<f64>>;
 /// When weights cannot be read, the network has an operator that gradients are not known of, or on cancel.
 pub(super) fn by_slopes(plan: &Plan, subject: &Subject, data: &Dataset, ctx: &Ctx) -> Result<Scores, CompressError> {
     let asks = |layer: &&LayerPlan| layer.treatment.weighs_data() && layer.treatment.saliency == Saliency::Taylor;
+    slopes_of(plan.layers.iter().filter(asks).map(|l| &l.layer), subject, data, ctx)
+}
+
+fn slopes_of<'a>(
+    wanted: impl Iterator<Item = &'a Layer>,
+    subject: &Subject,
+    data: &Dataset,
+    ctx: &Ctx,
+) -> Result<Scores, CompressError> {
     let mut layers: BTreeMap<Wire, (Channels, Vec<f32>)> = BTreeMap::new();
-    for planned in plan.layers.iter().filter(asks) {
-        let channels = Channels::new(&planned.layer.shape, planned.layer.out_axis);
-        layers.insert(planned.layer.weight.clone(), (channels, channels.gather(&weights_of(planned, subject)?)));
+    for layer in wanted {
+        layers.insert(layer.weight.clone(), rows_of(layer, subject)?);
     }
     let mut scores = Scores::new();
     if layers.is_empty() {
@@ -44,6 +53,36 @@ pub(super) fn by_slopes(plan: &Plan, subject: &Subject, data: &Dataset, ctx: &Ct
     };
     slopes(&subject.folded, &wires, &data.spread(SAMPLES), &mut each, ctx)?;
     Ok(scores)
+}
+
+fn rows_of(layer: &Layer, subject: &Subject) -> Result<(Channels, Vec<f32>), CompressError> {
+    let channels = Channels::new(&layer.shape, layer.out_axis);
+    Ok((channels, channels.gather(&weights_of(layer, subject)?)))
+}
+
+/// What each weight of one layer counts by data, in rows of output channels; `None` where data do not tell.
+///
+/// # Errors
+/// When weights cannot be read, the network cannot be run or followed back, or on cancel.
+pub fn weight_scores_by_data(
+    layer: &Layer,
+    saliency: Saliency,
+    subject: &Subject,
+    data: &Dataset,
+    ctx: &Ctx,
+) -> Result<Option<Vec<f64>>, CompressError> {
+    match saliency {
+        Saliency::Magnitude | Saliency::Inputs => Ok(None),
+        Saliency::Taylor => Ok(slopes_of(std::iter::once(layer), subject, data, ctx)?.remove(&layer.weight)),
+        Saliency::Surgeon => {
+            let (_, rows) = rows_of(layer, subject)?;
+            let original = Original { layer, left: None, rows: &rows, beside: None };
+            let models = (&*subject.folded, &*subject.folded);
+            let demand = |width| Demand { gram: width <= WIDEST, ..Demand::default() };
+            let seen = Sequence::begin(&subject.folded, data, ctx)?.look(models, layer, original, demand, ctx)?;
+            Ok(by_curvature(&rows, &seen.moments))
+        }
+    }
 }
 
 /// `½ w²/[H⁻¹]_jj` of `rows`, a row per output channel: what the outputs of each lose when a weight goes and the others

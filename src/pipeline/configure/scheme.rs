@@ -227,8 +227,7 @@ pub enum Saliency {
 }
 
 impl Saliency {
-    /// Those that a layer's weights and what calibration saw of its channels tell.
-    pub const ALL: [Self; 2] = [Self::Magnitude, Self::Inputs];
+    pub const ALL: [Self; 4] = [Self::Magnitude, Self::Inputs, Self::Surgeon, Self::Taylor];
 
     #[must_use]
     pub fn name(self) -> &'static str {

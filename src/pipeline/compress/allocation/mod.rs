@@ -28,7 +28,7 @@ pub(super) fn allocate(plan: &Plan, subject: &Subject, ctx: &Ctx) -> Result<Plan
     } else {
         let mut scores = Vec::with_capacity(shared.len());
         for (i, _) in &shared {
-            let magnitudes: Vec<f32> = weights_of(&plan.layers[*i], subject)?.iter().map(|w| w.abs()).collect();
+            let magnitudes: Vec<f32> = weights_of(&plan.layers[*i].layer, subject)?.iter().map(|w| w.abs()).collect();
             scores.push(if plan.allocation == Allocation::Lamp { relative(magnitudes) } else { magnitudes });
         }
         by_threshold(&scores, pruned.round() as usize)

@@ -75,7 +75,7 @@ fn look<'a>(
     subject: &Subject,
     ctx: &Ctx,
 ) -> Result<Option<Reader<'a>>, CompressError> {
-    let weights = weights_of(plan, subject)?;
+    let weights = weights_of(&plan.layer, subject)?;
     let rows = Channels::new(&plan.layer.shape, plan.layer.out_axis).gather(&weights);
     let models = (&*subject.folded, &*subject.folded);
     let was = Original { layer: &plan.layer, left: None, rows: &rows, beside: None };
