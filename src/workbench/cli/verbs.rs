@@ -56,7 +56,7 @@ pub(super) fn window(project: Option<PathBuf>, pictures: Option<Pictures>, commo
                 Some(project) => project,
                 None => sample::install(None).map_err(|e| failed(&e))?,
             };
-            let look = Look { size: size.map(f32::from), language: Language::of_tag(&language) };
+            let look = Look { size: size.map(f32::from), language: Language::of_tag(&language), ..Look::default() };
             let files = ui::screenshots(&project, &folder, look, common.threads).map_err(|e| failed(&e))?;
             let names: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
             let document = Document { text: names.join("\n") + "\n", json: serde_json::json!({ "screenshots": names }) };

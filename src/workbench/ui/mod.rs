@@ -33,7 +33,7 @@ pub mod view;
 mod widgets;
 
 pub use app::{App, Setup};
-pub use shots::{Look, screenshots};
+pub use shots::{Look, Pictures, screenshots};
 
 use crate::engine::Ctx;
 use dialogs::SystemPicker;

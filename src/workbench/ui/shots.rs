@@ -14,7 +14,6 @@ use eframe::egui::{ColorImage, Context, Pos2, RawInput, Rect, Theme, ThemePrefer
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-const PIXELS_PER_POINT: f32 = 1.5;
 /// Opening, scoring and reading samples must be done by then.
 const PATIENCE: Duration = Duration::from_mins(5);
 /// Frames after the last job, for sizes and scroll areas to settle.
@@ -25,19 +24,31 @@ const SETTLE: usize = 4;
 pub struct Look {
     /// Points across and down.
     pub size: [f32; 2],
+    /// Pixels per point.
+    pub scale: f32,
     pub language: Language,
+    pub pictures: Pictures,
+}
+
+/// Of what pictures are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pictures {
+    /// Every workspace, dark and light, and panels that stand behind others.
+    All,
+    /// Every workspace.
+    Workspaces(Theme),
 }
 
 impl Default for Look {
     fn default() -> Self {
-        Self { size: [1440.0, 900.0], language: Language::English }
+        Self { size: [1440.0, 900.0], scale: 1.5, language: Language::English, pictures: Pictures::All }
     }
 }
 
 /// An application that is looked at without a screen.
 struct Stage {
     ctx: Context,
-    size: [f32; 2],
+    look: Look,
     app: App,
     textures: Textures,
     started: Instant,
@@ -50,15 +61,15 @@ impl Stage {
         let session = Session { theme: ThemePreference::Dark, language: Some(look.language), ..Session::default() };
         let setup = Setup { base: Ctx::new(threads)?, session, picker: Box::new(TextPicker), open: Some(project.to_path_buf()) };
         let app = App::new(&ctx, setup);
-        Ok(Self { ctx, size: look.size, app, textures: Textures::default(), started: Instant::now() })
+        Ok(Self { ctx, look, app, textures: Textures::default(), started: Instant::now() })
     }
 
     /// One frame; what it drew, if `keep`.
     fn frame(&mut self, keep: bool) -> Option<ColorImage> {
-        let viewport = ViewportInfo { native_pixels_per_point: Some(PIXELS_PER_POINT), ..ViewportInfo::default() };
+        let viewport = ViewportInfo { native_pixels_per_point: Some(self.look.scale), ..ViewportInfo::default() };
         let input = RawInput {
             viewports: std::iter::once((ViewportId::ROOT, viewport)).collect(),
-            screen_rect: Some(Rect::from_min_size(Pos2::ZERO, self.size.into())),
+            screen_rect: Some(Rect::from_min_size(Pos2::ZERO, self.look.size.into())),
             time: Some(self.started.elapsed().as_secs_f64()),
             max_texture_side: Some(8192),
             ..RawInput::default()
@@ -75,7 +86,7 @@ impl Stage {
             return None;
         }
         let primitives = self.ctx.tessellate(shapes, output.pixels_per_point);
-        let size = self.size.map(|s| (s * PIXELS_PER_POINT) as usize);
+        let size = self.look.size.map(|s| (s * self.look.scale) as usize);
         let ground = Tokens::of(&self.ctx).background;
         Some(draw(&primitives, &self.textures, size, output.pixels_per_point, ground))
     }
@@ -103,7 +114,7 @@ impl Stage {
     }
 }
 
-/// Draws each workspace of a project, dark and light, and the panels that stand behind others, into `folder`; the files.
+/// Draws a project's window into files in `folder`; which they are.
 ///
 /// # Errors
 /// When the project cannot be opened or a picture cannot be written.
@@ -118,9 +129,14 @@ pub fn screenshots(project: &Path, folder: &Path, look: Look, threads: usize) ->
     }
     stage.app.inspect_worst();
     let mut files = Vec::new();
-    let workspaces = [Theme::Dark, Theme::Light].into_iter().flat_map(|t| Workspace::ALL.map(|w| (w, t, None)));
+    let themes = match look.pictures {
+        Pictures::All => vec![Theme::Dark, Theme::Light],
+        Pictures::Workspaces(theme) => vec![theme],
+    };
+    let workspaces = themes.into_iter().flat_map(|t| Workspace::ALL.map(|w| (w, t, None)));
     let behind = [Pane::Corrections, Pane::Importance, Pane::Weights, Pane::Activations, Pane::Preflight]
         .map(|p| (Workspace::Configure, Theme::Dark, Some(p)));
+    let behind = behind.into_iter().filter(|_| look.pictures == Pictures::All);
     for (workspace, theme, pane) in workspaces.chain(behind) {
         stage.app.session_mut().workspace = workspace;
         stage.ctx.set_theme(theme);
