@@ -2,6 +2,9 @@
 #![cfg(feature = "window-tests")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "ui_window/troubles.rs"]
+mod troubles;
+
 use eframe::egui::{self, Key, Modifiers, Theme};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
