@@ -59,7 +59,7 @@ grid-inputs = 输入
 grid-correction = 校正
     .tooltip = 借助数据做哪些处理，使该层的输出与原来一致
 grid-bytes = 字节
-    .tooltip = 所存权重的字节数：编码、缩放因子和零点
+    .tooltip = 所存权重的字节数：码值、缩放因子和零点
 grid-sqnr = SQNR
     .tooltip = 以信噪比表示的权重误差，单位 dB：越大越好
 # Above the last column of the heat map, 30 points wide; the others have the number alone.

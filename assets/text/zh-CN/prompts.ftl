@@ -135,7 +135,7 @@ search-field-seconds = 秒数
 search-no-number = { $field }：“{ $text }”不是 { $low } 到 { $high } 之间的数字。
 search-no-size = 大小：“{ $text }”既不是比例（15 %），也不是大小（120 KB）。
 search-no-width = 请至少选择一种位宽。
-search-balanced = 该方案包含通道均衡，而搜索不做通道均衡：请先把它去掉。
+search-balanced = 该方案包含通道的平衡，而搜索不做这种平衡：请先把它去掉。
 
 prompt-moved-model = 项目的模型不在原来的位置
 prompt-moved-graph = 项目权重所属的网络不在原来的位置

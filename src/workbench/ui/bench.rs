@@ -10,7 +10,7 @@ pub use brackets::{Bracket, Tie};
 pub use points::{Measured, Point};
 pub use selection::Selection;
 
-use super::changes::Filter;
+use super::changes::{Differences, Filter};
 use super::exporting::{ExportForm, Target, Written};
 use super::inspect::{LayerFacts, Treated, WITHIN_A_FRAME, score_of, weights_of};
 use super::layout::Workspace;
@@ -26,6 +26,7 @@ use crate::engine::graph::Layer;
 use crate::pipeline::compress::Variant;
 use crate::pipeline::configure::{LayerPlan, Offers, Plan, Recipe, Treatment};
 use crate::pipeline::evaluate::Report;
+use crate::pipeline::export::runtimes::Verdict;
 use crate::workbench::preflight::Finding;
 use crate::workbench::project::{Document, History, Presence, Project};
 use crate::workbench::work::Opened;
@@ -79,10 +80,15 @@ pub struct Bench {
     pub asked: BTreeSet<usize>,
     /// Which changed samples are shown.
     pub changes: Filter,
+    /// What the measured recipes decide otherwise than the original, where that is looked at.
+    pub differences: Differences,
     pub export: ExportForm,
     /// What each kind of file would take of the active recipe.
     pub targets: Vec<Target>,
     pub targets_for: Option<(Arc<Recipe>, Language)>,
+    /// What each runtime will do with the layers of a plan.
+    pub verdicts: Vec<Vec<Verdict>>,
+    pub verdicts_for: Option<Arc<Plan>>,
     pub written: Vec<Written>,
     /// Bytes of the model's file, zipped.
     pub zipped: Option<Result<u64, String>>,
@@ -137,9 +143,12 @@ impl Bench {
             changed: Gallery::default(),
             asked: BTreeSet::new(),
             changes: Filter::default(),
+            differences: Differences::default(),
             export: ExportForm::default(),
             targets: Vec::new(),
             targets_for: None,
+            verdicts: Vec::new(),
+            verdicts_for: None,
             written: Vec::new(),
             zipped: None,
             importance: None,
@@ -224,6 +233,9 @@ impl Bench {
         self.sync_quality();
         self.sync_rows(session);
         self.sync_inspected();
+        if session.workspace == Workspace::Compare {
+            self.sync_differences();
+        }
         let sizes = session.workspace == Workspace::Export && self.sync_targets();
         more || sizes
     }

@@ -1,7 +1,13 @@
-//! Which of the samples are shown whose prediction changed.
+//! What the measured recipes decide otherwise than the original: which samples, and which of them are shown.
 
+use super::bench::{Bench, Point};
 use super::text::tr;
-use crate::pipeline::compare::ChangedSample;
+use crate::pipeline::compare::{ChangedSample, ConfusionChange, changed_samples, confusion_changes};
+use crate::pipeline::evaluate::Report;
+use std::sync::Arc;
+
+/// Changed samples that are shown at most.
+pub const MOST_CHANGED: usize = 48;
 
 /// What became of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -54,6 +60,61 @@ impl Filter {
             change.label == Some(label) && (change.before == predicted || after().any(|a| a == predicted))
         };
         kind && self.cell.is_none_or(in_cell)
+    }
+}
+
+/// What changed, worked out once for the reports and the filter at hand.
+#[derive(Debug, Default)]
+pub struct Differences {
+    of: Vec<Arc<Report>>,
+    filter: Filter,
+    /// The samples that are shown, spread over all that pass the filter.
+    pub shown: Vec<ChangedSample>,
+    pub all: usize,
+    /// Cells of the confusion matrix of each report.
+    pub confusions: Vec<Vec<ConfusionChange>>,
+}
+
+impl Differences {
+    fn is_of(&self, reports: &[Arc<Report>], filter: Filter) -> bool {
+        self.filter == filter && self.of.len() == reports.len() && self.of.iter().zip(reports).all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+
+    fn new(of: Vec<Arc<Report>>, filter: Filter) -> Self {
+        let reports: Vec<&Report> = of.iter().map(AsRef::as_ref).collect();
+        let mut changes = changed_samples(&reports);
+        changes.retain(|change| filter.passes(change));
+        let (all, shown) = (changes.len(), changes.len().min(MOST_CHANGED));
+        // Spread over the data: samples are often sorted by class.
+        let shown = (0..shown).filter_map(|i| changes.get(i * all / shown).cloned()).collect();
+        let confusions = reports.iter().map(|r| confusion_changes(r)).collect();
+        Self { of, filter, shown, all, confusions }
+    }
+}
+
+impl Bench {
+    /// The points with a report, in the order of the recipes.
+    #[must_use]
+    pub fn measured(&self) -> Vec<(&Point, &Arc<Report>)> {
+        self.points.iter().filter_map(|p| Some((p, &p.measured.as_ref()?.report))).collect()
+    }
+
+    /// Those of them that can be held against each other: measured on the same samples.
+    #[must_use]
+    pub fn comparable(&self) -> Vec<(&Point, &Arc<Report>)> {
+        let mut found = self.measured();
+        found.retain(|(_, r)| r.split == "evaluate");
+        let most = found.iter().map(|(_, r)| r.samples).max();
+        found.retain(|(_, r)| Some(r.samples) == most);
+        found
+    }
+
+    /// Brings [`Bench::differences`] up to date.
+    pub fn sync_differences(&mut self) {
+        let reports: Vec<Arc<Report>> = self.comparable().into_iter().map(|(_, r)| Arc::clone(r)).collect();
+        if !self.differences.is_of(&reports, self.changes) {
+            self.differences = Differences::new(reports, self.changes);
+        }
     }
 }
 

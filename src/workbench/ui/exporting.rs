@@ -5,9 +5,13 @@ use super::text::{spoken, tr};
 use crate::engine::graph::Layer;
 use crate::pipeline::configure::{FileFormat, Recipe};
 use crate::pipeline::export::Exported;
+use crate::pipeline::export::runtimes::{Runtime, all};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
+
+/// What is known of the runtimes that files are written for.
+pub static RUNTIMES: LazyLock<Vec<Runtime>> = LazyLock::new(|| all().unwrap_or_default());
 
 /// Time of a frame that sizes of other files may take.
 const PATIENCE: Duration = Duration::from_millis(4);
@@ -96,6 +100,12 @@ impl Bench {
 
     /// Sizes of all kinds of files. Whether some are left for the next frame.
     pub fn sync_targets(&mut self) -> bool {
+        if let Some(plan) = self.plan().cloned()
+            && !self.verdicts_for.as_ref().is_some_and(|of| Arc::ptr_eq(of, &plan))
+        {
+            self.verdicts = RUNTIMES.iter().map(|runtime| runtime.verdicts(&plan)).collect();
+            self.verdicts_for = Some(plan);
+        }
         let Some(point) = self.active() else { return false };
         let recipe = Arc::clone(&point.recipe);
         // Why a kind cannot be written is told in words.

@@ -10,7 +10,6 @@ use crate::workbench::ui::bench::Bench;
 use crate::workbench::ui::commands::Command;
 use crate::workbench::ui::dialogs::{Purpose, reveal};
 use crate::workbench::ui::layout::{Pane, Workspace};
-use crate::workbench::ui::panels::compare::comparable;
 use crate::workbench::ui::panels::grid::filter_id;
 use crate::workbench::ui::prompts::{NameForm, Prompt, Topic};
 use crate::workbench::ui::session::{Column, Heat};
@@ -315,7 +314,7 @@ impl App {
     /// Writes a page about the measured recipes.
     pub(super) fn write_page(&mut self, path: PathBuf) {
         let Some(bench) = &self.bench else { return };
-        let reports: Vec<Arc<Report>> = comparable(bench).into_iter().map(|(_, r)| Arc::clone(r)).collect();
+        let reports: Vec<Arc<Report>> = bench.comparable().into_iter().map(|(_, r)| Arc::clone(r)).collect();
         if reports.is_empty() {
             return self.tell(Level::Info, tr!("app-none-measured"));
         }

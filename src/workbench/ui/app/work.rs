@@ -4,7 +4,6 @@ use super::App;
 use crate::engine::hash::of_bytes;
 use crate::pipeline::configure::Treatment;
 use crate::workbench::ui::layout::{Pane, Workspace, is_shown};
-use crate::workbench::ui::panels::compare::{comparable, shown_changes};
 use crate::workbench::ui::pictures::{Lens, Sight, WeightPicture};
 use crate::workbench::ui::tasks;
 use crate::workbench::ui::text::tr;
@@ -173,9 +172,9 @@ impl App {
             Workspace::Compare if bench.changed.problem.is_none() => {
                 let there = &bench.changed.pictures;
                 let is_new = |s: &usize| !there.contains_key(s) && !bench.asked.contains(s);
-                let missing: Vec<usize> = shown_changes(bench).0.iter().map(|c| c.sample).filter(is_new).collect();
+                let missing: Vec<usize> = bench.differences.shown.iter().map(|c| c.sample).filter(is_new).collect();
                 if !missing.is_empty() {
-                    let samples = comparable(bench).first().map(|(_, r)| r.samples);
+                    let samples = bench.comparable().first().map(|(_, r)| r.samples);
                     tasks::changed(&mut self.jobs, bench, missing.clone(), samples);
                     if let Some(bench) = &mut self.bench {
                         bench.asked.extend(missing);

@@ -2,12 +2,12 @@
 
 use super::load::picture_ui;
 use crate::engine::units;
-use crate::pipeline::compare::{ChangedSample, changed_samples, confusion_changes, pairs, table};
+use crate::pipeline::compare::{ChangedSample, pairs, table};
 use crate::pipeline::evaluate::Report;
 use crate::workbench::project::Edit;
 use crate::workbench::ui::act::Act;
 use crate::workbench::ui::bench::{Bench, Point};
-use crate::workbench::ui::changes::{Filter, Kind};
+use crate::workbench::ui::changes::{Filter, Kind, MOST_CHANGED};
 use crate::workbench::ui::commands::Command;
 use crate::workbench::ui::session::{ErrorKind, Heat};
 use crate::workbench::ui::text::tr;
@@ -21,15 +21,6 @@ use std::sync::Arc;
 /// Cells of tables: from the left, in the middle of the row.
 fn centered() -> Layout {
     Layout::left_to_right(Align::Center)
-}
-
-/// Pictures shown at most.
-pub const MOST_CHANGED: usize = 48;
-
-/// The points with a report, in the order of the recipes.
-#[must_use]
-pub fn measured(bench: &Bench) -> Vec<(&Point, &Arc<Report>)> {
-    bench.points.iter().filter_map(|p| Some((p, &p.measured.as_ref()?.report))).collect()
 }
 
 /// Confusions that are named of each recipe.
@@ -53,7 +44,7 @@ pub fn recipes_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let Some(bench) = view.bench else {
         return empty(ui, view.tokens, tr!("compare-no-project"), tr!("compare-no-project.recipes"));
     };
-    let found = measured(bench);
+    let found = bench.measured();
     if found.is_empty() {
         return empty(ui, view.tokens, tr!("compare-unmeasured"), tr!("compare-unmeasured.hint"));
     }
@@ -148,7 +139,7 @@ pub fn layers_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let Some(bench) = view.bench else {
         return empty(ui, view.tokens, tr!("compare-no-project"), tr!("compare-no-project.layers"));
     };
-    let columns = measured(bench);
+    let columns = bench.measured();
     if columns.is_empty() {
         return empty(ui, view.tokens, tr!("compare-unmeasured"), tr!("compare-unmeasured.hint"));
     }
@@ -258,35 +249,12 @@ fn cell_ui(ui: &mut Ui, view: &View<'_>, value: Option<f64>, against: Option<f64
     response.on_hover_text(decibels(value));
 }
 
-/// The reports whose changed samples can be shown together: of those on the most samples of the
-/// evaluation data.
-#[must_use]
-pub fn comparable(bench: &Bench) -> Vec<(&Point, &Arc<Report>)> {
-    let mut found = measured(bench);
-    found.retain(|(_, r)| r.split == "evaluate");
-    let most = found.iter().map(|(_, r)| r.samples).max();
-    found.retain(|(_, r)| Some(r.samples) == most);
-    found
-}
-
-/// The samples shown, for the panel and for the job that reads their pictures; and of how many.
-#[must_use]
-pub fn shown_changes(bench: &Bench) -> (Vec<ChangedSample>, usize) {
-    let reports: Vec<&Report> = comparable(bench).into_iter().map(|(_, r)| &**r).collect();
-    let mut changes = changed_samples(&reports);
-    changes.retain(|change| bench.changes.passes(change));
-    let (all, shown) = (changes.len(), changes.len().min(MOST_CHANGED));
-    // Spread over the data: samples are often sorted by class.
-    let spread = (0..shown).filter_map(|i| changes.get(i * all / shown).cloned()).collect();
-    (spread, all)
-}
-
 pub fn changed_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let Some(bench) = view.bench else {
         return empty(ui, view.tokens, tr!("compare-no-project"), tr!("compare-no-project.changed"));
     };
-    let found = comparable(bench);
-    let (changes, all) = shown_changes(bench);
+    let found = bench.comparable();
+    let (changes, all) = (&bench.differences.shown, bench.differences.all);
     ui.horizontal(|ui| filter_ui(ui, view, bench, all, acts));
     if changes.is_empty() && bench.changes != Filter::default() {
         return empty(ui, view.tokens, tr!("compare-none-such"), tr!("compare-none-such.hint"));
@@ -299,7 +267,7 @@ pub fn changed_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
         confusion_ui(ui, view, bench, &found);
         ui.horizontal_wrapped(|ui| {
             ui.spacing_mut().item_spacing = vec2(8.0, 8.0);
-            for change in &changes {
+            for change in changes {
                 let Some((_, texture)) = bench.changed.pictures.get(&change.sample) else { continue };
                 let class = |c: usize| bench.changed.class(c);
                 let right = |c: usize| change.label.is_none_or(|l| l == c);
@@ -357,8 +325,8 @@ fn filter_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, all: usize, acts: &mut
 
 /// What each recipe takes for what more often than the original does, in a line each.
 fn confusion_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, found: &[(&Point, &Arc<Report>)]) {
-    for (point, report) in found {
-        let mistakes = confusion_changes(report).into_iter().filter(|c| c.label != c.predicted && c.more > 0);
+    for ((point, _), changes) in found.iter().zip(&bench.differences.confusions) {
+        let mistakes = changes.iter().filter(|c| c.label != c.predicted && c.more > 0);
         let lines: Vec<String> = mistakes
             .take(MOST_CONFUSIONS)
             .map(|c| {

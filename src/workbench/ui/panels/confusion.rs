@@ -1,7 +1,5 @@
 //! Which classes the active recipe takes for which, more often or less than the original does.
 
-use super::compare::comparable;
-use crate::pipeline::compare::confusion_changes;
 use crate::workbench::ui::act::Act;
 use crate::workbench::ui::bench::Bench;
 use crate::workbench::ui::changes::Filter;
@@ -20,13 +18,12 @@ pub fn confusion_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let Some(bench) = view.bench else {
         return empty(ui, view.tokens, tr!("confusion-no-project"), tr!("confusion-no-project.hint"));
     };
-    let found = comparable(bench);
-    let own = found.iter().find(|(p, _)| p.name == bench.document().active).or(found.first());
-    let Some((point, report)) = own else {
+    let found = bench.comparable();
+    let own = found.iter().position(|(p, _)| p.name == bench.document().active).unwrap_or(0);
+    let Some(((point, _), changes)) = found.get(own).zip(bench.differences.confusions.get(own)) else {
         return empty(ui, view.tokens, tr!("confusion-unmeasured"), tr!("confusion-unmeasured.hint"));
     };
-    let cells: BTreeMap<(usize, usize), i64> =
-        confusion_changes(report).into_iter().map(|c| ((c.label, c.predicted), c.more)).collect();
+    let cells: BTreeMap<(usize, usize), i64> = changes.iter().map(|c| ((c.label, c.predicted), c.more)).collect();
     if cells.is_empty() {
         return empty(ui, view.tokens, tr!("confusion-none"), tr!("confusion-none.hint"));
     }

@@ -15,6 +15,15 @@ use std::sync::Arc;
 struct Draft {
     text: String,
     of: Arc<Recipe>,
+    /// What the text says, or what is wrong with it.
+    parsed: Arc<Result<Recipe, String>>,
+}
+
+impl Draft {
+    fn new(text: String, of: &Arc<Recipe>) -> Self {
+        let parsed = Arc::new(Recipe::from_ron(&text, "text").map_err(|error| error.to_string()));
+        Self { text, of: Arc::clone(of), parsed }
+    }
 }
 
 pub fn recipe_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
@@ -23,30 +32,31 @@ pub fn recipe_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     };
     let id = Id::unique("recipe as text");
     let mut draft = ui.data(|d| d.get_temp::<Draft>(id)).unwrap_or_else(|| of(point));
-    let parsed = Recipe::from_ron(&draft.text, "text");
     if !Arc::ptr_eq(&draft.of, &point.recipe) {
         // The recipe changed: by what was written here, or elsewhere.
-        let is_same = parsed.as_ref().is_ok_and(|written| says_the_same(written, &point.recipe));
+        let is_same = draft.parsed.as_ref().as_ref().is_ok_and(|written| says_the_same(written, &point.recipe));
         draft = if is_same { Draft { of: Arc::clone(&point.recipe), ..draft } } else { of(point) };
     }
-    status_ui(ui, view, point, &parsed.map(|_| ()).map_err(|e| e.to_string()));
+    status_ui(ui, view, point, draft.parsed.as_ref().as_ref().err());
     let edit = |ui: &mut Ui| {
         let field = TextEdit::multiline(&mut draft.text).code_editor().desired_width(f32::INFINITY).desired_rows(12);
         ui.add(field.font(TextStyle::Monospace)).accessible_name(tr!("recipe-text")).changed()
     };
     let changed = ScrollArea::both().auto_shrink([false, false]).show(ui, edit).inner;
-    if changed
-        && let Ok(written) = Recipe::from_ron(&draft.text, "text")
-        && !says_the_same(&written, &point.recipe)
-    {
-        acts.push(Act::Drag(Edit::ReplaceRecipe(named(written, bench, point))));
+    if changed {
+        draft = Draft::new(draft.text, &draft.of);
+        if let Ok(written) = draft.parsed.as_ref()
+            && !says_the_same(written, &point.recipe)
+        {
+            acts.push(Act::Drag(Edit::ReplaceRecipe(named(written.clone(), bench, point))));
+        }
     }
     ui.data_mut(|d| d.insert_temp(id, draft));
 }
 
 fn of(point: &Point) -> Draft {
     let text = point.recipe.to_ron().unwrap_or_else(|error| error.to_string());
-    Draft { text, of: Arc::clone(&point.recipe) }
+    Draft::new(text, &point.recipe)
 }
 
 /// Whether two recipes differ by their names alone.
@@ -60,9 +70,9 @@ fn named(written: Recipe, bench: &Bench, point: &Point) -> Recipe {
     Recipe { name, ..written }
 }
 
-fn status_ui(ui: &mut Ui, view: &View<'_>, point: &Point, parsed: &Result<(), String>) {
-    ui.horizontal(|ui| match (parsed, &point.plan) {
-        (Err(error), _) => {
+fn status_ui(ui: &mut Ui, view: &View<'_>, point: &Point, wrong: Option<&String>) {
+    ui.horizontal(|ui| match (wrong, &point.plan) {
+        (Some(error), _) => {
             icon(ui, Icon::Cross, view.tokens.bad, tr!("recipe-text-unfinished"));
             ui.add(Label::new(RichText::new(error).color(view.tokens.bad).size(12.0)).wrap());
         }

@@ -1,30 +1,28 @@
 //! What runtimes will do with the active recipe, before it is written.
 
-use crate::pipeline::export::runtimes::{Runs, Runtime, Verdict, all};
+use crate::pipeline::export::runtimes::{Runs, Runtime, Verdict};
 use crate::workbench::ui::act::Act;
+use crate::workbench::ui::exporting::RUNTIMES;
 use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::View;
 use crate::workbench::ui::widgets::{empty, small};
 use eframe::egui::{CollapsingHeader, Color32, Label, Rect, RichText, Role, ScrollArea, Sense, Ui, WidgetInfo, pos2, vec2};
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
-
-static RUNTIMES: LazyLock<Vec<Runtime>> = LazyLock::new(|| all().unwrap_or_default());
 
 /// Layers named of each remark.
 const NAMED: usize = 3;
 
 pub fn runtimes_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
-    let Some((bench, plan)) = view.bench.and_then(|b| Some((b, b.plan()?))) else {
+    let Some(bench) = view.bench.filter(|b| b.verdicts_for.is_some()) else {
         return empty(ui, view.tokens, tr!("runtimes-no-project"), tr!("runtimes-no-project.hint"));
     };
     ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
         key_ui(ui, view);
-        for runtime in RUNTIMES.iter() {
+        for (runtime, verdicts) in RUNTIMES.iter().zip(&bench.verdicts) {
             let target = bench.targets.iter().find(|t| t.format == runtime.file());
             match target.map(|t| &t.bytes) {
                 Some(Err(why)) => impossible_ui(ui, view, runtime, why),
-                _ => runtime_ui(ui, view, runtime, &runtime.verdicts(plan), acts),
+                _ => runtime_ui(ui, view, runtime, verdicts, acts),
             }
         }
         ui.add_space(4.0);
