@@ -211,7 +211,7 @@ mod tests {
         let recipe = presets::preset("int8").unwrap();
         let found = opened.preflight(&recipe, &[], &ctx);
         assert!(found.contains(&Finding::Unseen), "{found:?}");
-        assert!(found.iter().any(|f| matches!(f, Finding::Samples { measured: 500, calibrate: Some(1..) })), "{found:?}");
+        assert!(found.iter().any(|f| matches!(f, Finding::Samples { measured: 1000, calibrate: Some(1..) })), "{found:?}");
         assert!(found.iter().any(|f| matches!(f, Finding::Memory { needed: 100_000.., free: 1.. })), "{found:?}");
         assert!(!found.iter().any(|f| matches!(f, Finding::Time { .. })), "nothing was measured: {found:?}");
 

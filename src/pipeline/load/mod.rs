@@ -259,11 +259,18 @@ enum Sniffed {
 }
 
 fn sniff(path: &Path, bytes: &[u8]) -> Result<Sniffed, LoadError> {
-    const KNOWN: [(&[u8], &str); 4] = [
+    const KNOWN: [(&[u8], &str); 11] = [
         (b"\x89HDF", "it is an HDF5 file (Keras?); export it as ONNX"),
         (b"version https://git-lfs", "it is a Git LFS pointer, not the file itself; run `git lfs pull`"),
         (b"<!", "it is a web page; the download went wrong"),
         (b"<html", "it is a web page; the download went wrong"),
+        (b"\x89PNG", "it is a picture (PNG)"),
+        (b"\xff\xd8\xff", "it is a picture (JPEG)"),
+        (b"GIF8", "it is a picture (GIF)"),
+        (b"RIFF", "it is a picture, a sound or a film (RIFF)"),
+        (b"%PDF", "it is a document (PDF)"),
+        (b"\x1f\x8b", "it is compressed (gzip); unpack it first"),
+        (b"\x7fELF", "it is a program (ELF)"),
     ];
     let unrecognized = |reason: &str| LoadError::Unrecognized { path: path.to_owned(), reason: reason.to_owned() };
     // A safetensors file starts with the length of its JSON header, far below 2^32: any bytes at all,
@@ -301,5 +308,14 @@ fn sniff(path: &Path, bytes: &[u8]) -> Result<Sniffed, LoadError> {
             "it is a Python pickle, but not one that torch.save wrote; save the weights with torch.save or as safetensors";
         return Err(unrecognized(reason));
     }
+    if is_text(bytes) {
+        return Err(unrecognized("it is a text"));
+    }
     Ok(Sniffed::Onnx)
+}
+
+/// No control signs at its beginning, of which a graph is full.
+fn is_text(bytes: &[u8]) -> bool {
+    let start = &bytes[..bytes.len().min(512)];
+    !start.is_empty() && start.iter().all(|b| matches!(b, b'\t' | b'\n' | b'\r' | 0x20..=0x7e | 0x80..))
 }

@@ -61,3 +61,21 @@ fn safetensors_open_whole_and_are_refused_cut() {
         assert!(model(&path, &ctx()).is_err(), "{end}");
     }
 }
+
+#[test]
+fn what_is_no_model_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let ctx = Ctx::new(1).unwrap();
+    let cases: [(&str, &[u8], &str); 4] = [
+        ("a.png", b"\x89PNG\r\n\x1a\n", "it is a picture (PNG)"),
+        ("b.jpg", b"\xff\xd8\xff\xe0", "it is a picture (JPEG)"),
+        ("c.txt", b"Once upon a time\n", "it is a text"),
+        ("d.py", "# Größe\nimport torch\n".as_bytes(), "it is a text"),
+    ];
+    for (name, bytes, said) in cases {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let error = model(&path, &ctx).unwrap_err().to_string();
+        assert!(error.contains(said) && error.contains("it opens ONNX"), "{error}");
+    }
+}
