@@ -4,15 +4,18 @@
 use super::work::{Opened, Split, WorkError};
 use crate::engine::Ctx;
 use crate::engine::exec::free_memory;
-use crate::engine::graph::{Model, Wire};
+use crate::engine::graph::Wire;
 use crate::pipeline::calibrate::Statistics;
 use crate::pipeline::compress;
 use crate::pipeline::configure::{LayerPlan, Plan, Recipe};
 use crate::pipeline::evaluate::Report;
+use crate::pipeline::load::Subject;
 use crate::pipeline::search::cost::values;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+/// The program itself.
+const BASE: u64 = 30 << 20;
 /// Models that lie in memory during an evaluation: as it was loaded, with batch norm folded, compressed.
 const MODELS: u64 = 3;
 const FLOAT: u64 = 4;
@@ -123,7 +126,7 @@ impl Opened {
         }
         let batch = measured.batch_size(None);
         found.push(Finding::Samples { measured: measured.len(), calibrate });
-        found.push(Finding::Memory { needed: memory(&self.subject.folded, batch), free: free_memory() as u64 });
+        found.push(Finding::Memory { needed: memory(&self.subject, batch), free: free_memory() as u64 });
         found.extend(time(reports, &plan.recipe, measured.len()));
         found
     }
@@ -167,12 +170,16 @@ fn coverage(plan: &Plan, wires: &BTreeSet<Wire>, statistics: &Statistics) -> Vec
     found
 }
 
-/// Bytes that an evaluation takes at least, about: the models, and what the widest node reads and writes of a batch.
-fn memory(model: &Model, batch: usize) -> u64 {
-    let of_node = |wires: &mut dyn Iterator<Item = &Wire>| wires.filter_map(|w| values(model, w)).sum::<f64>();
-    let widest = model.nodes.iter().map(|n| of_node(&mut n.inputs.iter().chain(&n.outputs).flatten())).fold(0.0, f64::max);
-    let data = NODES_AT_ONCE * widest * batch as f64 * FLOAT as f64;
-    MODELS * FLOAT * model.parameters() + data as u64
+/// Bytes that an evaluation takes, about: the models; of a batch what the widest node reads and writes, and what the
+/// layers of the original read and give and those of the compressed network give, whose errors are measured.
+fn memory(subject: &Subject, batch: usize) -> u64 {
+    let model = &subject.folded;
+    let sum = |wires: &mut dyn Iterator<Item = &Wire>| wires.filter_map(|w| values(model, w)).sum::<f64>();
+    let widest = model.nodes.iter().map(|n| sum(&mut n.inputs.iter().chain(&n.outputs).flatten())).fold(0.0, f64::max);
+    let seen: BTreeSet<&Wire> = subject.layers.iter().flat_map(|l| [&l.input, &l.output]).collect();
+    let layers = sum(&mut seen.into_iter()) + sum(&mut subject.layers.iter().map(|l| &l.output));
+    let data = (NODES_AT_ONCE * widest + layers) * batch as f64 * FLOAT as f64;
+    BASE + MODELS * FLOAT * model.parameters() + data as u64
 }
 
 /// The last measurement of the same recipe, else the last of any.

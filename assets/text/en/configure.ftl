@@ -11,8 +11,11 @@ configure-being-drawn = Being drawn…
 
 # What charts and heat maps show.
 axis-top1 = Top-1 (%), measured
+    .short = Top-1 (%)
 axis-kl = KL to the original (nats), measured
+    .short = KL (nats)
 axis-weight-sqnr = Weight SQNR (dB), predicted
+    .short = SQNR (dB)
 layer-error-weight = Weight error
     .tooltip = Signal to noise of the weights alone, in dB
 layer-error-local = Local output error

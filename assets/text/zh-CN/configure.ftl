@@ -11,8 +11,11 @@ configure-being-drawn = 正在绘制…
 
 # What charts and heat maps show.
 axis-top1 = Top-1（%），实测
+    .short = Top-1（%）
 axis-kl = 与原模型的 KL（nat），实测
+    .short = KL（nat）
 axis-weight-sqnr = 权重 SQNR（dB），预测
+    .short = SQNR（dB）
 layer-error-weight = 权重误差
     .tooltip = 仅权重的信噪比，以 dB 计
 layer-error-local = 局部输出误差

@@ -32,6 +32,16 @@ impl Axis {
             Self::WeightSqnr => tr!("axis-weight-sqnr"),
         }
     }
+
+    /// The same beside the axis of a chart, which may be low.
+    #[must_use]
+    pub fn short_name(self) -> &'static str {
+        match self {
+            Self::Top1 => tr!("axis-top1.short"),
+            Self::Kl => tr!("axis-kl.short"),
+            Self::WeightSqnr => tr!("axis-weight-sqnr.short"),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

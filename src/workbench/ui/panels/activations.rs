@@ -66,10 +66,9 @@ fn head_ui(ui: &mut Ui, view: &View<'_>, seen: &Seen, side: Side) {
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 6.0;
         small(ui, view.tokens, name(side));
-        small(ui, view.tokens, format!("−{}", tick(range)));
         let (strip, _) = ui.allocate_exact_size(vec2(48.0, 8.0), Sense::hover());
         ramp(ui.painter(), strip, &view.tokens.difference);
-        small(ui, view.tokens, tick(range));
+        small(ui, view.tokens, format!("± {}", tick(range)));
     });
 }
 

@@ -38,7 +38,7 @@ pub fn tradeoff_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     }
     let height = if axis == Axis::Kl { Height::Log } else { Height::Linear };
     let budget = bench.active().and_then(Point::bytes).filter(|_| !plans.is_empty());
-    match tradeoff_plot(ui, view.tokens, &marks, &Ground { plans, budget, y_label: axis.name(), height }) {
+    match tradeoff_plot(ui, view.tokens, &marks, &Ground { plans, budget, y_label: axis.short_name(), height }) {
         Some(Hit::Mark(index)) => acts.extend(marks.get(index).map(|m| Act::Edit(Edit::SelectRecipe(m.name.clone())))),
         Some(Hit::Plan(index)) => acts.extend(plans.get(index).map(|p| Act::Budget(p.0))),
         Some(Hit::Budget(bytes)) => acts.push(Act::Budget(bytes)),

@@ -9,7 +9,7 @@ use crate::workbench::ui::plots::tick;
 use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::View;
 use crate::workbench::ui::widgets::{combo, empty, ramp, small};
-use eframe::egui::{Align, Image, Layout, Pos2, Rect, Sense, Stroke, StrokeKind, TextureHandle, Ui, Vec2, vec2};
+use eframe::egui::{Align, Image, Label, Layout, Pos2, Rect, RichText, Sense, Stroke, StrokeKind, TextureHandle, Ui, Vec2, vec2};
 
 /// Scrolled points that double the size.
 const DOUBLING: f32 = 120.0;
@@ -54,8 +54,14 @@ fn bar_ui(
         let (rows, columns) = (lens.rows, lens.columns);
         let part =
             tr!("weights-part", layer = &layer.name, top = rows.0, bottom = rows.1 - 1, left = columns.0, right = columns.1 - 1);
-        small(ui, view.tokens, part);
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| legend_ui(ui, view, picture));
+        // What is said of the part takes the room that the legend leaves.
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            legend_ui(ui, view, picture);
+            ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
+                let words = RichText::new(&part).color(view.tokens.muted).size(11.5);
+                ui.add(Label::new(words).truncate()).on_hover_text(part);
+            });
+        });
     });
 }
 
