@@ -48,8 +48,9 @@ const WALLS: &[(&str, &[&str])] = &[
     ("workbench::work", &["engine", "pipeline", "workbench::project"]),
     ("workbench::share", &["engine", "pipeline", "workbench::work"]),
     ("workbench::explore", &["engine", "pipeline", "workbench::project", "workbench::work"]),
-    ("workbench::activations", &["engine", "pipeline", "workbench::work"]),
-    ("workbench::preflight", &["engine", "pipeline", "workbench::work"]),
+    // The sample is what the two are tested on.
+    ("workbench::activations", &["engine", "pipeline", "workbench::work", "workbench::sample"]),
+    ("workbench::preflight", &["engine", "pipeline", "workbench::work", "workbench::sample"]),
     ("workbench::importance", &["engine", "pipeline", "workbench::work"]),
     ("workbench::zipped", &["engine"]),
     ("workbench::sample", &["engine", "pipeline", "workbench::project", "workbench::sample"]),

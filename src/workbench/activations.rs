@@ -95,7 +95,8 @@ fn output(
 mod tests {
     use super::*;
     use crate::pipeline::configure::presets;
-    use crate::workbench::{sample, work};
+    use crate::workbench::sample;
+    use crate::workbench::work;
 
     #[test]
     fn what_is_rounded_differs_and_what_is_not_does_not() {

@@ -202,7 +202,8 @@ fn disk(folder: &Path, needed: u64) -> Option<Finding> {
 mod tests {
     use super::*;
     use crate::pipeline::configure::{Override, presets};
-    use crate::workbench::{sample, work};
+    use crate::workbench::sample;
+    use crate::workbench::work;
 
     fn opened(ctx: &Ctx) -> (tempfile::TempDir, Opened) {
         let folder = tempfile::tempdir().unwrap();
