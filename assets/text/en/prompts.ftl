@@ -95,7 +95,6 @@ new-project-make = Make project
 new-project-look = Only look at it
     .tooltip = Opens the model without asking where its project goes: it lies in the system's cache
 new-project-no-model = Choose a model: an ONNX network, or a file of weights.
-new-project-no-folder = Choose the folder of the new project.
 new-project-no-number = { $field }: "{ $text }" is no number that fits.
 new-project-no-numbers = { $field }: "{ $text }" is no number; write one per channel, with commas between.
 
@@ -150,3 +149,5 @@ prompt-elsewhere = What one of the two saves replaces what the other has saved.
 prompt-elsewhere-stay = Go on here
 prompt-elsewhere-leave = Close it here
 dialog-moved = Where is the file now?
+new-project-imagenet = As most networks for photos
+    .tooltip = Divide by 255, then take ImageNet's mean and deviation, shown in gray above

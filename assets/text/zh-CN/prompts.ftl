@@ -95,7 +95,6 @@ new-project-make = 建立项目
 new-project-look = 仅查看
     .tooltip = 直接打开模型，不询问项目放在哪里：项目存放在系统缓存中
 new-project-no-model = 请选择模型：ONNX 网络，或者权重文件。
-new-project-no-folder = 请选择新项目的文件夹。
 new-project-no-number = { $field }：“{ $text }”不是合适的数字。
 new-project-no-numbers = { $field }：“{ $text }”不是数字；请为每个通道各写一个，以半角逗号分隔。
 
@@ -150,3 +149,5 @@ prompt-elsewhere = 两个窗口中一个保存的内容会覆盖另一个保存�
 prompt-elsewhere-stay = 在这里继续
 prompt-elsewhere-leave = 在这里关闭
 dialog-moved = 文件现在在哪里？
+new-project-imagenet = 按多数照片网络的惯例
+    .tooltip = 除以 255，再用上方灰色显示的 ImageNet 均值和标准差

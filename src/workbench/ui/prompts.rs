@@ -48,6 +48,13 @@ pub enum Prompt {
     Close,
 }
 
+impl Prompt {
+    /// Whether it is written into, or asks what is not to be passed over.
+    fn is_form(&self) -> bool {
+        matches!(self, Self::Name(_) | Self::Path { .. } | Self::New(_) | Self::Search(_) | Self::Moved | Self::Elsewhere)
+    }
+}
+
 /// A new name for a recipe.
 pub struct NameForm {
     from: String,
@@ -107,7 +114,9 @@ impl App {
                 Prompt::Close => self.close_ui(ui, tokens),
             }
         });
-        let done = matches!(modal.inner, Next::Close) || modal.should_close();
+        // A click beside a form is no reason to lose what was written into it.
+        let beside = modal.backdrop_response.clicked() && prompt.is_form();
+        let done = matches!(modal.inner, Next::Close) || modal.should_close() && !beside;
         // A command of the palette may have opened another prompt.
         if !done && matches!(self.prompt, Prompt::Closed) {
             self.prompt = prompt;

@@ -11,6 +11,9 @@ use crate::workbench::work::NewProject;
 use eframe::egui::{ComboBox, Grid, TextEdit, Ui};
 use std::path::{Path, PathBuf};
 
+/// What pixels are divided by, and what is taken from and divided by then, of most networks for photographs.
+const IMAGENET: (&str, &str, &str) = ("255", "0.485,0.456,0.406", "0.229,0.224,0.225");
+
 /// What was written so far.
 #[derive(Default, Clone)]
 pub struct NewForm {
@@ -46,12 +49,7 @@ impl NewForm {
     pub fn set(&mut self, purpose: Purpose, path: &Path) {
         let text = path.display().to_string();
         match purpose {
-            Purpose::Model => {
-                if self.folder.is_empty() {
-                    self.folder = path.with_extension("").display().to_string() + "-project";
-                }
-                self.model = text;
-            }
+            Purpose::Model => self.model = text,
             Purpose::Graph => self.graph = text,
             Purpose::Importance => self.importance = text,
             Purpose::NewFolder => self.folder = text,
@@ -61,12 +59,20 @@ impl NewForm {
         }
     }
 
+    /// Beside the model, where no other was written; nothing without a model.
+    fn suggested_folder(&self) -> String {
+        match self.model.trim() {
+            "" => String::new(),
+            model => Path::new(model).with_extension("").display().to_string() + "-project",
+        }
+    }
+
     /// # Errors
     /// A sentence on the first field that makes no sense.
     pub fn read(&self) -> Result<(PathBuf, NewProject), String> {
         let path = |text: &str| Some(text.trim()).filter(|t| !t.is_empty()).map(PathBuf::from);
         let model = path(&self.model).ok_or_else(|| tr!("new-project-no-model"))?;
-        let folder = path(&self.folder).ok_or_else(|| tr!("new-project-no-folder"))?;
+        let folder = path(&self.folder).unwrap_or_else(|| PathBuf::from(self.suggested_folder()));
         let preprocess = Preprocess {
             resize: number(&self.resize, tr!("new-project-resize"))?,
             crop: number(&self.crop, tr!("new-project-crop"))?,
@@ -107,6 +113,7 @@ impl App {
     pub(super) fn new_project_ui(&mut self, ui: &mut Ui, tokens: &Tokens, form: &mut NewForm) -> Next {
         ui.heading(tr!("new-project-title"));
         small(ui, tokens, form.found().unwrap_or(tr!("new-project-note")));
+        let suggested = form.suggested_folder();
         Grid::new("new project").num_columns(3).spacing([8.0, 6.0]).show(ui, |ui| {
             let rows: [(&str, &mut String, Purpose); 6] = [
                 (tr!("new-project-model"), &mut form.model, Purpose::Model),
@@ -123,9 +130,11 @@ impl App {
                     Purpose::Graph => tr!("new-project-graph.hint"),
                     Purpose::CalibrationData => tr!("new-project-calibration.hint"),
                     Purpose::Importance => tr!("new-project-importance.hint"),
+                    Purpose::NewFolder => &suggested,
                     _ => "",
                 };
-                ui.add(TextEdit::singleline(text).desired_width(330.0).hint_text(hint)).labelled_by(label.id);
+                // A grid gives a field no more room than its text takes.
+                ui.add_sized([330.0, 24.0], TextEdit::singleline(text).hint_text(hint)).labelled_by(label.id);
                 if ui.button(tr!("new-project-browse")).clicked() {
                     self.ask_for_path(purpose);
                 }
@@ -163,7 +172,7 @@ fn preprocess_ui(ui: &mut Ui, form: &mut NewForm) {
     Grid::new("preprocess").num_columns(4).spacing([8.0, 6.0]).show(ui, |ui| {
         let field = |ui: &mut Ui, name: &str, text: &mut String, hint: &str| {
             let label = ui.label(name);
-            ui.add(TextEdit::singleline(text).desired_width(150.0).hint_text(hint)).labelled_by(label.id);
+            ui.add_sized([150.0, 24.0], TextEdit::singleline(text).hint_text(hint)).labelled_by(label.id);
         };
         field(ui, tr!("new-project-resize"), &mut form.resize, tr!("new-project-resize.hint"));
         field(ui, tr!("new-project-crop"), &mut form.crop, tr!("new-project-crop.hint"));
@@ -182,12 +191,16 @@ fn preprocess_ui(ui: &mut Ui, form: &mut NewForm) {
             }
         });
         drop(response.response.accessible_name(tr!("new-project-channels")));
-        field(ui, tr!("new-project-scale"), &mut form.scale, "255");
+        field(ui, tr!("new-project-scale"), &mut form.scale, IMAGENET.0);
         ui.end_row();
-        field(ui, tr!("new-project-mean"), &mut form.mean, "0.485,0.456,0.406");
-        field(ui, tr!("new-project-deviation"), &mut form.std, "0.229,0.224,0.225");
+        field(ui, tr!("new-project-mean"), &mut form.mean, IMAGENET.1);
+        field(ui, tr!("new-project-deviation"), &mut form.std, IMAGENET.2);
         ui.end_row();
     });
+    if ui.button(tr!("new-project-imagenet")).on_hover_text(tr!("new-project-imagenet.tooltip")).clicked() {
+        let (scale, mean, deviation) = IMAGENET;
+        (form.scale, form.mean, form.std) = (scale.to_owned(), mean.to_owned(), deviation.to_owned());
+    }
 }
 
 #[cfg(test)]
