@@ -110,7 +110,8 @@ impl Display {
 
     fn open(&self, home: &Path, project: Option<&Path>) -> Opened<'_> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lapidary"));
-        command.arg("ui").args(project).env_remove("WAYLAND_DISPLAY").env("DISPLAY", &self.name).env("LANG", "C");
+        command.arg("ui").args(project).env_remove("WAYLAND_DISPLAY").env("DISPLAY", &self.name).env("LC_ALL", "C");
+        command.env_remove("LANGUAGE").env("WINIT_X11_SCALE_FACTOR", "1");
         command.env("LIBGL_ALWAYS_SOFTWARE", "1").env("XDG_DATA_HOME", home).env("XDG_CONFIG_HOME", home);
         let program = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let mut opened = Opened { display: self, program };

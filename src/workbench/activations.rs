@@ -16,6 +16,8 @@ pub struct Activation {
     /// Of the network before anything is rounded or pruned.
     pub before: Vec<f32>,
     pub after: Vec<f32>,
+    /// Samples that there are.
+    pub samples: usize,
 }
 
 /// Why there is none.
@@ -58,7 +60,7 @@ impl Opened {
         if before.0 != after.0 {
             return Err(ActivationError::OtherShape { before: before.0, after: after.0 });
         }
-        Ok(Activation { shape: before.0, before: before.1, after: after.1 })
+        Ok(Activation { shape: before.0, before: before.1, after: after.1, samples: data.len() })
     }
 }
 

@@ -7,7 +7,7 @@ use crate::engine::exec::free_memory;
 use crate::engine::graph::Wire;
 use crate::pipeline::calibrate::Statistics;
 use crate::pipeline::compress;
-use crate::pipeline::configure::{LayerPlan, Plan, Recipe};
+use crate::pipeline::configure::{Balance, Equalization, LayerPlan, Plan, Recipe};
 use crate::pipeline::evaluate::Report;
 use crate::pipeline::load::Subject;
 use crate::pipeline::search::cost::values;
@@ -126,7 +126,7 @@ impl Opened {
         }
         let batch = measured.batch_size(None);
         found.push(Finding::Samples { measured: measured.len(), calibrate });
-        found.push(Finding::Memory { needed: memory(&self.subject, batch), free: free_memory() as u64 });
+        found.extend(free_memory().map(|free| Finding::Memory { needed: memory(&self.subject, batch), free: free as u64 }));
         found.extend(time(reports, &plan.recipe, measured.len()));
         found
     }
@@ -134,7 +134,9 @@ impl Opened {
     /// What earlier calibrations saw of the inputs of layers.
     fn of_inputs(&self, plan: &Plan, ctx: &Ctx) -> Vec<Finding> {
         let wires = compress::needs(plan);
-        if wires.is_empty() {
+        // What is seen of a network that is changed first is kept under what it becomes, which is not known before.
+        let is_prepared = plan.equalize != Equalization::None || plan.balance != Balance::None || plan.cuts_channels();
+        if wires.is_empty() || is_prepared || plan.left_out.is_some() {
             return Vec::new();
         }
         match self.seen(&wires, ctx) {

@@ -76,7 +76,6 @@ log-failed = Failed
 bench-tie-projections = { $count } layers read the same data and take one treatment
 bench-tie-sums = { $count } layers meet in sums: their data have one range
 bench-tie-channels = { $count } layers lose the same channels: { $kept } of { $all } are left
-losses-budget-recipe = The least loss in { $bytes } bytes, by the sum of what layers lose alone.
 losses-within = { $loss } (± { $error })
 losses-why = { $samples ->
         [one] Alone it loses { $loss } as it is now: place { $place } of { $layers } layers, on { $samples } sample.

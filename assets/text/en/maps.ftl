@@ -19,3 +19,5 @@ maps-value =
     before { $before }
     after { $after }
     difference { $difference }
+maps-stopped = Nothing runs
+    .hint = Choose another layer or sample.

@@ -151,3 +151,4 @@ prompt-elsewhere-leave = Close it here
 dialog-moved = Where is the file now?
 new-project-imagenet = As most networks for photos
     .tooltip = Divide by 255, then take ImageNet's mean and deviation, shown in gray above
+prompt-moved-unknown = A file of that name is here:

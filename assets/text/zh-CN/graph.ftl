@@ -70,7 +70,6 @@ log-failed = 失败
 bench-tie-projections = { $count } 层读取相同的数据，采用同一种处理
 bench-tie-sums = { $count } 层在加法处汇合：它们的数据共用一个范围
 bench-tie-channels = { $count } 层去掉相同的通道：{ $all } 个中保留 { $kept } 个
-losses-budget-recipe = 在 { $bytes } 字节之内损失最小，按各层单独损失之和计算。
 losses-within = { $loss }（± { $error }）
 losses-why = 目前单独压缩此层损失 { $loss }：在 { $layers } 层中排第 { $place }，基于 { $samples } 个样本。
 losses-why-not-finite = 单独压缩此层，网络的输出就不再是有限值。

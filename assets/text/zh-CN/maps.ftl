@@ -19,3 +19,5 @@ maps-value =
     压缩前 { $before }
     压缩后 { $after }
     差 { $difference }
+maps-stopped = 没有正在运行的任务
+    .hint = 请选择其他层或样本。

@@ -151,3 +151,4 @@ prompt-elsewhere-leave = 在这里关闭
 dialog-moved = 文件现在在哪里？
 new-project-imagenet = 按多数照片网络的惯例
     .tooltip = 除以 255，再用上方灰色显示的 ImageNet 均值和标准差
+prompt-moved-unknown = 这里有一个名称相同的文件：

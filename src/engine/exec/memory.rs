@@ -21,7 +21,7 @@ pub(super) fn room<T>(shape: &[usize]) -> OpResult<usize> {
     };
     if most > SMALL {
         // What an operator reads, and what it puts down in between, needs room as well.
-        let free = free_memory();
+        let free = free_memory().unwrap_or(UNKNOWN);
         if most > free / 2 {
             let (needed, free) = (bytes(most as u64), bytes(free as u64));
             let reason = "one tensor may take half";
@@ -31,15 +31,15 @@ pub(super) fn room<T>(shape: &[usize]) -> OpResult<usize> {
     Ok(if shape.contains(&0) { 0 } else { most / size_of::<T>().max(1) })
 }
 
-/// Bytes that can be had without swapping: what Linux estimates, and what a container may still take. 16 GiB where the
+/// Bytes that can be had without swapping: what Linux estimates, and what a container may still take. `None` where the
 /// system does not say.
 #[must_use]
-pub fn free_memory() -> usize {
+pub fn free_memory() -> Option<usize> {
     let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<usize>().ok();
     let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
     let container =
         number("/sys/fs/cgroup/memory.max").map(|most| most.saturating_sub(number("/sys/fs/cgroup/memory.current").unwrap_or(0)));
-    machine.into_iter().chain(container).min().unwrap_or(UNKNOWN)
+    machine.into_iter().chain(container).min()
 }
 
 /// `MemAvailable` of a meminfo text, in bytes.

@@ -10,6 +10,6 @@ mod store;
 pub use document::{Document, FileRef, PROJECT_FORMAT, PROJECT_VERSION};
 pub use edit::{Change, Edit, EditError, Whole, check_name};
 pub use history::History;
-pub use moved::{Found, Moved, Part};
+pub use moved::{Content, Found, Moved, Part};
 pub use presence::{Elsewhere, Presence};
 pub use store::{Project, ProjectError, place, write_atomically};

@@ -33,8 +33,16 @@ impl Part {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     pub path: PathBuf,
-    /// It has the content that the project knows; not so where a model lies in several files.
-    pub is_same: bool,
+    pub content: Content,
+}
+
+/// How a file's content compares with what the project knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    Same,
+    Other,
+    /// The project does not know it, or the model lies in several files.
+    Unknown,
 }
 
 /// A file that is not where the project says.
@@ -62,9 +70,14 @@ impl Moved {
                 return None;
             }
             let near = [Some(root), root.parent(), path.parent(), path.parent().and_then(Path::parent)];
-            let near: Vec<PathBuf> = near.into_iter().flatten().flat_map(|folder| look(folder, &path)).collect();
-            let same = near.iter().find(|f| hash::of_file(f).is_ok_and(|h| h == file.hash));
-            let found = same.or(near.first()).map(|path| Found { path: path.clone(), is_same: same.is_some() });
+            let mut found: Vec<PathBuf> = Vec::new();
+            for candidate in near.into_iter().flatten().flat_map(|folder| look(folder, &path)) {
+                let place = candidate.canonicalize().unwrap_or(candidate);
+                if !found.contains(&place) {
+                    found.push(place);
+                }
+            }
+            let found = best(found, &file.hash);
             Some(Self { root: root.to_path_buf(), part, path, found })
         })
     }
@@ -75,6 +88,10 @@ impl Moved {
     /// # Errors
     /// When the file is not there, or the project cannot be read or written.
     pub fn put(&self, now: &Path) -> Result<(), ProjectError> {
+        if !now.is_file() {
+            let source = std::io::Error::new(std::io::ErrorKind::NotFound, "there is no file of that name");
+            return Err(ProjectError::Io { path: now.to_path_buf(), source });
+        }
         let (mut project, mut document) = Project::open(&self.root)?;
         let place = Project::refer(&self.root, now)?;
         match self.part {
@@ -84,6 +101,16 @@ impl Moved {
         }
         project.save(&document)
     }
+}
+
+/// That of the known content, else the first.
+fn best(found: Vec<PathBuf>, known: &str) -> Option<Found> {
+    let first = found.first()?.clone();
+    if known.is_empty() {
+        return Some(Found { path: first, content: Content::Unknown });
+    }
+    let same = found.into_iter().find(|f| hash::of_file(f).is_ok_and(|h| h == known));
+    Some(same.map_or(Found { path: first, content: Content::Other }, |path| Found { path, content: Content::Same }))
 }
 
 /// Files of the name of `lost` in `folder` and a few folders below it, the nearest first.
@@ -139,7 +166,10 @@ mod tests {
         }
         fs::remove_dir_all(folder.path().join("models")).unwrap();
         let moved = Moved::of(&project, &document).unwrap();
-        assert_eq!((moved.part, moved.found.as_ref()), (Part::Model, Some(&Found { path: new.clone(), is_same: true })));
+        assert_eq!(
+            (moved.part, moved.found.as_ref()),
+            (Part::Model, Some(&Found { path: new.canonicalize().unwrap(), content: Content::Same }))
+        );
         moved.put(&new).unwrap();
         let (project, document) = Project::open(project.root()).unwrap();
         assert_eq!(Moved::of(&project, &document), None);
@@ -153,10 +183,10 @@ mod tests {
         fs::remove_file(folder.path().join("models/net.onnx")).unwrap();
         let moved = Moved::of(&project, &document).unwrap();
         assert_eq!(moved.found, None);
-        assert!(moved.put(&folder.path().join("nowhere.onnx")).is_err());
+        assert!(moved.put(&folder.path().join("nowhere.onnx")).is_err() && moved.put(folder.path()).is_err());
         let other = folder.path().join("work/net.onnx");
         fs::write(&other, b"another").unwrap();
         let moved = Moved::of(&project, &document).unwrap();
-        assert_eq!(moved.found, Some(Found { path: other, is_same: false }));
+        assert_eq!(moved.found, Some(Found { path: other.canonicalize().unwrap(), content: Content::Other }));
     }
 }

@@ -65,8 +65,12 @@ pub struct App {
     scored: work::Scored,
     /// A project that cannot be opened before its file is found.
     pub(super) moved: Option<Moved>,
+    /// The person stopped what ran by itself; until something else is asked for.
+    pub(super) stopped: bool,
     /// What the window is called.
     title: String,
+    /// A language that no font can write, of which that was said.
+    unwritten: Option<Language>,
     /// Drawing the network failed: it is not tried again by itself.
     pub(super) network_failed: Option<String>,
     /// The person has said that the window may close.
@@ -106,7 +110,9 @@ impl App {
             first_job: None,
             scored: work::Scored::default(),
             moved: None,
+            stopped: false,
             title: String::new(),
+            unwritten: None,
             network_failed: None,
             may_close: false,
             job_views: Vec::new(),
@@ -189,10 +195,12 @@ impl App {
     /// Speaks the language that was chosen; English, and a note, where no font can write it.
     fn speak(&mut self, ctx: &Context) {
         let chosen = self.session.language.unwrap_or_default();
-        text::speak(chosen);
-        if !chosen.can_be_written(ctx) {
-            self.session.language = Some(Language::English);
-            text::speak(Language::English);
+        if chosen.can_be_written(ctx) {
+            self.unwritten = None;
+            return text::speak(chosen);
+        }
+        text::speak(Language::English);
+        if self.unwritten.replace(chosen) != Some(chosen) {
             self.tell(Level::Warning, tr!("language-no-font"));
         }
     }

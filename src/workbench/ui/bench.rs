@@ -69,7 +69,7 @@ pub struct Bench {
     /// The compressed network that they were last taken from, and the recipe's key.
     pub built: Option<(String, Arc<Variant>)>,
     /// What is to be said before a run, and of which state of things.
-    pub preflight: Option<Vec<Finding>>,
+    pub preflight: Option<(String, Vec<Finding>)>,
     pub preflight_for: Option<(u64, usize)>,
     /// Says to other windows that the project is open.
     pub presence: Option<Presence>,
@@ -178,11 +178,10 @@ impl Bench {
         Some(Asked { layer: self.selection.primary()?, sample: self.sample, recipe_key: point.key.clone() })
     }
 
-    /// Samples of the evaluation data, as far as that is known yet.
+    /// Samples of the evaluation data; as many as one likes where that is not known yet.
     #[must_use]
     pub fn samples_known(&self) -> usize {
-        let measured = self.reports.iter().map(|r| r.samples).max();
-        measured.or(self.gallery.as_ref().map(|g| g.total)).unwrap_or(usize::MAX)
+        self.maps.as_ref().and_then(|m| m.seen.as_ref().ok()).map_or(usize::MAX, |seen| seen.activation.samples)
     }
 
     #[must_use]

@@ -53,6 +53,7 @@ impl Purpose {
                 ("ONNX", &["onnx"]),
                 (tr!("dialog-all-files"), &["*"]),
             ],
+            Self::Moved => vec![(tr!("dialog-all-files"), &["*"])],
             Self::Graph => vec![("ONNX", &["onnx"])],
             Self::PageFile => vec![("HTML", &["html"])],
             _ => Vec::new(),
@@ -116,7 +117,7 @@ impl FilePicker for SystemPicker {
         }
         let asked = Instant::now();
         let answer: Answer = match purpose {
-            Purpose::Model | Purpose::Graph | Purpose::Importance => Box::pin(dialog.pick_file()),
+            Purpose::Model | Purpose::Graph | Purpose::Importance | Purpose::Moved => Box::pin(dialog.pick_file()),
             Purpose::PageFile => Box::pin(dialog.save_file()),
             _ => Box::pin(dialog.pick_folder()),
         };

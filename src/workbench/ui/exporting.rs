@@ -100,11 +100,10 @@ impl Bench {
 
     /// Sizes of all kinds of files. Whether some are left for the next frame.
     pub fn sync_targets(&mut self) -> bool {
-        if let Some(plan) = self.plan().cloned()
-            && !self.verdicts_for.as_ref().is_some_and(|of| Arc::ptr_eq(of, &plan))
-        {
-            self.verdicts = RUNTIMES.iter().map(|runtime| runtime.verdicts(&plan)).collect();
-            self.verdicts_for = Some(plan);
+        let plan = self.plan().cloned();
+        if self.verdicts_for.as_ref().map(Arc::as_ptr) != plan.as_ref().map(Arc::as_ptr) {
+            self.verdicts = plan.iter().flat_map(|plan| RUNTIMES.iter().map(|runtime| runtime.verdicts(plan))).collect();
+            self.verdicts_for = plan;
         }
         let Some(point) = self.active() else { return false };
         let recipe = Arc::clone(&point.recipe);

@@ -117,7 +117,7 @@ impl Losses {
             // What stands beside the weights in a file is not quite a sum over layers.
             let over = plan(&recipe, subject).ok()?.bytes.saturating_sub(bytes);
             if over == 0 {
-                recipe.description = tr!("losses-budget-recipe", bytes = bytes.to_string());
+                recipe.description = format!("The least loss in {bytes} bytes, by the sum of what layers lose alone.");
                 return Some(recipe);
             }
             target = target.checked_sub(over)?;

@@ -124,8 +124,12 @@ pub fn screenshots(project: &Path, folder: &Path, look: Look, threads: usize) ->
     let mut stage = Stage::new(project, look, threads)?;
     stage.settle()?;
     if stage.app.bench().is_none() {
+        let moved = stage.app.moved.as_ref().map(|m| format!("{} is not there", m.path.display()));
         let last = stage.app.log().last().map_or_else(String::new, |l| l.message.clone());
-        return Err(UiError::Open(last));
+        return Err(UiError::Open(moved.unwrap_or(last)));
+    }
+    if !look.language.can_be_written(&stage.ctx) {
+        return Err(UiError::Open(format!("no font of the system can write {}", look.language.tag())));
     }
     stage.app.inspect_worst();
     let mut files = Vec::new();

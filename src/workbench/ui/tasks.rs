@@ -87,7 +87,8 @@ pub enum Found {
     Zipped(u64),
     Importance(Answered),
     Activation(Box<Activated>),
-    Preflight(Vec<Finding>),
+    /// Of a recipe, by its name.
+    Preflight(String, Vec<Finding>),
     /// A project whose file is not where it was.
     Moved(Moved),
     Network(Box<Drawn>),
@@ -364,12 +365,13 @@ pub fn activation(jobs: &mut Jobs<Found>, bench: &Bench, asked: Asked) {
 pub fn preflight(jobs: &mut Jobs<Found>, bench: &Bench) {
     let Some(recipe) = bench.active().map(|p| Arc::clone(&p.recipe)) else { return };
     let (opened, reports) = (bench.opened.clone(), bench.reports.clone());
+    let name = bench.document().active.clone();
     submit(jobs, PREFLIGHT, tr!("job-preflight"), move |ctx, _| {
         ctx.start(String::new(), 0);
         let reports: Vec<&Report> = reports.iter().map(AsRef::as_ref).collect();
         let found = opened.preflight(&recipe, &reports, ctx);
         ctx.check().map_err(|e| e.to_string())?;
-        Ok(Found::Preflight(found))
+        Ok(Found::Preflight(name, found))
     });
 }
 

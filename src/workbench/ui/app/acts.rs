@@ -57,7 +57,10 @@ impl App {
             Act::Ask(question) => self.session.question = question,
             Act::MeasureImportance => self.measure_importance(),
             Act::ErrorKind(kind) => self.session.error_kind = kind,
-            Act::Cancel(id) => self.jobs.cancel(id),
+            Act::Cancel(id) => {
+                self.stopped = true;
+                self.jobs.cancel(id);
+            }
             Act::Open(path) => self.open_path(path),
             Act::BrowseExport => self.ask_for_path(Purpose::ExportFolder),
             Act::ExportNow => self.export_now(),

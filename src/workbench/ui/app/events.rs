@@ -24,7 +24,8 @@ impl App {
                 Event::Part { id, part } if self.concerns(id) => self.take_found(ctx, part),
                 Event::Part { .. } => {}
                 Event::Ended { id, kind, title, outcome, warnings, seconds } => {
-                    for warning in warnings {
+                    // What runs by itself runs again and again: it has nothing to report.
+                    for warning in warnings.into_iter().filter(|_| tasks::ASKED_FOR.contains(&kind)) {
                         self.note(Level::Warning, warning.subject, warning.message);
                     }
                     match outcome {
@@ -60,19 +61,22 @@ impl App {
         if tasks::ASKED_FOR.contains(&kind) {
             self.note(Level::Info, "", tr!("job-cancelled", job = title));
         }
-        if self.concerns(id) {
-            self.draw_again(kind);
-        }
+        // A project that stays open because another could not be opened has lost its jobs as well.
+        self.draw_again(kind, self.concerns(id));
     }
 
     /// What was not drawn to its end is not left as it is, unless that is being done again already.
-    fn draw_again(&mut self, kind: &'static str) {
+    fn draw_again(&mut self, kind: &'static str, concerns: bool) {
         let Some(bench) = self.bench.as_mut().filter(|_| !self.jobs.has_kind(kind)) else { return };
         match kind {
             tasks::PICTURE => bench.picture = None,
             tasks::SIGHT => bench.sight = None,
+            // What the person stopped is not begun again before something else is asked for.
+            tasks::ACTIVATION | tasks::PREFLIGHT if concerns && self.stopped => {}
             tasks::ACTIVATION => bench.maps_asked = None,
             tasks::PREFLIGHT => bench.preflight_for = None,
+            tasks::SAMPLES if !concerns => bench.asked.clear(),
+            tasks::SCORE if !concerns => self.scored = super::work::Scored::default(),
             _ => {}
         }
     }
@@ -170,7 +174,7 @@ impl App {
                 bench.built = Some((found.asked.recipe_key.clone(), found.variant));
                 bench.maps = Some(Maps::new(found.asked, found.answer));
             }
-            Found::Preflight(found) => bench.preflight = Some(found),
+            Found::Preflight(recipe, found) => bench.preflight = Some((recipe, found)),
             Found::Network(drawn) => bench.network = Some(*drawn),
             Found::Zipped(bytes) => bench.zipped = Some(Ok(bytes)),
             Found::Importance(answered) => bench.importance = Some(answered),

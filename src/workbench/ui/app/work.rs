@@ -3,6 +3,7 @@
 use super::App;
 use crate::engine::hash::of_bytes;
 use crate::pipeline::configure::Treatment;
+use crate::workbench::project::Presence;
 use crate::workbench::ui::layout::{Pane, Workspace, is_shown};
 use crate::workbench::ui::pictures::{Lens, Sight, WeightPicture};
 use crate::workbench::ui::tasks;
@@ -139,12 +140,12 @@ impl App {
             return;
         }
         let Some(bench) = &mut self.bench else { return };
-        let wanted = bench.wanted_maps();
-        let there = bench.maps.as_ref().map(|m| &m.asked);
-        let Some(asked) = wanted.filter(|w| Some(w) != there && Some(w) != bench.maps_asked.as_ref()) else { return };
+        let Some(asked) = bench.wanted_maps().filter(|w| Some(w) != bench.maps_asked.as_ref()) else { return };
         self.jobs.cancel_kind(tasks::ACTIVATION);
-        bench.maps_asked = Some(asked.clone());
-        tasks::activation(&mut self.jobs, bench, asked);
+        (bench.maps_asked, self.stopped) = (Some(asked.clone()), false);
+        if bench.maps.as_ref().is_none_or(|m| m.asked != asked) {
+            tasks::activation(&mut self.jobs, bench, asked);
+        }
     }
 
     /// What is to be said before a run, where that is looked at.
@@ -156,7 +157,7 @@ impl App {
         let now = Some((bench.history.revision(), bench.reports.len()));
         if bench.preflight_for != now && bench.active().is_some() {
             self.jobs.cancel_kind(tasks::PREFLIGHT);
-            bench.preflight_for = now;
+            (bench.preflight_for, self.stopped) = (now, false);
             tasks::preflight(&mut self.jobs, bench);
         }
     }
@@ -201,6 +202,10 @@ impl App {
         self.edited = None;
         if bench.is_saved() {
             return true;
+        }
+        // The other window may be closed by now.
+        if bench.presence.is_none() {
+            bench.presence = Presence::claim(bench.project.root()).ok().flatten();
         }
         let document = Arc::clone(bench.document());
         match bench.project.save(&document) {
@@ -248,6 +253,7 @@ impl App {
 
     pub(super) fn stop(&mut self) {
         self.jobs.cancel_all();
+        self.stopped = true;
         self.tell(Level::Info, tr!("app-cancelling"));
     }
 

@@ -3,6 +3,7 @@
 use crate::workbench::ui::act::Act;
 use crate::workbench::ui::maps::{Seen, Side};
 use crate::workbench::ui::plots::tick;
+use crate::workbench::ui::tasks;
 use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::View;
 use crate::workbench::ui::widgets::{empty, ramp, small};
@@ -26,10 +27,12 @@ pub fn activations_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
         let of = tr!("maps-of", layer = &layer.name, recipe = &bench.document().active);
         small(ui, view.tokens, of);
     });
-    match bench.maps.as_ref().map(|m| (&m.asked, &m.seen)) {
-        Some((asked, Ok(seen))) if Some(asked.layer) == bench.selection.primary() => pictures_ui(ui, view, seen),
-        Some((_, Err(why))) => empty(ui, view.tokens, tr!("maps-failed"), why),
-        _ => empty(ui, view.tokens, tr!("maps-running"), tr!("maps-running.hint")),
+    let wanted = bench.wanted_maps();
+    match bench.maps.as_ref().filter(|m| Some(&m.asked) == wanted.as_ref()).map(|m| &m.seen) {
+        Some(Ok(seen)) => pictures_ui(ui, view, seen),
+        Some(Err(why)) => empty(ui, view.tokens, tr!("maps-failed"), why),
+        None if view.job_of(tasks::ACTIVATION).is_none() => empty(ui, view.tokens, tr!("maps-stopped"), tr!("maps-stopped.hint")),
+        None => empty(ui, view.tokens, tr!("maps-running"), tr!("maps-running.hint")),
     }
 }
 

@@ -11,10 +11,13 @@ use eframe::egui::{Label, RichText, ScrollArea, Ui};
 
 pub fn preflight_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let Some(bench) = view.bench else { return empty(ui, view.tokens, tr!("preflight-none"), tr!("needs-project")) };
-    let Some(found) = &bench.preflight else { return empty(ui, view.tokens, tr!("preflight-running"), "") };
+    let active = &bench.document().active;
+    let Some((_, found)) = bench.preflight.as_ref().filter(|(recipe, _)| recipe == active) else {
+        return empty(ui, view.tokens, tr!("preflight-running"), "");
+    };
     ui.horizontal(|ui| {
         view.button(ui, Command::Evaluate, acts);
-        small(ui, view.tokens, tr!("preflight-of", recipe = &bench.document().active));
+        small(ui, view.tokens, tr!("preflight-of", recipe = active));
     });
     ui.add_space(2.0);
     ScrollArea::vertical().auto_shrink([false, false]).show_rows(ui, 20.0, found.len(), |ui, rows| {

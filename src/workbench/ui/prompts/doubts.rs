@@ -1,7 +1,7 @@
 //! What stands in the way of a project: a file that moved, another window.
 
 use super::Next;
-use crate::workbench::project::Part;
+use crate::workbench::project::{Content, Part};
 use crate::workbench::ui::app::App;
 use crate::workbench::ui::dialogs::Purpose;
 use crate::workbench::ui::text::tr;
@@ -25,7 +25,12 @@ impl App {
         path(ui, &moved.path);
         if let Some(found) = &moved.found {
             ui.add_space(4.0);
-            small(ui, tokens, if found.is_same { tr!("prompt-moved-same") } else { tr!("prompt-moved-other") });
+            let words = match found.content {
+                Content::Same => tr!("prompt-moved-same"),
+                Content::Other => tr!("prompt-moved-other"),
+                Content::Unknown => tr!("prompt-moved-unknown"),
+            };
+            small(ui, tokens, words);
             path(ui, &found.path);
         }
         ui.add_space(8.0);
@@ -61,6 +66,9 @@ impl App {
             }
             if ui.button(tr!("prompt-elsewhere-leave")).clicked() {
                 self.leave_project();
+                // The next start is not to meet it again.
+                let by = 1.min(self.session.recent.len());
+                self.session.recent.rotate_left(by);
                 self.bench = None;
                 next = Next::Close;
             }

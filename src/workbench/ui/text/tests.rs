@@ -201,6 +201,7 @@ const UNSEEN: &[&str] = &[
     "assert!(",
     ".expect(",
     "UiError::",
+    "recipe.description = ",
     "reason = ",
     "the window cannot be opened: {reason}",
     "let name = if measured",
