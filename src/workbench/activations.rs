@@ -8,6 +8,14 @@ use crate::pipeline::compress::Variant;
 use crate::pipeline::evaluate::EvaluateError;
 use crate::pipeline::load::Dataset;
 
+/// A sample of the evaluation data, by its number among all of them or, as reports number them, among as many as were
+/// measured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sample {
+    pub number: usize,
+    pub of: Option<usize>,
+}
+
 /// The output of a layer for one sample.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Activation {
@@ -42,13 +50,14 @@ impl<E: Into<WorkError>> From<E> for ActivationError {
 }
 
 impl Opened {
-    /// Runs sample `sample` of the evaluation data through both networks, up to the output of layer `layer`.
+    /// Runs a sample of the evaluation data through both networks, up to the output of layer `layer`.
     ///
     /// # Errors
     /// When there is no such sample or layer, the networks cannot be compared there, or on cancel.
-    pub fn activation(&self, variant: &Variant, layer: usize, sample: usize, ctx: &Ctx) -> Result<Activation, ActivationError> {
+    pub fn activation(&self, variant: &Variant, layer: usize, sample: Sample, ctx: &Ctx) -> Result<Activation, ActivationError> {
         let wire = self.subject.layers.get(layer).ok_or(ActivationError::NoLayer)?.output.clone();
-        let data = self.dataset(Split::Evaluate, None, ctx)?;
+        let data = self.dataset(Split::Evaluate, sample.of, ctx)?;
+        let sample = sample.number;
         if sample >= data.len() {
             return Err(ActivationError::NoSample(sample));
         }
@@ -108,15 +117,18 @@ mod tests {
         let (_, opened) = work::open(&project, &ctx).unwrap();
         let made = |recipe: &str| opened.compress(&presets::preset(recipe).unwrap(), &ctx).unwrap().1;
         let (whole, narrow) = (made("fp32"), made("w2"));
-        let same = opened.activation(&whole, 0, 3, &ctx).unwrap();
+        let sample = |number| Sample { number, of: None };
+        let same = opened.activation(&whole, 0, sample(3), &ctx).unwrap();
         assert_eq!(same.before, same.after);
         assert_eq!((same.shape.len(), same.shape.iter().product::<usize>()), (3, same.before.len()));
-        let other = opened.activation(&narrow, 0, 3, &ctx).unwrap();
+        let other = opened.activation(&narrow, 0, sample(3), &ctx).unwrap();
         assert_eq!(other.before, same.before, "the original is the same");
         assert_ne!(other.before, other.after);
-        assert_ne!(opened.activation(&whole, 0, 4, &ctx).unwrap().before, same.before, "another sample");
-        assert!(matches!(opened.activation(&whole, 0, 1 << 30, &ctx), Err(ActivationError::NoSample(_))));
-        assert!(matches!(opened.activation(&whole, 999, 0, &ctx), Err(ActivationError::NoLayer)));
+        assert_ne!(opened.activation(&whole, 0, sample(4), &ctx).unwrap().before, same.before, "another sample");
+        let few = Sample { number: 3, of: Some(10) };
+        assert_eq!(opened.activation(&whole, 0, few, &ctx).unwrap().samples, 10);
+        assert!(matches!(opened.activation(&whole, 0, sample(1 << 30), &ctx), Err(ActivationError::NoSample(_))));
+        assert!(matches!(opened.activation(&whole, 999, sample(0), &ctx), Err(ActivationError::NoLayer)));
     }
 
     #[test]
@@ -128,7 +140,7 @@ mod tests {
         let (plan, cut) = opened.compress(&presets::preset("c50").unwrap(), &ctx).unwrap();
         let is_cut = |&l: &usize| plan.layers[l].layer.out_channels() < opened.subject.layers[l].out_channels();
         let layer = (0..plan.layers.len()).find(is_cut).unwrap();
-        let seen = opened.activation(&cut, layer, 0, &ctx).unwrap();
+        let seen = opened.activation(&cut, layer, Sample::default(), &ctx).unwrap();
         assert_eq!(seen.shape[0], plan.layers[layer].layer.out_channels());
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Window, harness, wait};
 use egui_kittest::kittest::Queryable as _;
+use lapidary::workbench::activations::Sample;
 use lapidary::workbench::preflight::Finding;
 use lapidary::workbench::project::{Change, Edit, Project};
 use lapidary::workbench::sample;
@@ -62,13 +63,13 @@ fn a_layer_shows_what_it_gives_for_a_sample() {
         (maps.asked.clone(), seen.activation.clone())
     };
     let (asked, first) = seen(&window);
-    assert_eq!((asked.layer, asked.sample), (0, 0));
+    assert_eq!((asked.layer, asked.sample), (0, Sample::default()));
     assert!(first.before != first.after && first.before.len() == first.shape.iter().product::<usize>());
     assert!(window.harness.query_all_by_label("Before").count() > 0);
-    window.harness.state_mut().ask(Act::Sample(7));
+    window.harness.state_mut().ask(Act::Sample(Sample { number: 7, of: None }));
     window.wait();
     let (asked, other) = seen(&window);
-    assert_eq!(asked.sample, 7);
+    assert_eq!(asked.sample.number, 7);
     assert_ne!(other.before, first.before);
     // Another width gives other values, of the same original.
     let layers = vec![window.first_layer()];

@@ -128,3 +128,4 @@ tradeoff-column-weights = Weights
 tradeoff-column-top1 = Top-1
 tradeoff-column-kl = KL (nats)
 tradeoff-stale-value = { $value } stale
+compare-sample-click = Click to see what the selected layer makes of it

@@ -122,3 +122,4 @@ tradeoff-column-weights = 权重
 tradeoff-column-top1 = Top-1
 tradeoff-column-kl = KL (nat)
 tradeoff-stale-value = { $value }（已过时）
+compare-sample-click = 点击可查看所选层对它的输出

@@ -6,6 +6,7 @@ use super::layout::{Pane, Workspace};
 use super::pictures::Lens;
 use super::session::{Axis, Column, ErrorKind, Heat, Paint};
 use crate::pipeline::configure::FileFormat;
+use crate::workbench::activations::Sample;
 use crate::workbench::importance::Question;
 use crate::workbench::jobs::JobId;
 use crate::workbench::project::Edit;
@@ -53,7 +54,7 @@ pub enum Act {
     /// The part of the inspected layer's weights that is looked at.
     Look(Lens),
     /// The sample whose activations are shown.
-    Sample(usize),
+    Sample(Sample),
     /// What the panel of importance shows.
     Ask(Question),
     /// Has it found out.

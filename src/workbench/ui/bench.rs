@@ -27,6 +27,7 @@ use crate::pipeline::compress::Variant;
 use crate::pipeline::configure::{LayerPlan, Offers, Plan, Recipe, Treatment};
 use crate::pipeline::evaluate::Report;
 use crate::pipeline::export::runtimes::Verdict;
+use crate::workbench::activations::Sample;
 use crate::workbench::preflight::Finding;
 use crate::workbench::project::{Document, History, Presence, Project};
 use crate::workbench::work::Opened;
@@ -61,7 +62,7 @@ pub struct Bench {
     pub sight: Option<WeightPicture>,
     pub lens: (usize, Lens),
     /// The sample whose activations are looked at.
-    pub sample: usize,
+    pub sample: Sample,
     /// What the inspected layer gives for it.
     pub maps: Option<Maps>,
     /// What the job that runs for them was asked.
@@ -132,7 +133,7 @@ impl Bench {
             picture: None,
             sight: None,
             lens: (usize::MAX, Lens::default()),
-            sample: 0,
+            sample: Sample::default(),
             maps: None,
             maps_asked: None,
             built: None,

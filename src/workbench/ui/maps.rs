@@ -1,7 +1,7 @@
 //! What a layer gives for a sample, as pictures: before, after, and what is between.
 
 use super::theme::Tokens;
-use crate::workbench::activations::Activation;
+use crate::workbench::activations::{Activation, Sample};
 use eframe::egui::{Color32, ColorImage, Context, TextureHandle, TextureOptions};
 
 /// Cells along a side of a picture at most: what graphics cards are sure to hold.
@@ -84,7 +84,7 @@ impl Tiles {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     pub layer: usize,
-    pub sample: usize,
+    pub sample: Sample,
     pub recipe_key: String,
 }
 

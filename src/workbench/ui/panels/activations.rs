@@ -20,7 +20,7 @@ pub fn activations_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     ui.horizontal(|ui| {
         let name = small(ui, view.tokens, tr!("maps-sample"));
         let mut sample = bench.sample;
-        let drag = ui.add(DragValue::new(&mut sample).range(0..=bench.samples_known().saturating_sub(1)).speed(0.2));
+        let drag = ui.add(DragValue::new(&mut sample.number).range(0..=bench.samples_known().saturating_sub(1)).speed(0.2));
         if drag.labelled_by(name.id).on_hover_text(tr!("maps-sample.tooltip")).changed() {
             acts.push(Act::Sample(sample));
         }

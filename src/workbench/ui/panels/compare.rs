@@ -4,11 +4,13 @@ use super::load::picture_ui;
 use crate::engine::units;
 use crate::pipeline::compare::{ChangedSample, pairs, table};
 use crate::pipeline::evaluate::Report;
+use crate::workbench::activations::Sample;
 use crate::workbench::project::Edit;
 use crate::workbench::ui::act::Act;
 use crate::workbench::ui::bench::{Bench, Point};
 use crate::workbench::ui::changes::{Filter, Kind, MOST_CHANGED};
 use crate::workbench::ui::commands::Command;
+use crate::workbench::ui::layout::{Pane, Workspace};
 use crate::workbench::ui::session::{ErrorKind, Heat};
 use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::{View, decibels};
@@ -286,7 +288,12 @@ pub fn changed_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
                     (tr!("compare-was", class = class(change.before)), shade(change.before)),
                     (tr!("compare-now", class = class(first)), shade(first)),
                 ];
-                picture_ui(ui, view, texture, &lines, &change_words(bench, &found, change));
+                let picture = picture_ui(ui, view, texture, &lines, &change_words(bench, &found, change));
+                if picture.interact(Sense::click()).clicked() {
+                    let of = found.first().map(|(_, report)| report.samples);
+                    let sample = Sample { number: change.sample, of };
+                    acts.extend([Act::Sample(sample), Act::Go(Workspace::Configure), Act::Show(Pane::Activations)]);
+                }
             }
         });
     });
@@ -302,6 +309,7 @@ fn change_words(bench: &Bench, found: &[(&Point, &Arc<Report>)], change: &Change
         let class = class(after.unwrap_or(change.before));
         lines.push(tr!("compare-sample-recipe", recipe = &point.name, class = class));
     }
+    lines.push(tr!("compare-sample-click").to_owned());
     lines.join("\n")
 }
 

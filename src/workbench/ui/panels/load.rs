@@ -10,7 +10,7 @@ use crate::workbench::ui::pictures::Gallery;
 use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::View;
 use crate::workbench::ui::widgets::{empty, fact, section, small};
-use eframe::egui::{Align, Image, Label, Layout, RichText, ScrollArea, Sense, Stroke, StrokeKind, Ui, Vec2, vec2};
+use eframe::egui::{Align, Image, Label, Layout, Response, RichText, ScrollArea, Sense, Stroke, StrokeKind, Ui, Vec2, vec2};
 use egui_extras::{Column, TableBuilder};
 
 /// Outputs or kinds listed at most.
@@ -223,7 +223,7 @@ pub fn picture_ui(
     texture: &eframe::egui::TextureHandle,
     lines: &[(String, eframe::egui::Color32)],
     tip: &str,
-) {
+) -> Response {
     let height = THUMBNAIL + 16.0 * lines.len() as f32;
     let (rect, response) = ui.allocate_exact_size(vec2(THUMBNAIL, height), Sense::hover());
     let size = texture.size_vec2();
@@ -239,5 +239,5 @@ pub fn picture_ui(
         let mut child = ui.new_child(eframe::egui::UiBuilder::new().max_rect(line).layout(Layout::left_to_right(Align::Center)));
         child.add(Label::new(RichText::new(text).color(*color).size(11.5)).truncate());
     }
-    response.on_hover_text(tip);
+    response.on_hover_text(tip)
 }
