@@ -61,8 +61,17 @@ impl Work for Less<'_> {
     fn run(self) {
         let Self { row, panel, n, from, to } = self;
         let (before, own) = row.split_at_mut(from);
-        for (x, above) in own[..to - from].iter_mut().zip(panel.chunks(n)) {
-            *x -= sum_of_products(before, &above[..from]);
+        let above = |column: usize| &panel[column * n..column * n + from];
+        let mut own = own[..to - from].chunks_exact_mut(ABREAST);
+        let mut column = 0;
+        for own in &mut own {
+            let sums = sums_of_products(before, std::array::from_fn(|i| above(column + i)));
+            own.iter_mut().zip(sums).for_each(|(x, sum)| *x -= sum);
+            column += ABREAST;
+        }
+        for x in own.into_remainder() {
+            *x -= sum_of_products(before, above(column));
+            column += 1;
         }
     }
 }
@@ -101,6 +110,29 @@ fn sum_of_products(a: &[f64], b: &[f64]) -> f64 {
     }
     let rest: f64 = a_rest.iter().zip(b_rest).map(|(x, y)| x * y).sum();
     sums.iter().sum::<f64>() + rest
+}
+
+/// Sums that run abreast: one alone waits for its own additions.
+const ABREAST: usize = 4;
+
+/// [`sum_of_products`] of `a` with several others of its length, to the same bits.
+#[inline(always)]
+fn sums_of_products(a: &[f64], others: [&[f64]; ABREAST]) -> [f64; ABREAST] {
+    let mut sums = [[0.0; LANES]; ABREAST];
+    let (whole, _) = a.as_chunks::<LANES>();
+    let chunks = others.map(|b| b[..a.len()].as_chunks::<LANES>().0);
+    for (at, x) in whole.iter().enumerate() {
+        for (sums, b) in sums.iter_mut().zip(&chunks) {
+            for i in 0..LANES {
+                sums[i] += x[i] * b[at][i];
+            }
+        }
+    }
+    let done = whole.len() * LANES;
+    std::array::from_fn(|k| {
+        let rest: f64 = a[done..].iter().zip(&others[k][done..]).map(|(x, y)| x * y).sum();
+        sums[k].iter().sum::<f64>() + rest
+    })
 }
 
 struct Dot<'a>(&'a [f64], &'a [f64], &'a mut f64);

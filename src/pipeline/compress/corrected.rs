@@ -4,7 +4,7 @@ mod task;
 
 use super::adaround;
 use super::behind::Behind;
-use super::bias_correction::{factors, missing};
+use super::bias_correction::{analytic, factors, missing};
 use super::covariance::{Side, covariance, hessian, towards};
 use super::grids::Grids;
 use super::judge::{Judge, Step};
@@ -16,7 +16,7 @@ use super::technique::LayerWork;
 use super::{CompressError, gptq};
 use crate::engine::Ctx;
 use crate::engine::formats::{Encoded, Format, FormatError, Granularity, How, Importance, Integer, Matrix, Shape};
-use crate::engine::graph::{Channels, Layer, StoredWeight};
+use crate::engine::graph::{Channels, Layer, Model, StoredWeight};
 use crate::engine::kernels::{serial, until};
 use crate::engine::tensor::Tensor;
 use crate::pipeline::calibrate::{Demand, LayerData, Moments, Samples};
@@ -85,6 +85,8 @@ impl Corrected {
 /// A layer on the bench, its weights a row per output channel.
 struct Bench<'a> {
     plan: &'a LayerPlan,
+    /// The network before it was compressed.
+    model: &'a Model,
     moments: &'a [Moments],
     samples: &'a [Samples],
     /// None for rows that are too wide.
@@ -109,18 +111,25 @@ pub(super) fn correct(
     plan: &LayerPlan,
     work: &LayerWork,
     data: &LayerData,
-    behind: &Behind,
+    (model, behind): (&Model, &Behind),
     ctx: &Ctx,
 ) -> Result<Option<Corrected>, CompressError> {
     let channels = Channels::new(&plan.layer.shape, plan.layer.out_axis);
     let (original, rows) = (channels.gather(&work.original), channels.gather(&work.weights));
-    let Some(mut bench) = Bench::new(plan, data, (original, rows), behind, ctx) else { return Ok(None) };
-    bench.regain();
-    bench.prune();
-    let form = bench.round(data, behind)?;
-    let low_rank = bench.compensate();
-    let added = bench.mend_bias();
-    Ok(Some(Corrected { form, low_rank, added, steps: bench.steps }))
+    let made = || -> Result<Option<Corrected>, CompressError> {
+        let Some(mut bench) = Bench::new(plan, data, (original, rows), (model, behind), ctx) else { return Ok(None) };
+        bench.regain();
+        bench.prune();
+        let form = bench.round(data, behind)?;
+        let low_rank = bench.compensate();
+        let added = bench.mend_bias();
+        Ok(Some(Corrected { form, low_rank, added, steps: bench.steps }))
+    };
+    // All of it on the run's own threads, the judging as well.
+    let made = ctx.pool().install(|| until(ctx.stop(), made));
+    // Where it was stopped kernels left their results unfinished: nobody may keep them.
+    ctx.check()?;
+    made
 }
 
 impl<'a> Bench<'a> {
@@ -128,7 +137,7 @@ impl<'a> Bench<'a> {
         plan: &'a LayerPlan,
         data: &'a LayerData,
         (original, rows): (Vec<f32>, Vec<f32>),
-        behind: &'a Behind,
+        (model, behind): (&'a Model, &'a Behind),
         ctx: &'a Ctx,
     ) -> Option<Self> {
         let (correction, width) = (plan.treatment.correction, data.moments.first()?.width);
@@ -166,6 +175,7 @@ impl<'a> Bench<'a> {
         let judge = Judge::new(&data.held_out, is_behind.then_some(behind));
         Some(Self {
             plan,
+            model,
             moments: &data.moments,
             samples: &data.fitted,
             systems,
@@ -190,9 +200,19 @@ impl<'a> Bench<'a> {
         self.systems.is_empty()
     }
 
+    /// What is missing of the mean of every output.
     fn missing(&self, rows: &[f32]) -> Vec<f64> {
+        if let Some(known) = self.expected(rows) {
+            return known.into_iter().map(f64::from).collect();
+        }
         let groups = self.original.chunks(self.group).zip(rows.chunks(self.group)).zip(self.moments);
         groups.flat_map(|((original, made), moments)| missing(original, made, moments)).collect()
+    }
+
+    /// The same as batch normalization alone tells it, where the recipe asks for that.
+    fn expected(&self, rows: &[f32]) -> Option<Vec<f32>> {
+        let is_asked = self.correction().recovery == Recovery::BatchNorm;
+        is_asked.then(|| analytic(self.plan, self.model, &self.original, rows)).flatten()
     }
 
     /// The error with these weights, the bias set right where that comes in the end: by `shift`, or on average.
@@ -312,14 +332,13 @@ impl<'a> Bench<'a> {
     /// among them; one alone shares out its own work.
     fn by_group<T: Send>(&self, f: impl Fn(usize) -> Vec<T> + Sync) -> Vec<T> {
         let groups = self.moments.len();
-        let run = || match groups {
-            1 => until(self.ctx.stop(), || f(0)),
+        match groups {
+            1 => f(0),
             _ => {
                 let one = |group: usize| serial(|| until(self.ctx.stop(), || f(group)));
                 (0..groups).into_par_iter().map(one).collect::<Vec<Vec<T>>>().into_iter().flatten().collect()
             }
-        };
-        self.ctx.pool().install(run)
+        }
     }
 
     fn format_error(&self, source: FormatError) -> CompressError {
@@ -354,7 +373,7 @@ impl<'a> Bench<'a> {
         let importance = weighed.then(|| Importance::new(&diagonal, self.systems.len()));
         let how = How { importance, ..how(&self.plan.treatment) };
         let encode = || format.encode_here(&Matrix::new(rows, count, self.width)?, &how, self.ctx);
-        self.ctx.pool().install(encode).map_err(|e| self.format_error(e))
+        encode().map_err(|e| self.format_error(e))
     }
 
     /// Codes as the solver finds them, where they are better than the nearest.
@@ -444,8 +463,7 @@ impl<'a> Bench<'a> {
         let moments = self.moments.first().filter(|_| rank > 0 && self.moments.len() == 1)?;
         let known = (!self.is_wide()).then(|| hessian(moments, self.correction()));
         let delta = lacking(&self.original, &self.rows);
-        let run = || until(self.ctx.stop(), || Factors::of(&delta, self.width, known.as_deref(), rank));
-        let factors = self.ctx.pool().install(run);
+        let factors = Factors::of(&delta, self.width, known.as_deref(), rank);
         let mut made = self.rows.clone();
         factors.add_to(&mut made, self.width);
         let outputs = self.original.len() / self.width.max(1);
@@ -455,6 +473,10 @@ impl<'a> Bench<'a> {
 
     fn mend_bias(&mut self) -> Option<Vec<f32>> {
         self.plan.bias.as_ref()?;
+        // What takes no data is judged by none.
+        if let Some(known) = self.expected(&self.rows) {
+            return Some(known);
+        }
         let added = self.shift.take().unwrap_or_else(|| self.missing(&self.rows));
         let (before, after) = (self.judge.error(&self.rows, None), self.judge.error(&self.rows, Some(&added)));
         let kept = after < before;
