@@ -8,8 +8,9 @@ use super::bias_correction::{analytic, factors, missing};
 use super::covariance::{Side, covariance, hessian, towards};
 use super::grids::Grids;
 use super::judge::{Judge, Step};
-use super::least_squares::{on_all, on_samples, on_support, pursue};
+use super::least_squares::{Cells, on_all, on_samples, on_support, pursue};
 use super::low_rank::{Factors, lacking};
+use super::pattern::Lie;
 use super::round_to_nearest::how;
 use super::system::System;
 use super::technique::LayerWork;
@@ -309,20 +310,24 @@ impl<'a> Bench<'a> {
             narrow(&made)
         });
         self.take("least squares", made);
-        // Patterns, blocks and thresholds say which weights go: there is nothing to choose better.
-        let is_free = matches!(self.plan.treatment.sparsity, Sparsity::Fraction(_));
-        if is_free && !self.is_wide() && matches!(self.correction().solver, Solver::Gptq { .. }) {
-            self.exchange();
+        // Blocks, rows and thresholds say which weights go: there is nothing to choose better.
+        let cells = match self.plan.treatment.sparsity {
+            Sparsity::Fraction(_) => None,
+            Sparsity::Pattern { of, .. } => Some(Cells { of: usize::from(of), taps: Lie::of(&self.plan.layer).taps }),
+            _ => return,
+        };
+        if !self.is_wide() && matches!(self.correction().solver, Solver::Gptq { .. }) {
+            self.exchange(cells);
         }
     }
 
-    /// Exchanges what is pruned for what is better pruned.
-    fn exchange(&mut self) {
+    /// Exchanges what is pruned for what is better pruned, within `cells` where there are any.
+    fn exchange(&mut self, cells: Option<Cells>) {
         let made = self.by_group(|group| {
             let at = group * self.group;
             let (original, mut made) = (wide(&self.original[at..][..self.group]), wide(&self.rows[at..][..self.group]));
             let cross = covariance(&self.moments[group].cross, &self.moments[group], Side::Cross);
-            pursue(&mut made, &original, &self.systems[group].h, &cross, self.width, RIDGE);
+            pursue(&mut made, &original, &self.systems[group].h, &cross, RIDGE, cells);
             narrow(&made)
         });
         self.take("exchange", made);

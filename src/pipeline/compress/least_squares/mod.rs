@@ -11,6 +11,6 @@ mod samples;
 mod whole;
 
 pub(super) use moments::on_support;
-pub(super) use pursuit::pursue;
+pub(super) use pursuit::{Cells, pursue};
 pub(super) use samples::on_samples;
 pub(super) use whole::on_all;
