@@ -397,7 +397,8 @@ fn what_stands_beside_a_layer_is_paid_for() {
     }
     assert!(thin > 0);
     // With codes packed as well; the graph itself grows by the nodes that add.
-    let beside_weights = |counted: Counted, i: usize| counted.of(&plans[i]) - plans[i].layers.iter().map(|l| l.bytes).sum::<u64>();
+    let beside_weights =
+        |counted: Counted, i: usize| counted.of(&plans[i]) - plans[i].layers.iter().map(|l| l.bytes).sum::<u64>();
     let packed = [0, 1].map(|i| plans[i].layers.iter().map(|l| l.storage.unwrap().total()).sum::<u64>());
     let graph = [0, 1].map(|i| beside_weights(Counted::File, i));
     assert_eq!(Counted::Packed.of(&plans[0]), graph[0] + packed[0]);

@@ -11,8 +11,8 @@ use crate::engine::context::Ctx;
 use crate::engine::graph::{Dim, Wire};
 use crate::engine::kernels::until;
 use crate::engine::tensor::{TensorError, Value};
-use rayon::ThreadPool;
 use candle_core::WithDType;
+use rayon::ThreadPool;
 use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use std::collections::BTreeMap;
 

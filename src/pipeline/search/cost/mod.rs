@@ -97,7 +97,14 @@ struct Priced {
 
 impl Priced {
     fn original(plan: &LayerPlan) -> Self {
-        Self { kernel: Kernel::Float, weight_bits: 32.0, data_bits: 32.0, weight_bytes: plan.original_bytes as f64, density: 1.0, is_planned: false }
+        Self {
+            kernel: Kernel::Float,
+            weight_bits: 32.0,
+            data_bits: 32.0,
+            weight_bytes: plan.original_bytes as f64,
+            density: 1.0,
+            is_planned: false,
+        }
     }
 
     fn planned(plan: &LayerPlan) -> Self {
