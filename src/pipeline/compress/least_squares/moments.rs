@@ -1,3 +1,4 @@
+use super::on;
 use crate::engine::kernels::factor::{add_scaled, cholesky, solve};
 use crate::engine::kernels::tasks;
 
@@ -25,12 +26,7 @@ pub(in crate::pipeline::compress) fn on_support(
             add_scaled(-made[*i], &h[i * width..(i + 1) * width], &mut rest);
         }
         let mut right: Vec<f64> = support.iter().map(|i| rest[*i]).collect();
-        // Only the lower triangle is read.
-        let mut system = vec![0.0; n * n];
-        for (k, (line, i)) in system.chunks_mut(n.max(1)).zip(&support).enumerate() {
-            let own = &h[i * width..(i + 1) * width];
-            line.iter_mut().zip(&support[..=k]).for_each(|(v, j)| *v = own[*j]);
-        }
+        let mut system = on(h, width, &support);
         (0..n).for_each(|i| system[i * n + i] += ridge * mean);
         if cholesky(&mut system, n).is_err() {
             return;

@@ -1,3 +1,4 @@
+use super::on;
 use crate::engine::kernels::factor::{add_scaled, cholesky, dot, solve};
 use crate::engine::kernels::{is_stopped, tasks};
 use std::collections::BTreeSet;
@@ -76,8 +77,7 @@ struct Solved {
 impl Row<'_> {
     fn solve(&self, support: Vec<usize>) -> Option<Solved> {
         let n = support.len();
-        let places = support.iter().flat_map(|&i| support.iter().map(move |j| i * self.width + j));
-        let mut factor: Vec<f64> = places.map(|place| self.h[place]).collect();
+        let mut factor = on(self.h, self.width, &support);
         (0..n).for_each(|i| factor[i * n + i] += self.damping);
         cholesky(&mut factor, n).ok()?;
         let right: Vec<f64> = support.iter().map(|i| self.wanted[*i]).collect();
