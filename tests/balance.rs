@@ -266,6 +266,45 @@ fn what_rounding_took_is_made_up_for_beside_the_layer() {
     assert!(steps.iter().any(|l| l.steps.iter().any(|s| s.name == "low rank" && s.kept)));
 }
 
+/// Weights alone can tell what stands beside a layer: without data nothing is missing, with them they are made use of.
+#[test]
+fn compensation_can_do_without_data() {
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
+    let opened = sample_in(folder.path(), &ctx);
+    let treatment = Treatment { compensate: 4, ..groups_of_32(Symmetry::Full) };
+    let compensated = recipe(treatment, Balance::None);
+    let plan = opened.plan(&compensated).unwrap();
+    assert!(!plan.needs_calibration() && plan.uses_calibration() && plan.is_corrected());
+    assert!(!opened.calibration_key(&compensated, &ctx).unwrap().is_empty(), "other data, another result");
+    let correction = Correction { solver: Solver::Nearest, recovery: Recovery::Bias };
+    let corrected = opened.plan(&recipe(Treatment { correction, ..treatment }, Balance::None)).unwrap();
+    assert!(corrected.needs_calibration());
+    let plain = opened.plan(&recipe(Treatment { compensate: 0, ..treatment }, Balance::None)).unwrap();
+    assert!(!plain.needs_calibration() && !plain.uses_calibration());
+}
+
+/// A bias that batch normalization tells hangs on no data, whatever stands beside the layer.
+#[test]
+fn batch_norm_tells_the_bias_of_compensated_layers_too() {
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
+    let opened = sample_in(folder.path(), &ctx);
+    let with = |recovery| {
+        let correction = Correction { solver: Solver::Nearest, recovery };
+        let treatment = Treatment { compensate: 1, correction, weights: Scheme::per_channel(3), ..Treatment::UNCHANGED };
+        opened.compress(&recipe(treatment, Balance::None), &ctx).unwrap()
+    };
+    let ((plan, told), (_, measured)) = (with(Recovery::BatchNorm), with(Recovery::Bias));
+    let mended = plan.layers.iter().zip(&told.layers).filter(|(plan, _)| plan.bias.is_some());
+    let mut seen = 0;
+    for (plan, layer) in mended {
+        assert_eq!(plan.treatment.correction.recovery, Recovery::BatchNorm);
+        assert!(layer.steps.iter().all(|s| s.name != "bias"), "{}: no data judge it: {:?}", layer.name, layer.steps);
+        seen += usize::from(plan.treatment.compensate > 0);
+    }
+    assert!(seen > 0);
+    assert!(measured.layers.iter().any(|l| l.steps.iter().any(|s| s.name == "bias")));
+}
+
 #[test]
 fn low_rank_brings_a_language_model_s_outputs_nearer() {
     let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());

@@ -374,6 +374,37 @@ fn what_a_plan_costs() {
     assert_eq!(opened.cost(&pruned, false, &ctx).unwrap().0.bops, Some(macs * 4 * 32));
 }
 
+/// Two thin matrices beside each layer cost what they take.
+#[test]
+fn what_stands_beside_a_layer_is_paid_for() {
+    let (folder, ctx) = (tempfile::tempdir().unwrap(), Ctx::new(2).unwrap());
+    let opened = sample_in(folder.path(), &ctx);
+    let plain = Treatment { weights: Scheme::per_channel(3), ..base() };
+    let recipes = [plain, Treatment { compensate: 4, ..plain }].map(|t| Recipe::new("test", t));
+    let costs = recipes.each_ref().map(|r| opened.cost(r, false, &ctx).unwrap().0);
+    let plans = recipes.each_ref().map(|r| opened.plan(r).unwrap());
+    let mut thin = 0;
+    for ((before, after), plan) in costs[0].layers.iter().zip(&costs[1].layers).zip(&plans[1].layers) {
+        let (rank, outputs) = (u64::from(plan.treatment.compensate), plan.layer.out_channels() as u64);
+        let weights = plan.layer.parameters() as u64;
+        let beside = rank * (outputs + weights / outputs);
+        thin += 2 * beside;
+        let macs = before.macs.unwrap() * beside / weights;
+        assert_eq!(after.macs.unwrap(), before.macs.unwrap() + macs, "{}", after.name);
+        assert_eq!(after.bops.unwrap(), before.bops.unwrap() + macs * 16 * 32, "{}", after.name);
+        assert_eq!(after.bytes, before.bytes + 2 * beside, "{}", after.name);
+        assert_eq!(after.energy > before.energy && after.milliseconds > before.milliseconds, rank > 0, "{}", after.name);
+    }
+    assert!(thin > 0);
+    // With codes packed as well; the graph itself grows by the nodes that add.
+    let beside_weights =
+        |counted: Counted, i: usize| counted.of(&plans[i]) - plans[i].layers.iter().map(|l| l.bytes).sum::<u64>();
+    let packed = [0, 1].map(|i| plans[i].layers.iter().map(|l| l.storage.unwrap().total()).sum::<u64>());
+    let graph = [0, 1].map(|i| beside_weights(Counted::File, i));
+    assert_eq!(Counted::Packed.of(&plans[0]), graph[0] + packed[0]);
+    assert_eq!(Counted::Packed.of(&plans[1]), graph[1] + packed[1] + thin);
+}
+
 #[test]
 fn pairs_agree_with_the_metrics() {
     use lapidary::pipeline::compare::{confusion_changes, html, pairs, table};

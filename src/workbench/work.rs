@@ -52,6 +52,8 @@ pub enum WorkError {
     Export(#[from] ExportError),
     #[error(transparent)]
     Search(Box<SearchError>),
+    #[error("the project's model {path} is not there; put it there, or write into {project}/project.ron where it is{notes}", path = path.display(), project = project.display(), notes = said(notes))]
+    Absent { path: PathBuf, project: PathBuf, notes: String },
     #[error("the project has no evaluation data; make one that has with `lapidary init … --evaluate DATA`")]
     NoData,
     #[error("{path} holds weights without a graph: they can be inspected, planned, compressed and exported, but not run; to run them, tie them to the network's ONNX file with `lapidary init … --graph MODEL.onnx`", path = path.display())]
@@ -64,6 +66,11 @@ pub enum WorkError {
     NotHeld { path: PathBuf, file: &'static str },
     #[error("{path}: {source}", path = path.display())]
     Io { path: PathBuf, source: std::io::Error },
+}
+
+/// What a project's notes add to an error.
+fn said(notes: &str) -> String {
+    if notes.is_empty() { String::new() } else { format!(". Notes of the project: {notes}") }
 }
 
 impl From<SearchError> for WorkError {
@@ -108,7 +115,12 @@ pub struct Opened {
 pub fn open(path: &Path, ctx: &Ctx) -> Result<(Project, Opened), WorkError> {
     let (project, document) = Project::open(path)?;
     let graph = document.graph.as_ref().map(|graph| project.resolve(graph));
-    let mut subject = load_subject(&project.resolve(&document.model), graph.as_deref(), ctx)?;
+    let model = project.resolve(&document.model);
+    if !model.exists() {
+        let (project, notes) = (project.root().to_path_buf(), document.notes.clone());
+        return Err(WorkError::Absent { path: model, project, notes });
+    }
+    let mut subject = load_subject(&model, graph.as_deref(), ctx)?;
     if let Some(file) = &document.importance {
         subject.set_importance(imatrix::open(&project.resolve(file), ctx)?);
     }
@@ -275,7 +287,7 @@ impl Opened {
     /// # Errors
     /// When the recipe does not fit the model, or the data cannot be read.
     pub fn calibration_key(&self, recipe: &Recipe, ctx: &Ctx) -> Result<String, WorkError> {
-        if !self.plan(recipe)?.needs_calibration() {
+        if !self.plan(recipe)?.uses_calibration() {
             return Ok(String::new());
         }
         Ok(self.dataset(Split::Calibrate, None, ctx)?.key())

@@ -1,6 +1,8 @@
 //! Following a plan.
 
-use super::data::{OpError, OpResult, channels_at_end, fail, held, held_as, is_channels_last};
+use super::data::{
+    OpError, OpResult, fail, for_held, held, held_as, is_channels_last, make, make_channels_last, with, with_channels_last,
+};
 use super::image::Held;
 use super::ops::{Call, run_beside};
 use super::plan::{Feed, Plan, Slot, Step, Work};
@@ -9,8 +11,9 @@ use crate::engine::context::Ctx;
 use crate::engine::graph::{Dim, Wire};
 use crate::engine::kernels::until;
 use crate::engine::tensor::{TensorError, Value};
+use candle_core::WithDType;
 use rayon::ThreadPool;
-use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use std::collections::BTreeMap;
 
 type Slots = Vec<Option<Held>>;
@@ -78,12 +81,12 @@ impl Plan {
             self.follow(part, None, ctx, &mut |_, _| {})
         };
         let done: Vec<Vec<Value>> = ctx.pool().install(|| parts.par_iter().map(run).collect::<Result<_, ExecError>>())?;
-        (0..self.outputs.len())
-            .map(|i| {
-                let all: Vec<&Value> = done.iter().map(|part| &part[i]).collect();
-                Ok(join(&all)?)
-            })
-            .collect()
+        let joined = |(i, (wire, _)): (usize, &(Wire, Slot))| {
+            let all: Vec<&Value> = done.iter().filter_map(|part| part.get(i)).collect();
+            let refuse = |e: OpError| ExecError::Feed { wire: wire.clone(), reason: e.to_string() };
+            join(&all).map_err(refuse)
+        };
+        ctx.pool().install(|| self.outputs.iter().enumerate().map(joined).collect())
     }
 
     /// Runs all steps on the fed values; gives the outputs.
@@ -185,14 +188,33 @@ impl Plan {
     }
 }
 
-/// Parts of a batch one after another; where all lie with their channels last, so does the whole.
-fn join(parts: &[&Value]) -> Result<Value, TensorError> {
+/// Parts of a batch one after another, copied on the threads of the calling pool; where all lie with their channels
+/// last, so does the whole.
+fn join(parts: &[&Value]) -> OpResult<Value> {
+    let Some(first) = parts.first() else { return fail("there are no parts to join") };
+    for_held!(first, T => join_as::<T>(first, parts))
+}
+
+fn join_as<T: WithDType + Default>(first: &Value, parts: &[&Value]) -> OpResult<Value> {
+    let inner = |value: &Value| value.shape().get(1..).map(<[usize]>::to_vec);
+    let Some(shape) = inner(first).filter(|shape| parts.iter().all(|part| inner(part).as_ref() == Some(shape))) else {
+        return fail("parts of a batch come out in different shapes");
+    };
     let is_last = parts.iter().all(|part| is_channels_last(part));
-    let held = |part: &&Value| if is_last { channels_at_end(&part.data) } else { Ok(part.data.clone()) };
-    let data = candle_core::Tensor::cat(&parts.iter().map(held).collect::<Result<Vec<_>, _>>()?, 0)?;
-    let axes = 1..data.rank().saturating_sub(1);
-    let data = if is_last { data.permute([0, axes.end].into_iter().chain(axes).collect::<Vec<usize>>())? } else { data };
-    Ok(Value { dtype: parts[0].dtype, data })
+    let mut all = vec![T::default(); parts.iter().map(|part| part.data.elem_count()).sum()];
+    let (mut places, mut rest) = (Vec::with_capacity(parts.len()), all.as_mut_slice());
+    for part in parts {
+        let (place, behind) = rest.split_at_mut(part.data.elem_count());
+        places.push((*part, place));
+        rest = behind;
+    }
+    places.into_par_iter().try_for_each(|(part, place)| {
+        let copy = |values: &[T]| place.copy_from_slice(values);
+        if is_last { with_channels_last(part, copy) } else { with(part, copy) }
+    })?;
+    let batch: usize = parts.iter().filter_map(|part| part.shape().first()).sum();
+    let shape: Vec<usize> = [batch].into_iter().chain(shape).collect();
+    if is_last { make_channels_last(first.dtype, all, &shape) } else { make(first.dtype, all, &shape) }
 }
 
 fn take_feed(feed: &Feed, given: &[(Wire, Value)]) -> Result<Value, ExecError> {

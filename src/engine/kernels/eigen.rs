@@ -1,8 +1,8 @@
 //! Eigenvalues and eigenvectors of symmetric matrices in f64. Matrices are dense and row-major; the result is the same
-//! at any number of threads.
+//! at any number of threads. Once results are no longer wanted ([`super::until`]) they come back unfinished.
 
 use super::factor::{add_scaled, dot};
-use super::parts;
+use super::{is_stopped, parts};
 use crate::engine::random::Random;
 
 /// Sweeps of rotations, at most; a matrix of any size needs about ten.
@@ -53,6 +53,9 @@ fn subspace(a: &[f64], n: usize, wide: usize) -> Eigen {
         out
     };
     for _ in 0..TURNS {
+        if is_stopped() {
+            break;
+        }
         basis = multiplied(&basis);
         orthonormal(&mut basis, n);
     }
@@ -76,7 +79,7 @@ fn symmetric(a: &[f64], n: usize) -> Vec<f64> {
 /// Makes rows orthogonal and of length 1, twice for the digits that once loses (Gram–Schmidt); rows that depend on those before
 /// them become zero.
 fn orthonormal(rows: &mut [f64], n: usize) {
-    for i in 0..rows.len() / n.max(1) {
+    for i in (0..rows.len() / n.max(1)).take_while(|_| !is_stopped()) {
         let (before, rest) = rows.split_at_mut(i * n);
         let row = &mut rest[..n];
         let whole = dot(row, row).sqrt();
@@ -103,10 +106,13 @@ fn jacobi(a: &[f64], n: usize) -> Eigen {
     for _ in 0..SWEEPS {
         let off: f64 = (0..n * n).filter(|k| k / n != k % n).map(|k| a[k] * a[k]).sum();
         // As small as sums of rounding errors are, or no number.
-        if off <= total * 1e-30 || off.is_nan() {
+        if off <= total * 1e-30 || off.is_nan() || is_stopped() {
             break;
         }
         for p in 0..n {
+            if is_stopped() {
+                break;
+            }
             for q in p + 1..n {
                 rotate(&mut a, &mut vectors, n, (p, q));
             }
@@ -145,6 +151,9 @@ fn rotate(a: &mut [f64], vectors: &mut [f64], n: usize, (p, q): (usize, usize)) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::kernels::until;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
 
     /// `Σ value·vᵀv` of some orthogonal vectors: a symmetric matrix whose eigenvalues are known.
     fn made_of(values: &[f64], seed: u64) -> Vec<f64> {
@@ -181,6 +190,18 @@ mod tests {
         let found = leading(&made_of(&values, 5), 160, 16);
         let (held, best): (f64, f64) = (found.values.iter().sum(), values.iter().take(16).sum());
         assert!(held > 0.98 * best && held < best * (1.0 + 1e-9), "{held} of {best}");
+    }
+
+    #[test]
+    fn what_is_no_longer_wanted_is_left_unfinished() {
+        let a = made_of(&[4.0, 3.0, 2.0, 1.0], 9);
+        let stop = Arc::new(AtomicBool::new(true));
+        let found = until(&stop, || leading(&a, 4, 4));
+        assert!(found.vectors.iter().all(|x| *x == 0.0 || *x == 1.0), "nothing was turned: {:?}", found.vectors);
+        // Far too large to be done in the time that a test has.
+        let large = vec![1.0; 1200 * 1200];
+        let found = until(&stop, || leading(&large, 1200, 1200));
+        assert_eq!(found.values.len(), 1200);
     }
 
     #[test]

@@ -162,11 +162,13 @@ impl Team {
         }
         self.done.store(0, Ordering::Relaxed);
         self.open.store(pieces as u64, Ordering::Release);
-        self.call_helpers(pieces);
+        self.call_helpers(pieces - 1);
         while self.take_one() {
             if is_stopped() {
                 self.skip_rest();
             }
+            // Those whose term ended between long pieces.
+            self.call_helpers(self.left());
         }
         let mut spins = 0_u32;
         while self.done.load(Ordering::Acquire) < pieces {
@@ -178,9 +180,15 @@ impl Team {
         }
     }
 
+    /// Pieces that nobody has taken yet.
+    fn left(&self) -> usize {
+        let open = self.open.load(Ordering::Relaxed);
+        (open & u64::from(u32::MAX)).saturating_sub(open >> 32) as usize
+    }
+
     /// Sends for as many helpers as there are pieces for, where they are not here yet.
     fn call_helpers(self: &Arc<Self>, pieces: usize) {
-        let wanted = threads().min(pieces) - 1;
+        let wanted = threads().min(pieces + 1) - 1;
         while self.helpers.load(Ordering::Relaxed) < wanted {
             self.helpers.fetch_add(1, Ordering::Relaxed);
             let team = Arc::clone(self);
@@ -318,6 +326,21 @@ mod tests {
                     });
                 });
             }
+        });
+    }
+
+    #[test]
+    fn helpers_come_back_while_long_pieces_are_open() {
+        pool(2).install(|| {
+            let (owner, helped) = (thread::current().id(), AtomicUsize::new(0));
+            each(10, &|_| {
+                // Longer than a helper's term.
+                thread::sleep(TERM + TERM / 2);
+                if thread::current().id() != owner {
+                    helped.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            assert!(helped.load(Ordering::Relaxed) >= 2, "one helper did more than one piece");
         });
     }
 

@@ -1,14 +1,14 @@
 //! One layer, corrected: pruned, recovered, rounded, recovered, every step judged on samples that it did not see.
 
+mod choose;
 mod task;
 
 use super::adaround;
 use super::behind::Behind;
-use super::bias_correction::{factors, missing};
-use super::covariance::{Side, covariance, hessian, towards};
+use super::bias_correction::{analytic, factors, missing};
+use super::covariance::{Side, covariance, hessian};
 use super::grids::Grids;
 use super::judge::{Judge, Step};
-use super::least_squares::{on_all, on_samples, on_support, pursue};
 use super::low_rank::{Factors, lacking};
 use super::round_to_nearest::how;
 use super::system::System;
@@ -16,13 +16,11 @@ use super::technique::LayerWork;
 use super::{CompressError, gptq};
 use crate::engine::Ctx;
 use crate::engine::formats::{Encoded, Format, FormatError, Granularity, How, Importance, Integer, Matrix, Shape};
-use crate::engine::graph::{Channels, Layer, StoredWeight};
+use crate::engine::graph::{Channels, Layer, Model, StoredWeight};
 use crate::engine::kernels::{serial, until};
 use crate::engine::tensor::Tensor;
 use crate::pipeline::calibrate::{Demand, LayerData, Moments, Samples};
-use crate::pipeline::configure::{
-    Correction, Importance as Asked, LayerPlan, Loss, Order, Recovery, Scheme, Solver, Sparsity, Target,
-};
+use crate::pipeline::configure::{Correction, Importance as Asked, LayerPlan, Loss, Order, Recovery, Scheme, Solver, Target};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use task::Task;
 
@@ -85,6 +83,8 @@ impl Corrected {
 /// A layer on the bench, its weights a row per output channel.
 struct Bench<'a> {
     plan: &'a LayerPlan,
+    /// The network before it was compressed.
+    model: &'a Model,
     moments: &'a [Moments],
     samples: &'a [Samples],
     /// None for rows that are too wide.
@@ -109,18 +109,25 @@ pub(super) fn correct(
     plan: &LayerPlan,
     work: &LayerWork,
     data: &LayerData,
-    behind: &Behind,
+    (model, behind): (&Model, &Behind),
     ctx: &Ctx,
 ) -> Result<Option<Corrected>, CompressError> {
     let channels = Channels::new(&plan.layer.shape, plan.layer.out_axis);
     let (original, rows) = (channels.gather(&work.original), channels.gather(&work.weights));
-    let Some(mut bench) = Bench::new(plan, data, (original, rows), behind, ctx) else { return Ok(None) };
-    bench.regain();
-    bench.prune();
-    let form = bench.round(data, behind)?;
-    let low_rank = bench.compensate();
-    let added = bench.mend_bias();
-    Ok(Some(Corrected { form, low_rank, added, steps: bench.steps }))
+    let made = || -> Result<Option<Corrected>, CompressError> {
+        let Some(mut bench) = Bench::new(plan, data, (original, rows), (model, behind), ctx) else { return Ok(None) };
+        bench.regain();
+        bench.prune();
+        let form = bench.round(data, behind)?;
+        let low_rank = bench.compensate();
+        let added = bench.mend_bias();
+        Ok(Some(Corrected { form, low_rank, added, steps: bench.steps }))
+    };
+    // All of it on the run's own threads, the judging as well.
+    let made = ctx.pool().install(|| until(ctx.stop(), made));
+    // Where it was stopped kernels left their results unfinished: nobody may keep them.
+    ctx.check()?;
+    made
 }
 
 impl<'a> Bench<'a> {
@@ -128,7 +135,7 @@ impl<'a> Bench<'a> {
         plan: &'a LayerPlan,
         data: &'a LayerData,
         (original, rows): (Vec<f32>, Vec<f32>),
-        behind: &'a Behind,
+        (model, behind): (&'a Model, &'a Behind),
         ctx: &'a Ctx,
     ) -> Option<Self> {
         let (correction, width) = (plan.treatment.correction, data.moments.first()?.width);
@@ -166,6 +173,7 @@ impl<'a> Bench<'a> {
         let judge = Judge::new(&data.held_out, is_behind.then_some(behind));
         Some(Self {
             plan,
+            model,
             moments: &data.moments,
             samples: &data.fitted,
             systems,
@@ -190,9 +198,19 @@ impl<'a> Bench<'a> {
         self.systems.is_empty()
     }
 
+    /// What is missing of the mean of every output.
     fn missing(&self, rows: &[f32]) -> Vec<f64> {
+        if let Some(known) = self.expected(rows) {
+            return known.into_iter().map(f64::from).collect();
+        }
         let groups = self.original.chunks(self.group).zip(rows.chunks(self.group)).zip(self.moments);
         groups.flat_map(|((original, made), moments)| missing(original, made, moments)).collect()
+    }
+
+    /// The same as batch normalization alone tells it, where the recipe asks for that.
+    fn expected(&self, rows: &[f32]) -> Option<Vec<f32>> {
+        let is_asked = self.correction().recovery == Recovery::BatchNorm;
+        is_asked.then(|| analytic(self.plan, self.model, &self.original, rows)).flatten()
     }
 
     /// The error with these weights, the bias set right where that comes in the end: by `shift`, or on average.
@@ -221,105 +239,17 @@ impl<'a> Bench<'a> {
         kept
     }
 
-    /// Makes up for channels that the network lost before the layer: what its weights are from here on held against
-    /// is what comes nearest to what the whole network gave.
-    fn regain(&mut self) {
-        if !self.correction().follows_original() || !self.moments.iter().any(|m| m.is_cut) {
-            return;
-        }
-        let made = self.by_group(|group| {
-            let rows = &self.original[group * self.group..][..self.group];
-            match self.systems.get(group) {
-                Some(system) => {
-                    let (mut rows, m) = (wide(rows), &self.moments[group]);
-                    let correction = self.correction();
-                    on_all(&mut rows, &towards(m, correction), &hessian(m, correction), system);
-                    narrow(&rows)
-                }
-                None => {
-                    let mut rows = rows.to_vec();
-                    self.samples.get(group).into_iter().for_each(|samples| on_samples(&mut rows, samples, RIDGE));
-                    rows
-                }
-            }
-        });
-        let pruned: Vec<bool> = self.rows.iter().zip(&self.original).map(|(made, was)| *made == 0.0 && *was != 0.0).collect();
-        let rows = std::mem::replace(&mut self.rows, self.original.clone());
-        if self.take("lost channels", made) {
-            self.original.clone_from(&self.rows);
-            self.rows.iter_mut().zip(pruned).filter(|(_, gone)| *gone).for_each(|(w, _)| *w = 0.0);
-        } else {
-            self.rows = rows;
-        }
-    }
-
-    /// Chooses better what is pruned, and solves for what is left.
-    fn prune(&mut self) {
-        let Sparsity::Fraction(fraction) = self.plan.treatment.sparsity else {
-            if self.plan.treatment.sparsity != Sparsity::Dense {
-                self.solve_support();
-            }
-            return;
-        };
-        if matches!(self.correction().solver, Solver::Gptq { .. }) {
-            let made = self.by_group(|group| {
-                let wanted = self.moved(group, &self.original[group * self.group..][..self.group]);
-                let system = &self.systems[group];
-                narrow(&gptq::choose(&wanted, f64::from(fraction), system, &system.feedback()))
-            });
-            self.take("SparseGPT", made);
-        }
-        self.solve_support();
-    }
-
-    fn solve_support(&mut self) {
-        if self.correction().recovery != Recovery::LeastSquares {
-            return;
-        }
-        let made = self.by_group(|group| {
-            let at = group * self.group;
-            if let (true, Some(samples)) = (self.is_wide(), self.samples.get(group)) {
-                let mut made = self.rows[at..at + self.group].to_vec();
-                on_samples(&mut made, samples, RIDGE);
-                return made;
-            }
-            let (original, mut made) = (wide(&self.original[at..][..self.group]), wide(&self.rows[at..][..self.group]));
-            let cross = covariance(&self.moments[group].cross, &self.moments[group], Side::Cross);
-            on_support(&mut made, &original, &self.systems[group].h, &cross, self.width, RIDGE);
-            narrow(&made)
-        });
-        self.take("least squares", made);
-        // Patterns, blocks and thresholds say which weights go: there is nothing to choose better.
-        let is_free = matches!(self.plan.treatment.sparsity, Sparsity::Fraction(_));
-        if is_free && !self.is_wide() && matches!(self.correction().solver, Solver::Gptq { .. }) {
-            self.exchange();
-        }
-    }
-
-    /// Exchanges what is pruned for what is better pruned.
-    fn exchange(&mut self) {
-        let made = self.by_group(|group| {
-            let at = group * self.group;
-            let (original, mut made) = (wide(&self.original[at..][..self.group]), wide(&self.rows[at..][..self.group]));
-            let cross = covariance(&self.moments[group].cross, &self.moments[group], Side::Cross);
-            pursue(&mut made, &original, &self.systems[group].h, &cross, self.width, RIDGE);
-            narrow(&made)
-        });
-        self.take("exchange", made);
-    }
-
     /// What `f` makes of each group of output channels, one after the other. Groups that are many share the threads
     /// among them; one alone shares out its own work.
     fn by_group<T: Send>(&self, f: impl Fn(usize) -> Vec<T> + Sync) -> Vec<T> {
         let groups = self.moments.len();
-        let run = || match groups {
-            1 => until(self.ctx.stop(), || f(0)),
+        match groups {
+            1 => f(0),
             _ => {
                 let one = |group: usize| serial(|| until(self.ctx.stop(), || f(group)));
                 (0..groups).into_par_iter().map(one).collect::<Vec<Vec<T>>>().into_iter().flatten().collect()
             }
-        };
-        self.ctx.pool().install(run)
+        }
     }
 
     fn format_error(&self, source: FormatError) -> CompressError {
@@ -354,7 +284,7 @@ impl<'a> Bench<'a> {
         let importance = weighed.then(|| Importance::new(&diagonal, self.systems.len()));
         let how = How { importance, ..how(&self.plan.treatment) };
         let encode = || format.encode_here(&Matrix::new(rows, count, self.width)?, &how, self.ctx);
-        self.ctx.pool().install(encode).map_err(|e| self.format_error(e))
+        encode().map_err(|e| self.format_error(e))
     }
 
     /// Codes as the solver finds them, where they are better than the nearest.
@@ -444,8 +374,7 @@ impl<'a> Bench<'a> {
         let moments = self.moments.first().filter(|_| rank > 0 && self.moments.len() == 1)?;
         let known = (!self.is_wide()).then(|| hessian(moments, self.correction()));
         let delta = lacking(&self.original, &self.rows);
-        let run = || until(self.ctx.stop(), || Factors::of(&delta, self.width, known.as_deref(), rank));
-        let factors = self.ctx.pool().install(run);
+        let factors = Factors::of(&delta, self.width, known.as_deref(), rank);
         let mut made = self.rows.clone();
         factors.add_to(&mut made, self.width);
         let outputs = self.original.len() / self.width.max(1);
@@ -455,6 +384,10 @@ impl<'a> Bench<'a> {
 
     fn mend_bias(&mut self) -> Option<Vec<f32>> {
         self.plan.bias.as_ref()?;
+        // What takes no data is judged by none.
+        if let Some(known) = self.expected(&self.rows) {
+            return Some(known);
+        }
         let added = self.shift.take().unwrap_or_else(|| self.missing(&self.rows));
         let (before, after) = (self.judge.error(&self.rows, None), self.judge.error(&self.rows, Some(&added)));
         let kept = after < before;

@@ -2,6 +2,7 @@
 
 use super::behind::Behind;
 use crate::engine::kernels::matmul::{Left, matmul};
+use crate::engine::kernels::parts;
 use crate::pipeline::calibrate::Samples;
 
 /// What one step did to a layer, on samples that were held out.
@@ -46,6 +47,48 @@ struct Sums {
     made_square: f64,
 }
 
+impl Sums {
+    fn add(&mut self, y: f64, z: f64) {
+        self.missing += y - z;
+        self.square += (y - z) * (y - z);
+        self.wanted += y;
+        self.wanted_square += y * y;
+        self.made += z;
+        self.made_square += z * z;
+    }
+
+    fn join(&mut self, other: &Self) {
+        self.missing += other.missing;
+        self.square += other.square;
+        self.wanted += other.wanted;
+        self.wanted_square += other.wanted_square;
+        self.made += other.made;
+        self.made_square += other.made_square;
+    }
+}
+
+/// Places that one task sums. A number of its own, so that sums are the same at any number of threads.
+const PLACES: usize = 256;
+
+/// Sums of each output channel over outputs [places × tall], as they were and as they are made.
+fn sums_of(wanted: &[f32], made: &[f32], tall: usize) -> Vec<Sums> {
+    let tall = tall.max(1);
+    let pieces = (wanted.len() / tall).div_ceil(PLACES);
+    let mut partial = vec![Sums::default(); pieces * tall];
+    parts(&mut partial, tall, &|piece, sums| {
+        let places = wanted.chunks(tall).zip(made.chunks(tall)).skip(piece * PLACES).take(PLACES);
+        for (wanted, made) in places {
+            let pairs = wanted.iter().zip(made);
+            sums.iter_mut().zip(pairs).for_each(|(sum, (y, z))| sum.add(f64::from(*y), f64::from(*z)));
+        }
+    });
+    let mut sums = vec![Sums::default(); tall];
+    for piece in partial.chunks(tall) {
+        sums.iter_mut().zip(piece).for_each(|(sum, other)| sum.join(other));
+    }
+    sums
+}
+
 impl<'a> Judge<'a> {
     pub fn new(samples: &'a [Samples], behind: Option<&'a Behind>) -> Self {
         Self { samples, behind }
@@ -68,20 +111,7 @@ impl<'a> Judge<'a> {
         let mut all = Vec::new();
         let mut count = 0;
         for (samples, made) in self.outputs(rows) {
-            let tall = samples.rows;
-            let mut sums = vec![Sums::default(); tall];
-            for (wanted, made) in samples.outputs.chunks(tall).zip(made.chunks(tall)) {
-                for (sum, (y, z)) in sums.iter_mut().zip(wanted.iter().zip(made)) {
-                    let (y, z) = (f64::from(*y), f64::from(*z));
-                    sum.missing += y - z;
-                    sum.square += (y - z) * (y - z);
-                    sum.wanted += y;
-                    sum.wanted_square += y * y;
-                    sum.made += z;
-                    sum.made_square += z * z;
-                }
-            }
-            all.extend(sums);
+            all.extend(sums_of(&samples.outputs, &made, samples.rows));
             count = samples.count();
         }
         (all, count.max(1) as f64)

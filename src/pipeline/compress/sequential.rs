@@ -109,7 +109,7 @@ impl<'a> Course<'a> {
             Magnitude.apply(layer, &mut work, self.statistics, self.ctx)?;
         }
         let behind = Behind::of(&self.subject.folded, &layer.layer);
-        let found = correct(layer, &work, &data, &behind, self.ctx)?;
+        let found = correct(layer, &work, &data, (&self.subject.folded, &behind), self.ctx)?;
         if found.is_none() {
             let said = "its inputs are all zero in the calibration data: rounded to nearest";
             self.ctx.warn(layer.layer.name.clone(), said);

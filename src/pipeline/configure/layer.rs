@@ -334,11 +334,22 @@ impl LayerPlan {
         self.treatment.is_unchanged() && !self.is_corrected()
     }
 
-    /// Whether it takes samples of what the layer reads to make it.
+    /// Whether samples of what the layer reads make it, where there are some.
     #[must_use]
     pub fn is_corrected(&self) -> bool {
+        self.needs_samples() || self.treatment.compensate > 0
+    }
+
+    /// Whether it cannot do without them.
+    pub(super) fn needs_samples(&self) -> bool {
         let is_weighed = self.treatment.weighs_data() && self.treatment.saliency == Saliency::Surgeon;
-        self.treatment.correction.needs_data() || self.treatment.compensate > 0 || is_weighed
+        self.treatment.correction.needs_data() || is_weighed
+    }
+
+    /// Bytes of what stands beside the weights: two thin matrices in f16.
+    #[must_use]
+    pub fn beside_bytes(&self) -> u64 {
+        self.compensation().ok().flatten().map_or(0, |low_rank| low_rank.size_bytes())
     }
 
     /// Whether the range of its data must be calibrated.

@@ -59,14 +59,20 @@ impl Plan {
         self.layers.iter().find(|l| l.layer.name == name)
     }
 
-    /// Whether calibration data is needed.
+    /// Whether something that is asked for cannot be done as well without calibration data.
     #[must_use]
     pub fn needs_calibration(&self) -> bool {
         let chosen = self.cuts.as_ref().is_some_and(Cuts::needs_data);
         chosen
             || self.balance != Balance::None
-            || self.is_corrected()
-            || self.layers.iter().any(|l| l.needs_range() || l.needs_channels() || l.treatment.weighs_data())
+            || self.layers.iter().any(|l| l.needs_samples() || l.needs_range() || l.needs_channels() || l.treatment.weighs_data())
+    }
+
+    /// Whether the result depends on calibration data where there are some: thin matrices beside a layer can be told by
+    /// its weights alone, but data tell them better.
+    #[must_use]
+    pub fn uses_calibration(&self) -> bool {
+        self.needs_calibration() || self.is_corrected()
     }
 
     /// The same plan, no layer corrected.

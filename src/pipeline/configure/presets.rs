@@ -106,6 +106,8 @@ pub const GROUPS: &[Group] = &[
             "s50-sparsegpt",
             "s50-lamp-ls",
             "s50-best",
+            "s2x4-ls",
+            "s2x4-best",
             "s70-best",
             "s80-best",
         ],

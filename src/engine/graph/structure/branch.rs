@@ -2,7 +2,7 @@
 
 use crate::engine::graph::passes::infer_shapes;
 use crate::engine::graph::{Dim, Fact, GraphError, Model, Node, NodeId, Patch, Wire, consumers, producers, reads};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One way into a sum, which nothing else reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,10 +21,11 @@ impl Branch {
     /// Why there is none that the network can do without.
     pub fn of(model: &Model, node: NodeId) -> Result<Self, String> {
         let mut reason = "no residual branch runs through it".to_owned();
+        let readers = consumers(model);
         for sum in model.nodes.iter().filter(|n| n.op == "Add" && n.domain.is_empty()) {
             let (Some(a), Some(b), Some(out)) = (sum.input(0), sum.input(1), sum.output(0)) else { continue };
             for (own, other) in [(a, b), (b, a)] {
-                let nodes = if own == other { BTreeSet::new() } else { way(model, sum, own) };
+                let nodes = if own == other { BTreeSet::new() } else { way(model, &readers, sum, own) };
                 if !nodes.contains(&node) {
                     continue;
                 }
@@ -61,8 +62,7 @@ impl Branch {
 }
 
 /// The nodes that work for one term of a sum alone.
-fn way(model: &Model, sum: &Node, term: &Wire) -> BTreeSet<NodeId> {
-    let readers = consumers(model);
+fn way(model: &Model, readers: &BTreeMap<Wire, Vec<usize>>, sum: &Node, term: &Wire) -> BTreeSet<NodeId> {
     let mut own: BTreeSet<NodeId> = BTreeSet::new();
     let end = model.nodes.iter().position(|n| n.id == sum.id).unwrap_or(0);
     for node in model.nodes.iter().take(end).rev() {

@@ -11,6 +11,17 @@ mod samples;
 mod whole;
 
 pub(super) use moments::on_support;
-pub(super) use pursuit::pursue;
+pub(super) use pursuit::{Cells, pursue};
 pub(super) use samples::on_samples;
 pub(super) use whole::on_all;
+
+/// What a symmetric matrix `h` [width × width] holds for the places of `support` alone: its lower triangle.
+fn on(h: &[f64], width: usize, support: &[usize]) -> Vec<f64> {
+    let n = support.len();
+    let mut out = vec![0.0; n * n];
+    for (k, (line, i)) in out.chunks_mut(n.max(1)).zip(support).enumerate() {
+        let own = &h[i * width..(i + 1) * width];
+        line.iter_mut().zip(&support[..=k]).for_each(|(v, j)| *v = own[*j]);
+    }
+    out
+}

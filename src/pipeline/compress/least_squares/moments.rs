@@ -1,3 +1,4 @@
+use super::on;
 use crate::engine::kernels::factor::{add_scaled, cholesky, solve};
 use crate::engine::kernels::tasks;
 
@@ -25,8 +26,7 @@ pub(in crate::pipeline::compress) fn on_support(
             add_scaled(-made[*i], &h[i * width..(i + 1) * width], &mut rest);
         }
         let mut right: Vec<f64> = support.iter().map(|i| rest[*i]).collect();
-        let places = support.iter().flat_map(|&i| support.iter().map(move |j| i * width + j));
-        let mut system: Vec<f64> = places.map(|place| h[place]).collect();
+        let mut system = on(h, width, &support);
         (0..n).for_each(|i| system[i * n + i] += ridge * mean);
         if cholesky(&mut system, n).is_err() {
             return;

@@ -23,9 +23,10 @@ pub enum Kernel {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerCost {
     pub name: String,
-    /// Of the weight in the file.
+    /// Of the weight in the file, and of what stands beside it.
     pub bytes: u64,
-    /// Multiply-accumulates for one sample; `None` where shapes are not known.
+    /// Multiply-accumulates for one sample, those of thin matrices beside the layer too; `None` where shapes are not
+    /// known.
     pub macs: Option<u64>,
     /// Bit operations for one sample: multiply-accumulates times bits of a weight times bits of a datum (32 for
     /// floats). Of pruned weights only those that are left count, which no dense kernel makes use of.
@@ -90,11 +91,20 @@ struct Priced {
     data_bits: f64,
     weight_bytes: f64,
     density: f64,
+    /// Whether what stands beside the layer counts.
+    is_planned: bool,
 }
 
 impl Priced {
     fn original(plan: &LayerPlan) -> Self {
-        Self { kernel: Kernel::Float, weight_bits: 32.0, data_bits: 32.0, weight_bytes: plan.original_bytes as f64, density: 1.0 }
+        Self {
+            kernel: Kernel::Float,
+            weight_bits: 32.0,
+            data_bits: 32.0,
+            weight_bytes: plan.original_bytes as f64,
+            density: 1.0,
+            is_planned: false,
+        }
     }
 
     fn planned(plan: &LayerPlan) -> Self {
@@ -104,24 +114,40 @@ impl Priced {
             data_bits: f64::from(plan.treatment.activations.bits()),
             weight_bytes: plan.bytes as f64,
             density: plan.treatment.sparsity.density(),
+            is_planned: true,
         }
     }
 }
 
 fn layer_cost(plan: &LayerPlan, model: &Model, machine: Option<&Machine>) -> LayerCost {
     let priced = Priced::planned(plan);
-    let macs = if plan.is_left_out { Some(0) } else { plan.layer.macs };
+    let macs = if plan.is_left_out { Some((0, 0)) } else { plan.layer.macs.map(|own| (own, beside(plan, own))) };
+    let bops = |(own, beside): (u64, u64)| {
+        let own = own as f64 * priced.weight_bits * priced.data_bits * priced.density;
+        (own + beside as f64 * BESIDE_BITS).round() as u64
+    };
     LayerCost {
         name: plan.layer.name.clone(),
         bytes: plan.bytes,
-        macs,
-        bops: macs.map(|m| (m as f64 * priced.weight_bits * priced.data_bits * priced.density).round() as u64),
+        macs: macs.map(|(own, beside)| own + beside),
+        bops: macs.map(bops),
         energy: if plan.is_left_out { Some(0.0) } else { energy(plan, model, &priced) },
         kernel: priced.kernel,
         milliseconds: machine
             .and_then(|m| if plan.is_left_out { Some(0.0) } else { roofline::milliseconds(plan, model, priced.kernel, m) }),
         slow: slow(plan),
     }
+}
+
+/// Bits of a weight times bits of a datum in the thin matrices beside a layer: f16 and floats.
+const BESIDE_BITS: f64 = 16.0 * 32.0;
+
+/// Multiply-accumulates of the thin matrices beside a layer that does `own` itself: as many for each of their weights.
+fn beside(plan: &LayerPlan, own: u64) -> u64 {
+    let weights = plan.layer.parameters() as u64;
+    // Two bytes each.
+    let thin = plan.beside_bytes() / 2;
+    if weights == 0 { 0 } else { (u128::from(own) * u128::from(thin) / u128::from(weights)) as u64 }
 }
 
 /// Values on a wire for one sample; `None` where its shape is not known.
@@ -140,8 +166,13 @@ fn energy(plan: &LayerPlan, model: &Model, priced: &Priced) -> Option<f64> {
         Kernel::Float => table::MULTIPLY_F32 + table::ADD_F32,
         Kernel::Integer => table::MULTIPLY_I8 * priced.weight_bits * priced.data_bits / 64.0 + table::ADD_I32,
     };
-    let data = values(model, &layer.input)? * priced.data_bits / 8.0 + values(model, &layer.output)? * 4.0;
-    Some(layer.macs? as f64 * each * priced.density + priced.weight_bytes * table::DRAM_BYTE + data * table::SRAM_BYTE)
+    let (input, output) = (values(model, &layer.input)?, values(model, &layer.output)?);
+    let (own, data) = (layer.macs?, input * priced.data_bits / 8.0 + output * 4.0);
+    let beside = if priced.is_planned { beside(plan, own) } else { 0 };
+    // Beside it floats are read and written once more.
+    let more = if beside > 0 { (input + output) * 4.0 } else { 0.0 };
+    let products = own as f64 * each * priced.density + beside as f64 * (table::MULTIPLY_F32 + table::ADD_F32);
+    Some(products + priced.weight_bytes * table::DRAM_BYTE + (data + more) * table::SRAM_BYTE)
 }
 
 /// Whether 8-bit integer kernels can take the layer: data in 8 bits with one range, weights in at most 8 bits with one

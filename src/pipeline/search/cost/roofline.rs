@@ -1,7 +1,7 @@
 //! Time by the roofline model (Williams, Waterman and Patterson 2009): a layer takes as long as its arithmetic or its
 //! memory traffic does, whichever is longer, and a little to start.
 
-use super::{Kernel, Machine, values};
+use super::{Kernel, Machine, beside, values};
 use crate::engine::Ctx;
 use crate::engine::exec::{Arithmetic, ExecError, Executor, Request};
 use crate::engine::graph::{LayerKind, Model, Wire};
@@ -31,7 +31,7 @@ pub(super) fn milliseconds(plan: &LayerPlan, model: &Model, kernel: Kernel, mach
     // Between the numbers of channels that go in and come out.
     let width = (layer.shape.iter().take(2).product::<usize>() as f64).sqrt().round() as usize;
     let is_pointwise = layer.shape.len() > 2 && layer.shape.iter().skip(2).all(|taps| *taps == 1);
-    let rate = match (layer.kind, kernel) {
+    let rate = |kernel: Kernel| match (layer.kind, kernel) {
         (LayerKind::Depthwise, Kernel::Float) => machine.depthwise,
         (LayerKind::Depthwise, Kernel::Integer) => machine.depthwise_integer,
         (LayerKind::Gemm | LayerKind::MatMul | LayerKind::Linear, Kernel::Float) => machine.matrix.at(width),
@@ -43,7 +43,13 @@ pub(super) fn milliseconds(plan: &LayerPlan, model: &Model, kernel: Kernel, mach
     };
     let data = values(model, &layer.input)? + values(model, &layer.output)?;
     let bytes = if kernel == Kernel::Integer { data } else { 4.0 * data };
-    Some(1e3 * (layer.macs? as f64 / rate).max(bytes / machine.bytes_per_second))
+    let own = (layer.macs? as f64 / rate(kernel)).max(bytes / machine.bytes_per_second);
+    // Thin matrices beside it read and write floats once more.
+    let more = match beside(plan, layer.macs?) {
+        0 => 0.0,
+        macs => (macs as f64 / rate(Kernel::Float)).max(4.0 * data / machine.bytes_per_second),
+    };
+    Some(1e3 * (own + more))
 }
 
 /// Milliseconds for one sample of what is no layer and is not joined to one: traffic alone.

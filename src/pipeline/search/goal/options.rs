@@ -71,7 +71,7 @@ impl Counted {
 }
 
 fn packed(layer: &configure::LayerPlan) -> u64 {
-    layer.storage.map_or(layer.bytes, |s| s.total())
+    layer.storage.map_or(layer.bytes, |s| s.total() + layer.beside_bytes())
 }
 
 /// The options of all groups: a choice each, and staying as it is.
