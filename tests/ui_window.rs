@@ -298,10 +298,13 @@ fn a_dropped_model_asks_for_its_project() {
     weights.extend_from_slice(&[0; 16]);
     drop_file(&mut window, "net.safetensors", &weights);
     window.harness.run_steps(3);
-    window.harness.get_by_label("Make project");
     window.harness.get_by_label("Only look at it");
-    let folder = window.harness.get_by_label("Project folder").value().unwrap_or_default();
-    assert!(folder.ends_with("net-project"), "{folder}");
+    // Without another folder it is made beside the model.
+    window.harness.get_by_label("Make project").click();
+    window.harness.run_steps(3);
+    window.wait();
+    let root = window.harness.state().bench().unwrap().project.root().to_path_buf();
+    assert!(root.ends_with("net-project"), "{}", root.display());
 }
 
 #[test]

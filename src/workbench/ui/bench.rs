@@ -43,6 +43,7 @@ pub struct Bench {
     pub losses: Losses,
     /// Every recipe and preset, with what is predicted and measured of it.
     pub points: Vec<Point>,
+    points_for: Option<(Arc<Document>, usize)>,
     pub selection: Selection,
     pub filter: String,
     /// The layers that the grid shows, in its order.
@@ -120,6 +121,7 @@ impl Bench {
             scores: Scores::default(),
             losses: Losses::default(),
             points: Vec::new(),
+            points_for: None,
             selection: Selection::of(first),
             filter: String::new(),
             rows: Vec::new(),

@@ -124,9 +124,11 @@ pub fn screenshots(project: &Path, folder: &Path, look: Look, threads: usize) ->
     let mut stage = Stage::new(project, look, threads)?;
     stage.settle()?;
     if stage.app.bench().is_none() {
-        let moved = stage.app.moved.as_ref().map(|m| format!("{} is not there", m.path.display()));
+        if let Some(moved) = &stage.app.moved {
+            return Err(UiError::Open(format!("{} is not there", moved.path.display())));
+        }
         let last = stage.app.log().last().map_or_else(String::new, |l| l.message.clone());
-        return Err(UiError::Open(moved.unwrap_or(last)));
+        return Err(UiError::Open(last));
     }
     if !look.language.can_be_written(&stage.ctx) {
         return Err(UiError::Open(format!("no font of the system can write {}", look.language.tag())));

@@ -31,7 +31,8 @@ pub struct Point {
     pub measured: Option<Measured>,
     /// Whether it belongs on the chart: what the project works with, and the common presets.
     pub shown: bool,
-    scored_at: u64,
+    /// Layers of the plan, from the first, whose score is known.
+    scored: usize,
 }
 
 impl Point {
@@ -61,6 +62,10 @@ impl Bench {
     pub(super) fn sync_points(&mut self) -> bool {
         let start = Instant::now();
         let document = Arc::clone(self.document());
+        let reports = self.reports.len();
+        if self.points_for.as_ref().is_some_and(|(of, known)| Arc::ptr_eq(of, &document) && *known == reports) {
+            return false;
+        }
         let mut old = std::mem::take(&mut self.points);
         let mut more = false;
         for name in document.recipe_names() {
@@ -75,7 +80,7 @@ impl Bench {
                 sqnr_db: None,
                 measured: None,
                 shown: false,
-                scored_at: u64::MAX,
+                scored: 0,
             };
             let mut point = known.map_or_else(fresh, |at| old.swap_remove(at));
             // Marks stand beside each other, so they must be of the same samples: those of the fullest
@@ -99,17 +104,20 @@ impl Bench {
             }
             self.points.push(point);
         }
+        self.points_for = (!more).then_some((document, reports));
         more
     }
 
     pub(super) fn sync_quality(&mut self) {
         for point in &mut self.points {
-            if point.sqnr_db.is_none()
-                && point.scored_at != self.scores.version()
-                && let Some(Ok(plan)) = &point.plan
-            {
+            let Some(Ok(plan)) = point.plan.as_ref().filter(|_| point.sqnr_db.is_none()) else { continue };
+            // While scores come in every frame asks: each layer is looked up once.
+            let known = |at: usize| plan.layers.get(at).is_some_and(|l| self.scores.get(at, &l.treatment).is_some());
+            while known(point.scored) {
+                point.scored += 1;
+            }
+            if point.scored == plan.layers.len() {
                 point.sqnr_db = self.scores.of_plan(plan);
-                point.scored_at = self.scores.version();
             }
         }
     }
@@ -153,7 +161,7 @@ impl Point {
             sqnr_db,
             measured: None,
             shown: true,
-            scored_at: 0,
+            scored: 0,
         }
     }
 }

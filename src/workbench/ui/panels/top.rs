@@ -197,6 +197,12 @@ fn run_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     }
 }
 
+/// Points that numbers of the bar take.
+const WEIGHTS_ROOM: f32 = 120.0;
+const SIZE_ROOM: f32 = 140.0;
+/// Points that the stages take with their names.
+const STAGES_ROOM: f32 = 600.0;
+
 /// Size and quality of the active recipe, from right to left.
 fn numbers_ui(ui: &mut Ui, view: &View<'_>, point: &Point) {
     let t = view.tokens;
@@ -221,10 +227,14 @@ fn numbers_ui(ui: &mut Ui, view: &View<'_>, point: &Point) {
         }
     }
     ui.separator();
-    if let Some(sqnr) = point.sqnr_db {
+    // In a narrow window the size stays as long as it can.
+    if let Some(sqnr) = point.sqnr_db.filter(|_| ui.available_width() > WEIGHTS_ROOM + SIZE_ROOM) {
         ui.label(RichText::new(decibels(sqnr)).color(t.text));
         small(ui, t, tr!("top-weights")).on_hover_text(tr!("top-weights.tooltip"));
         ui.separator();
+    }
+    if ui.available_width() < SIZE_ROOM {
+        return;
     }
     match &point.plan {
         Some(Ok(plan)) => {
@@ -291,13 +301,15 @@ pub fn rail_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
         }
         ui.separator();
         small(ui, view.tokens, tr!("top-stages"));
+        // In a narrow window their signs must do; the tooltips name them.
+        let named = ui.available_width() > STAGES_ROOM;
         for (name, state, tip) in stages(view) {
-            stage_ui(ui, view, name, state, &tip);
+            stage_ui(ui, view, (name, named), state, &tip);
         }
     });
 }
 
-fn stage_ui(ui: &mut Ui, view: &View<'_>, name: &str, state: State, tip: &str) {
+fn stage_ui(ui: &mut Ui, view: &View<'_>, (name, named): (&str, bool), state: State, tip: &str) {
     let t = view.tokens;
     let (shape, color, words) = match state {
         State::ToDo => (Icon::Ring, t.muted, tr!("stage-is-to-do")),
@@ -310,8 +322,10 @@ fn stage_ui(ui: &mut Ui, view: &View<'_>, name: &str, state: State, tip: &str) {
     ui.scope(|ui| {
         ui.spacing_mut().item_spacing.x = 4.0;
         icon(ui, shape, color, &tip);
-        let color = if state == State::NotNeeded { t.muted } else { t.text };
-        ui.label(RichText::new(name).color(color).size(12.0)).on_hover_text(tip);
+        if named {
+            let color = if state == State::NotNeeded { t.muted } else { t.text };
+            ui.label(RichText::new(name).color(color).size(12.0)).on_hover_text(tip);
+        }
     });
 }
 
