@@ -137,6 +137,25 @@ fn predicted_quality(point: &Point, axis: Axis, known: &[(f64, f64)]) -> Option<
     Some(if axis == Axis::Top1 { guess.clamp(0.0, 100.0) } else { guess.max(0.0) })
 }
 
+/// Better weights are not believed to make worse networks: where measurements say so (a pruned recipe beside a corrected
+/// one), neighbors share their mean (pool adjacent violators, Ayer et al. 1955).
+fn make_monotone(known: &mut [(f64, f64)], rising: bool) {
+    let sign = if rising { 1.0 } else { -1.0 };
+    // Mean and number of each pool.
+    let mut pools: Vec<(f64, usize)> = Vec::new();
+    for (_, quality) in known.iter() {
+        pools.push((sign * quality, 1));
+        while let [.., (a, m), (b, n)] = pools[..]
+            && a > b
+        {
+            pools.truncate(pools.len() - 2);
+            pools.push(((a * m as f64 + b * n as f64) / (m + n) as f64, m + n));
+        }
+    }
+    let means = pools.into_iter().flat_map(|(mean, count)| std::iter::repeat_n(sign * mean, count));
+    known.iter_mut().zip(means).for_each(|(known, mean)| known.1 = mean);
+}
+
 /// The recipes that the chart and its table show.
 fn shown(bench: &Bench) -> impl Iterator<Item = &Point> {
     bench.points.iter().filter(|p| p.shown)
@@ -150,6 +169,11 @@ fn marks(bench: &Bench, axis: Axis) -> Vec<Mark> {
         .filter_map(|p| Some((p.sqnr_db?.min(EXACT_DB), measured_quality(p, axis)?.0)))
         .collect();
     known.sort_by(|a, b| a.0.total_cmp(&b.0));
+    make_monotone(&mut known, axis == Axis::Top1);
+    if axis == Axis::Top1 && known.first().is_some_and(|worst| worst.0 > 0.0) {
+        // Of weights that are all error nothing is left.
+        known.insert(0, (0.0, 0.0));
+    }
     let mut marks: Vec<Mark> = shown(bench).filter_map(|p| mark(bench, p, axis, &known)).collect();
     for measured in [true, false] {
         let chosen: Vec<usize> = (0..marks.len()).filter(|&i| marks[i].measured == measured && !marks[i].stale).collect();
@@ -292,6 +316,12 @@ mod tests {
         let at = |sqnr: f64| predicted_quality(&point(sqnr), Axis::Top1, &known);
         assert_eq!([at(0.0), at(4.0), at(10.0), at(15.0), at(60.0)], [Some(0.0), Some(3.0), Some(45.0), Some(80.0), Some(90.0)]);
         assert_eq!(predicted_quality(&point(10.0), Axis::Top1, &known[..1]), None);
+        let mut odd = [(5.0, 97.0), (14.0, 90.0), (20.0, 92.0), (43.0, 98.0)];
+        make_monotone(&mut odd, true);
+        assert_eq!(odd.map(|k| k.1), [93.0, 93.0, 93.0, 98.0]);
+        let mut losses = [(5.0, 0.1), (14.0, 0.3), (43.0, 0.0)];
+        make_monotone(&mut losses, false);
+        assert_eq!(losses.map(|k| k.1), [0.2, 0.2, 0.0]);
         assert_eq!(predicted_quality(&point(f64::INFINITY), Axis::WeightSqnr, &[]), Some(EXACT_DB));
     }
 }
