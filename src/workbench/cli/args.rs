@@ -540,6 +540,7 @@ fn a_share(text: &str) -> Result<f32, String> {
 }
 
 /// Pictures of the window.
+#[cfg_attr(not(feature = "gui"), expect(dead_code, reason = "the window makes them"))]
 pub struct Pictures {
     pub folder: PathBuf,
     /// Points across and down.
