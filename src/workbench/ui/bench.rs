@@ -244,14 +244,7 @@ impl Bench {
 
     /// Scores what the active plan has become, if that is not too much for a frame.
     fn score_at_once(&mut self) {
-        let Some(plan) = self.plan().cloned() else { return };
-        let mut missing = Vec::new();
-        self.scores.missing(&plan, false, &mut missing);
-        let weights: usize = missing.iter().map(|(i, _)| plan.layers[*i].layer.parameters()).sum();
-        // The first time everything is missing: that is a job's work.
-        if missing.is_empty() || weights > WITHIN_A_FRAME || (missing.len() > 8 && self.scores.version() == 0) {
-            return;
-        }
+        let Some(missing) = self.active().and_then(|p| self.few_unscored(p)) else { return };
         let subject = self.opened.subject.clone();
         for (index, treatment) in missing {
             let Some(layer) = subject.layers.get(index) else { continue };

@@ -3,6 +3,7 @@
 use super::Bench;
 use crate::pipeline::configure::{Plan, Recipe, Treatment, presets};
 use crate::pipeline::evaluate::Report;
+use crate::workbench::ui::inspect::WITHIN_A_FRAME;
 use crate::workbench::ui::scores::with_scheme;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -139,6 +140,24 @@ impl Bench {
             self.scores.missing(plan, false, &mut missing);
         }
         missing
+    }
+
+    /// Layers of a point without a score, if scoring them is not too much for a frame: every frame asks.
+    pub(super) fn few_unscored(&self, point: &Point) -> Option<Vec<(usize, Treatment)>> {
+        let plan = point.plan.as_ref()?.as_ref().ok().filter(|_| point.sqnr_db.is_none())?;
+        // The first time everything is missing: that is a job's work.
+        let most = if self.scores.version() == 0 { 8 } else { usize::MAX };
+        let (mut missing, mut weights) = (Vec::new(), 0);
+        for (index, layer) in plan.layers.iter().enumerate().skip(point.scored) {
+            if self.scores.get(index, &layer.treatment).is_none() {
+                missing.push((index, layer.treatment));
+                weights += layer.layer.parameters();
+                if weights > WITHIN_A_FRAME || missing.len() > most {
+                    return None;
+                }
+            }
+        }
+        Some(missing)
     }
 
     /// Whether layers of the active recipe wait for their score.
