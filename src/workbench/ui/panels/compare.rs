@@ -316,9 +316,9 @@ fn change_words(bench: &Bench, found: &[(&Point, &Arc<Report>)], change: &Change
 /// Which of the changed samples are shown.
 fn filter_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, all: usize, acts: &mut Vec<Act>) {
     let present = bench.changes;
-    let choices = Kind::ALL.map(|k| (k, k.name().to_owned()));
-    let name = tr!("compare-changes").to_owned();
-    if let Some(kind) = combo(ui, name, 150.0, present.kind, present.kind.name(), &choices) {
+    let choices = || Kind::ALL.map(|k| (k, k.name()));
+    let name = || tr!("compare-changes").to_owned();
+    if let Some(kind) = combo(ui, name, 150.0, present.kind, present.kind.name(), choices) {
         acts.push(Act::Changes(Filter { kind, ..present }));
     }
     if let Some((label, predicted)) = present.cell {

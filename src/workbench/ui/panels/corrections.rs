@@ -63,9 +63,9 @@ fn recipe_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, point: &Point, acts: &
     if recipe.default.sparsity != Sparsity::Dense || recipe.allocation != Allocation::Uniform {
         ui.horizontal(|ui| {
             small(ui, t, tr!("corrections-shares"));
-            let choices = Allocation::ALL.map(|a| (a, terms::allocation(a).to_owned()));
-            let (present, name) = (recipe.allocation, tr!("corrections-allocation").to_owned());
-            if let Some(allocation) = combo(ui, name, 190.0, present, terms::allocation(present), &choices) {
+            let choices = || Allocation::ALL.map(|a| (a, terms::allocation(a)));
+            let (present, name) = (recipe.allocation, || tr!("corrections-allocation").to_owned());
+            if let Some(allocation) = combo(ui, name, 190.0, present, terms::allocation(present), choices) {
                 acts.push(Act::Edit(Edit::SetWhole(Whole { allocation: Some(allocation), ..Whole::default() })));
             }
         });
@@ -87,9 +87,9 @@ fn before_ui(ui: &mut Ui, view: &View<'_>, recipe: &Recipe, acts: &mut Vec<Act>)
         (Equalization::Layers, tr!("equalize-layers")),
         (Equalization::LayersAndBiases, tr!("equalize-biases")),
     ];
-    let name = choices.iter().find(|c| c.0 == recipe.equalize).map_or("", |c| c.1);
-    let choices = choices.map(|(choice, name)| (choice, name.to_owned()));
-    if let Some(equalize) = combo(ui, tr!("corrections-equalization").to_owned(), 200.0, recipe.equalize, name, &choices) {
+    let present = choices.iter().find(|c| c.0 == recipe.equalize).map_or("", |c| c.1);
+    let name = || tr!("corrections-equalization").to_owned();
+    if let Some(equalize) = combo(ui, name, 200.0, recipe.equalize, present, || choices) {
         acts.push(Act::Edit(Edit::SetWhole(Whole { equalize: Some(equalize), ..Whole::default() })));
     }
     ui.end_row();
@@ -103,9 +103,9 @@ fn before_ui(ui: &mut Ui, view: &View<'_>, recipe: &Recipe, acts: &mut Vec<Act>)
         Balance::Smooth { strength } => tr!("balance-smooth", strength = strength.to_string()),
         Balance::Awq => tr!("balance-awq").to_owned(),
     };
-    let choices = [Balance::None, smooth, Balance::Awq].map(|b| (b, words(b)));
-    let name = tr!("corrections-balance").to_owned();
-    if let Some(balance) = combo(ui, name, 200.0, recipe.balance, &words(recipe.balance), &choices) {
+    let choices = || [Balance::None, smooth, Balance::Awq].map(|b| (b, words(b)));
+    let name = || tr!("corrections-balance").to_owned();
+    if let Some(balance) = combo(ui, name, 200.0, recipe.balance, &words(recipe.balance), choices) {
         acts.push(Act::Edit(Edit::SetWhole(Whole { balance: Some(balance), ..Whole::default() })));
     }
     ui.end_row();

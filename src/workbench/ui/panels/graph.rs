@@ -156,10 +156,10 @@ fn bar_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, drawn: &Drawn, id: Id, ac
             }
         }
         small(ui, view.tokens, tr!("graph-color"));
-        let choices = Paint::ALL.map(|p| (p, p.name().to_owned()));
+        let choices = || Paint::ALL.map(|p| (p, p.name()));
         let present = view.session.paint;
-        let name = tr!("graph-color-name").to_owned();
-        if let Some(paint) = combo(ui, name, 130.0, present, present.name(), &choices) {
+        let name = || tr!("graph-color-name").to_owned();
+        if let Some(paint) = combo(ui, name, 130.0, present, present.name(), choices) {
             acts.push(Act::Paint(paint));
         }
         key_ui(ui, view, bench);

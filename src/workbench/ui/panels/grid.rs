@@ -15,8 +15,10 @@ use crate::workbench::ui::tasks;
 use crate::workbench::ui::terms;
 use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::{View, decibels, shape_text};
-use crate::workbench::ui::widgets::{HeatCell, HeatError, Icon, bar, combo, empty, heat_cell, icon, legend, painting, small};
-use eframe::egui::{DragValue, Id, Key, Label, PointerButton, Rect, RichText, Sense, Stroke, TextEdit, Ui, pos2, vec2};
+use crate::workbench::ui::widgets::{
+    Brush, HeatCell, HeatError, Icon, bar, combo, empty, heat_cell, hinted, icon, legend, named, small,
+};
+use eframe::egui::{DragValue, Id, Key, Label, Rect, RichText, Sense, Stroke, TextEdit, Ui, pos2, vec2};
 use egui_extras::{Column, TableBuilder, TableRow};
 
 const ROW: f32 = 26.0;
@@ -26,10 +28,13 @@ const LANE: f32 = 7.0;
 /// Between columns.
 const GAP: f32 = 6.0;
 
-/// What bars are drawn against.
-struct Scale {
+/// What all rows of a frame share.
+struct Rows {
+    /// What bars are drawn against.
     parameters: f32,
     bytes: f32,
+    shown: Shown,
+    brush: Brush,
 }
 
 /// The columns that a panel has room for. What a narrow one does without comes back when it is widened.
@@ -43,6 +48,13 @@ struct Shown {
     op: bool,
 }
 
+/// How wide a column is.
+struct Wide {
+    width: f32,
+    /// What it shows may be wider. Each cell that clips is drawn by itself, which takes time.
+    clips: bool,
+}
+
 /// A layer's name wants so much.
 const NAME: f32 = 112.0;
 
@@ -53,7 +65,7 @@ impl Shown {
             [|s| &mut s.pruned, |s| &mut s.inputs, |s| &mut s.correction, |s| &mut s.shape, |s| &mut s.op];
         for wish in wishes {
             *wish(&mut shown) = true;
-            if NAME + shown.widths().iter().map(|w| w + GAP).sum::<f32>() > width {
+            if NAME + shown.columns().iter().map(|c| c.width + GAP).sum::<f32>() > width {
                 *wish(&mut shown) = false;
                 break;
             }
@@ -61,25 +73,27 @@ impl Shown {
         shown
     }
 
-    /// Of all columns but the first.
-    fn widths(self) -> Vec<f32> {
+    /// All but the first.
+    fn columns(self) -> Vec<Wide> {
+        let clipped = |width: f32| Wide { width, clips: true };
+        let fits = |width: f32| Wide { width, clips: false };
         let columns = [
-            (self.op, 78.0),
-            (self.shape, 76.0),
+            (self.op, clipped(78.0)),
+            (self.shape, clipped(76.0)),
             // Weights, scheme, bits, scales.
-            (true, 58.0),
-            (true, 64.0),
-            (true, 38.0),
-            (true, 78.0),
-            (self.pruned, 54.0),
-            (self.inputs, 72.0),
-            (self.correction, 78.0),
+            (true, fits(58.0)),
+            (true, fits(64.0)),
+            (true, fits(38.0)),
+            (true, clipped(78.0)),
+            (self.pruned, clipped(54.0)),
+            (self.inputs, clipped(72.0)),
+            (self.correction, clipped(78.0)),
             // Bytes, error, heat.
-            (true, 66.0),
-            (true, 44.0),
-            (true, HEAT_CELL * WIDTHS.len() as f32 + 2.0),
+            (true, fits(66.0)),
+            (true, fits(44.0)),
+            (true, fits(HEAT_CELL * WIDTHS.len() as f32 + 2.0)),
         ];
-        columns.into_iter().filter(|(on, _)| *on).map(|(_, width)| width).collect()
+        columns.into_iter().filter(|(on, _)| *on).map(|(_, column)| column).collect()
     }
 }
 
@@ -95,9 +109,6 @@ pub fn grid_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
         return empty(ui, view.tokens, tr!("grid-none-fits"), tr!("grid-none-fits.hint"));
     }
     table_ui(ui, view, bench, acts);
-    if painting(ui) && !ui.input(|i| i.pointer.button_down(PointerButton::Primary)) {
-        ui.ctx().request_repaint();
-    }
 }
 
 /// Where the filter box is, so that a command can put the cursor into it.
@@ -141,8 +152,8 @@ fn bar_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
 /// Which error the heat map shows, and how to get it.
 fn heat_choice_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
     let present = view.session.heat;
-    let choices = Heat::ALL.map(|h| (h, h.name().to_owned()));
-    if let Some(heat) = combo(ui, tr!("grid-heat").to_owned(), 148.0, present, present.name(), &choices) {
+    let choices = || Heat::ALL.map(|h| (h, h.name()));
+    if let Some(heat) = combo(ui, || tr!("grid-heat").to_owned(), 148.0, present, present.name(), choices) {
         acts.push(Act::Heat(heat));
     }
     if present == Heat::Loss && bench.plan().is_some_and(|p| !bench.losses.covers(p)) && view.job_of(tasks::LOSSES).is_none() {
@@ -152,24 +163,26 @@ fn heat_choice_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Ac
 
 fn table_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
     let largest = |f: &dyn Fn(usize) -> u64| (0..bench.layers().len()).map(f).max().unwrap_or(1).max(1) as f32;
-    let scale = Scale {
-        parameters: largest(&|i| bench.layers()[i].parameters() as u64),
-        bytes: largest(&|i| bench.layer_plan(i).map_or(0, |l| l.original_bytes)),
-    };
     ui.spacing_mut().item_spacing.x = GAP;
     let width = ui.available_width() - 8.0;
     let shown = Shown::within(width);
-    let widths = shown.widths();
-    let fixed: f32 = widths.iter().map(|w| w + GAP).sum();
+    let columns = shown.columns();
+    let fixed: f32 = columns.iter().map(|c| c.width + GAP).sum();
+    let rows = Rows {
+        parameters: largest(&|i| bench.layers()[i].parameters() as u64),
+        bytes: largest(&|i| bench.layer_plan(i).map_or(0, |l| l.original_bytes)),
+        shown,
+        brush: Brush::of(ui),
+    };
     let mut table = TableBuilder::new(ui)
-        .id_salt(("layers", widths.len()))
+        .id_salt(("layers", columns.len()))
         .striped(true)
         .sense(Sense::click())
         .animate_scrolling(false)
         .drag_to_scroll(eframe::egui::scroll_area::DragScroll::Never)
         .cell_layout(eframe::egui::Layout::left_to_right(eframe::egui::Align::Center))
         .column(Column::exact((width - fixed).max(80.0)).clip(true));
-    table = widths.iter().fold(table, |table, &w| table.column(Column::exact(w).clip(true)));
+    table = columns.iter().fold(table, |table, c| table.column(Column::exact(c.width).clip(c.clips)));
     if bench.selection.reveal
         && let Some(row) = bench.rows.iter().position(|r| Some(*r) == bench.selection.primary())
     {
@@ -177,7 +190,7 @@ fn table_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
     }
     table
         .header(22.0, |mut header| header_ui(&mut header, view, shown, acts))
-        .body(|body| body.rows(ROW, bench.rows.len(), |mut row| row_ui(&mut row, view, bench, &scale, shown, acts)));
+        .body(|body| body.rows(ROW, bench.rows.len(), |mut row| row_ui(&mut row, view, bench, &rows, acts)));
 }
 
 fn header_ui(header: &mut TableRow<'_, '_>, view: &View<'_>, shown: Shown, acts: &mut Vec<Act>) {
@@ -243,7 +256,8 @@ fn widths_ui(ui: &mut Ui, view: &View<'_>) {
     }
 }
 
-fn row_ui(row: &mut TableRow<'_, '_>, view: &View<'_>, bench: &Bench, scale: &Scale, shown: Shown, acts: &mut Vec<Act>) {
+fn row_ui(row: &mut TableRow<'_, '_>, view: &View<'_>, bench: &Bench, rows: &Rows, acts: &mut Vec<Act>) {
+    let shown = rows.shown;
     let Some(&index) = bench.rows.get(row.index()) else { return };
     let (Some(layer), plan) = (bench.layers().get(index), bench.layer_plan(index)) else { return };
     row.set_selected(bench.selection.contains(index));
@@ -256,11 +270,11 @@ fn row_ui(row: &mut TableRow<'_, '_>, view: &View<'_>, bench: &Bench, scale: &Sc
         row.col(|ui| drop(small(ui, view.tokens, layer.kind.name())));
     }
     if shown.shape {
-        row.col(|ui| drop(small(ui, view.tokens, shape_text(&layer.shape)).on_hover_text(macs_text(layer.macs))));
+        row.col(|ui| drop(hinted(small(ui, view.tokens, shape_text(&layer.shape)), || macs_text(layer.macs))));
     }
     row.col(|ui| {
         let count = layer.parameters() as u64;
-        drop(bar(ui, (count as f32 / scale.parameters).sqrt(), &units::count(count), view.tokens.bar, view.tokens.text));
+        drop(bar(ui, (count as f32 / rows.parameters).sqrt(), &units::count(count), view.tokens.bar, view.tokens.text));
     });
     match plan {
         Some(plan) => settings_ui(row, view, bench, index, plan, shown, acts),
@@ -269,13 +283,13 @@ fn row_ui(row: &mut TableRow<'_, '_>, view: &View<'_>, bench: &Bench, scale: &Sc
             (0..3 + others).for_each(|_| drop(row.col(|_| {})));
         }
     }
-    row.col(|ui| bytes_ui(ui, view, plan, scale));
+    row.col(|ui| bytes_ui(ui, view, plan, rows));
     row.col(|ui| {
         let score = plan.and_then(|p| bench.scores.get(index, &p.treatment));
         let text = score.map_or_else(|| "…".to_owned(), |s| decibels(s.sqnr_db).replace(" dB", ""));
         ui.label(RichText::new(text).color(view.tokens.text).size(12.0));
     });
-    row.col(|ui| heat_ui(ui, view, bench, index, plan, acts));
+    row.col(|ui| heat_ui(ui, view, bench, index, rows.brush, acts));
     let response = row.response();
     if response.clicked() {
         let modifiers = response.ctx.input(|i| i.modifiers);
@@ -336,12 +350,12 @@ fn name_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: Opti
     ui.add(Label::new(RichText::new(&layer.name).color(view.tokens.text)).truncate().selectable(false));
 }
 
-fn bytes_ui(ui: &mut Ui, view: &View<'_>, plan: Option<&LayerPlan>, scale: &Scale) {
+fn bytes_ui(ui: &mut Ui, view: &View<'_>, plan: Option<&LayerPlan>, rows: &Rows) {
     let Some(plan) = plan else { return };
-    let share = (plan.bytes as f32 / scale.bytes).sqrt();
+    let share = (plan.bytes as f32 / rows.bytes).sqrt();
     let text = units::bytes(plan.bytes);
     let response = bar(ui, share, &text, view.tokens.bar, view.tokens.text);
-    response.on_hover_text(tr!("grid-bytes-of", bytes = plan.bytes, original = plan.original_bytes));
+    drop(hinted(response, || tr!("grid-bytes-of", bytes = plan.bytes, original = plan.original_bytes)));
 }
 
 /// The columns that edit: scheme, bits, scales, pruned, inputs.
@@ -401,11 +415,10 @@ fn settings_ui(
 pub(super) fn correction_ui(ui: &mut Ui, plan: &LayerPlan) -> Option<Correction> {
     let present = plan.wanted.correction;
     let level = CorrectionLevel::of(present);
-    let choices: Vec<(Option<CorrectionLevel>, String)> =
-        CorrectionLevel::ALL.into_iter().map(|l| (Some(l), terms::level(l).to_owned())).collect();
-    let name = tr!("grid-correction-of", layer = &plan.layer.name);
+    let choices = || CorrectionLevel::ALL.map(|l| (Some(l), terms::level(l)));
+    let name = || tr!("grid-correction-of", layer = &plan.layer.name);
     let width = ui.available_width().min(78.0);
-    let chosen = combo(ui, name, width, level, level.map_or(tr!("grid-own-correction"), terms::level), &choices)?;
+    let chosen = combo(ui, name, width, level, level.map_or(tr!("grid-own-correction"), terms::level), choices)?;
     Some(chosen?.correction(plan.wanted.sparsity != Sparsity::Dense))
 }
 
@@ -428,7 +441,7 @@ fn bits_ui(ui: &mut Ui, view: &View<'_>, layer: &str, present: Scheme) -> Option
     }
     let mut bits = present.bits();
     let response = ui.add(DragValue::new(&mut bits).range(2..=8).speed(0.04));
-    let response = response.accessible_name(tr!("grid-bits-of", layer = layer));
+    let response = named(response, || tr!("grid-bits-of", layer = layer));
     (response.changed() && bits != present.bits()).then_some(bits)
 }
 
@@ -442,12 +455,15 @@ fn scales_ui(ui: &mut Ui, view: &View<'_>, layer: &str, present: Scheme) -> Opti
         Granularity::Channel => tr!("scales-channel").to_owned(),
         Granularity::Group(_) | Granularity::Block { .. } => granularity.to_string(),
     };
-    let mut choices = vec![
-        (Granularity::Tensor, tr!("scales-per-tensor").to_owned()),
-        (Granularity::Channel, tr!("scales-per-channel").to_owned()),
-    ];
-    choices.extend([16, 32, 64, 128].map(|size| (Granularity::Group(size), tr!("scales-per-group", size = size))));
-    let chosen = combo(ui, tr!("grid-scales-of", layer = layer), 66.0, granularity, &text, &choices)?;
+    let choices = || {
+        let whole = [
+            (Granularity::Tensor, tr!("scales-per-tensor").to_owned()),
+            (Granularity::Channel, tr!("scales-per-channel").to_owned()),
+        ];
+        let groups = [16, 32, 64, 128].map(|size| (Granularity::Group(size), tr!("scales-per-group", size = size)));
+        whole.into_iter().chain(groups)
+    };
+    let chosen = combo(ui, || tr!("grid-scales-of", layer = layer), 66.0, granularity, &text, choices)?;
     Some(present.with_granularity(chosen))
 }
 
@@ -460,7 +476,7 @@ fn pruned_ui(ui: &mut Ui, layer: &str, present: Sparsity) -> Option<Sparsity> {
     if let Sparsity::Threshold(t) = present {
         drag = drag.custom_formatter(move |_, _| format!("<{t}"));
     }
-    let response = ui.add(drag).accessible_name(tr!("grid-pruned-of", layer = layer));
+    let response = named(ui.add(drag), || tr!("grid-pruned-of", layer = layer));
     response
         .changed()
         .then(|| if percent <= 0.0 { Sparsity::Dense } else { Sparsity::Fraction((percent / 100.0 * 200.0).round() / 200.0) })
@@ -472,22 +488,21 @@ fn inputs_ui(ui: &mut Ui, layer: &str, present: Activations) -> Option<Activatio
         Activations::Dynamic | Activations::DynamicWith { .. } => tr!("inputs-dynamic"),
         Activations::Static | Activations::StaticWith { .. } => tr!("inputs-static"),
     };
-    let mut choices = [
-        (Activations::None, tr!("inputs-float.choice")),
-        (Activations::Dynamic, tr!("inputs-dynamic.choice")),
-        (Activations::Static, tr!("inputs-static.choice")),
-    ]
-    .map(|(a, t)| (a, t.to_owned()))
-    .to_vec();
-    // What only a recipe's text can ask for is shown, and can be kept.
-    if matches!(present, Activations::StaticWith { .. } | Activations::DynamicWith { .. }) {
-        choices.push((present, present.to_string()));
-    }
-    combo(ui, tr!("grid-inputs-of", layer = layer), 62.0, present, text, &choices)
+    let choices = || {
+        let common = [
+            (Activations::None, tr!("inputs-float.choice")),
+            (Activations::Dynamic, tr!("inputs-dynamic.choice")),
+            (Activations::Static, tr!("inputs-static.choice")),
+        ];
+        // What only a recipe's text can ask for is shown, and can be kept.
+        let own = matches!(present, Activations::StaticWith { .. } | Activations::DynamicWith { .. });
+        common.map(|(a, t)| (a, t.to_owned())).into_iter().chain(own.then(|| (present, present.to_string())))
+    };
+    combo(ui, || tr!("grid-inputs-of", layer = layer), 62.0, present, text, choices)
 }
 
-fn heat_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: Option<&LayerPlan>, acts: &mut Vec<Act>) {
-    let Some(plan) = plan else { return };
+fn heat_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, brush: Brush, acts: &mut Vec<Act>) {
+    let Some(plan) = bench.layer_plan(index) else { return };
     let area = ui.max_rect();
     for (i, &bits) in WIDTHS.iter().enumerate() {
         let left = area.left() + i as f32 * HEAT_CELL;
@@ -502,7 +517,7 @@ fn heat_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: Opti
             },
             chosen: plan.treatment.weights.bits() == bits,
         };
-        if heat_cell(ui, rect, ui.scope_id().with(("heat", index, bits)), view.tokens, &cell) {
+        if heat_cell(ui, rect, ui.scope_id().with(("heat", index, bits)), view.tokens, brush, &cell) {
             let change = Change { weights: Some(plan.wanted.weights.with_bits(bits)), ..Change::default() };
             acts.push(Act::Drag(Edit::Treat { layers: vec![plan.layer.name.clone()], change }));
             // The inspector shows what the pointer changes.
@@ -521,7 +536,7 @@ mod tests {
         assert_eq!((Shown::within(2000.0), Shown::within(600.0)), (all, Shown::default()));
         for width in (700..1500).step_by(50) {
             let shown = Shown::within(width as f32);
-            assert!(shown.widths().iter().map(|w| w + GAP).sum::<f32>() + NAME <= width as f32, "{width}");
+            assert!(shown.columns().iter().map(|c| c.width + GAP).sum::<f32>() + NAME <= width as f32, "{width}");
         }
         assert!(Shown::within(960.0).correction, "the size that a window starts with");
     }

@@ -43,20 +43,19 @@ fn question_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
             }
         }
         small(ui, view.tokens, tr!("importance-by"));
-        let choices: Vec<(Question, String)> = match present {
-            Question::Weights(_) => Saliency::ALL.map(Question::Weights).map(named).to_vec(),
-            Question::Channels(_) => ChannelScore::ALL.map(Question::Channels).map(named).to_vec(),
+        let choices = || match present {
+            Question::Weights(_) => Saliency::ALL.map(Question::Weights).map(in_words).to_vec(),
+            Question::Channels(_) => ChannelScore::ALL.map(Question::Channels).map(in_words).to_vec(),
         };
-        if let Some(question) =
-            combo(ui, tr!("importance-question").to_owned(), 170.0, present, terms::question(present), &choices)
-        {
+        let name = || tr!("importance-question").to_owned();
+        if let Some(question) = combo(ui, name, 170.0, present, terms::question(present), choices) {
             acts.push(Act::Ask(question));
         }
     });
 }
 
-fn named(question: Question) -> (Question, String) {
-    (question, terms::question(question).to_owned())
+fn in_words(question: Question) -> (Question, &'static str) {
+    (question, terms::question(question))
 }
 
 fn answer_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, plan: &LayerPlan, index: usize, acts: &mut Vec<Act>) {

@@ -7,7 +7,7 @@ use crate::workbench::ui::scores::{Score, with_scheme};
 use crate::workbench::ui::terms;
 use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::{View, bytes_as, decibels};
-use crate::workbench::ui::widgets::{heading, small};
+use crate::workbench::ui::widgets::{heading, hinted, named, small};
 use eframe::egui::{
     Align2, Button, FontId, Popup, PopupCloseBehavior, Rect, Response, RichText, Role, ScrollArea, Sense, Ui, WidgetInfo, pos2,
     vec2,
@@ -28,8 +28,8 @@ pub enum Picked {
 pub fn scheme_button(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, plan: &LayerPlan, text: &str) -> Option<Picked> {
     let present = plan.wanted.weights;
     let button = Button::new(RichText::new(text).size(12.0)).truncate().min_size(vec2(ui.available_width(), 0.0));
-    let response = ui.add(button).on_hover_text(tr!("picker-scheme", scheme = present.to_string()));
-    let response = response.accessible_name(tr!("picker-scheme-of", layer = &plan.layer.name));
+    let response = hinted(ui.add(button), || tr!("picker-scheme", scheme = present.to_string()));
+    let response = named(response, || tr!("picker-scheme-of", layer = &plan.layer.name));
     let mut picked = response.clicked().then_some(Picked::Opened);
     let popup = Popup::from_toggle_button_response(&response).close_behavior(PopupCloseBehavior::CloseOnClickOutside);
     let width = COLUMNS.iter().sum::<f32>();

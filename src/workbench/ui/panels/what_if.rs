@@ -23,42 +23,41 @@ pub fn what_if_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, pla
         let change = Change { weights: Some(scheme), ..Change::default() };
         Act::Edit(Edit::Treat { layers: bench.targets(index), change })
     };
-    let families = families(bench, index, plan);
-    let curves: Vec<Curve> = families.iter().map(|f| f.0.clone()).collect();
-    if let Some((family, choice)) = what_if_plot(ui, view.tokens, &curves, HEIGHT)
-        && let Some(scheme) = families.get(family).and_then(|f| f.1.get(choice))
-    {
-        acts.push(set(*scheme));
+    let curves = curves(bench, index, plan);
+    if let Some(scheme) = what_if_plot(ui, view.tokens, &curves, HEIGHT, |choice| words(plan, choice)) {
+        acts.push(set(scheme));
     }
     ui.add_space(4.0);
     widths_ui(ui, view, bench, index, plan, |bits| acts.push(set(plan.wanted.weights.with_bits(bits))));
 }
 
-/// A curve for every family, of the schemes that were scored, and these.
-fn families(bench: &Bench, index: usize, plan: &LayerPlan) -> Vec<(Curve, Vec<Scheme>)> {
+/// A curve for every family, of the schemes that were scored.
+fn curves(bench: &Bench, index: usize, plan: &LayerPlan) -> Vec<Curve> {
     let offers: Vec<&Offer> = bench.offers.fitting.iter().filter(|o| o.bits_per_weight <= WIDEST).collect();
     let groups = offers.chunk_by(|a, b| a.family == b.family);
     let curve = |group: &[&Offer]| {
-        let mut found: Vec<(Choice, Scheme)> = group.iter().filter_map(|o| choice(bench, index, plan, o)).collect();
-        found.sort_by(|a, b| a.0.bits.total_cmp(&b.0.bits));
-        let (choices, schemes) = found.into_iter().unzip();
-        Some((Curve { name: terms::short_family(group.first()?.family), choices }, schemes))
+        let mut choices: Vec<Choice> = group.iter().filter_map(|o| choice(bench, index, plan, o)).collect();
+        choices.sort_by(|a, b| a.bits.total_cmp(&b.bits));
+        Some(Curve { name: terms::short_family(group.first()?.family), choices })
     };
-    groups.filter_map(curve).filter(|(curve, _)| !curve.choices.is_empty()).collect()
+    groups.filter_map(curve).filter(|curve| !curve.choices.is_empty()).collect()
 }
 
-fn choice(bench: &Bench, index: usize, plan: &LayerPlan, offer: &Offer) -> Option<(Choice, Scheme)> {
+fn choice(bench: &Bench, index: usize, plan: &LayerPlan, offer: &Offer) -> Option<Choice> {
     let sqnr_db = bench.scores.get(index, &with_scheme(&plan.treatment, offer.scheme))?.sqnr_db;
-    let bytes = bytes_as(&plan.layer, offer.scheme);
-    let words = tr!(
+    let (bits, scheme) = (offer.bits_per_weight, offer.scheme);
+    sqnr_db.is_finite().then_some(Choice { bits, sqnr_db, present: plan.treatment.weights == scheme, scheme })
+}
+
+/// What is said of a choice when the pointer is on it.
+fn words(plan: &LayerPlan, choice: &Choice) -> String {
+    tr!(
         "what-if-choice",
-        scheme = offer.scheme.to_string(),
-        bits = format!("{:.2}", offer.bits_per_weight),
-        bytes = units::bytes(bytes),
-        error = decibels(sqnr_db)
-    );
-    let present = plan.treatment.weights == offer.scheme;
-    sqnr_db.is_finite().then_some((Choice { bits: offer.bits_per_weight, sqnr_db, present, words }, offer.scheme))
+        scheme = choice.scheme.to_string(),
+        bits = format!("{:.2}", choice.bits),
+        bytes = units::bytes(bytes_as(&plan.layer, choice.scheme)),
+        error = decibels(choice.sqnr_db)
+    )
 }
 
 /// Error and bytes of the present scheme over its width: a chart and its table in one.

@@ -1,6 +1,6 @@
 //! The range of each output channel against the steps that its codes have.
 
-use super::{frame, tick};
+use super::{Bars, frame, tick};
 use crate::workbench::ui::inspect::{LayerFacts, Treated};
 use crate::workbench::ui::scores::FEW_STEPS;
 use crate::workbench::ui::text::tr;
@@ -42,20 +42,21 @@ pub fn channels_ui(
     painter.hline(area.x_range(), y_of(0.0), Stroke::new(1.0, tokens.muted));
     let count = facts.spreads.len().max(1) as f32;
     let pitch = area.width() / count;
+    let mut bars = Bars::on(&painter);
     for (channel, spread) in facts.spreads.iter().enumerate() {
         let center = area.left() + (channel as f32 + 0.5) * pitch;
         let lost = shared.is_some_and(|step| spread.width() < FEW_STEPS * step);
         let color = if lost { tokens.bad } else { tokens.after };
         let bar = |low: f32, high: f32, width: f32| {
-            let (top, bottom) = (y_of(high), y_of(low).max(y_of(high) + 1.0));
-            Rect::from_x_y_ranges(center - width * 0.5..=center + width * 0.5, top..=bottom)
+            Rect::from_x_y_ranges(center - width * 0.5..=center + width * 0.5, y_of(high)..=y_of(low))
         };
-        painter.rect_filled(bar(spread.low, spread.high, (pitch * 0.25).clamp(0.75, 3.0)), 0.0, color.gamma_multiply(0.7));
+        bars.add(bar(spread.low, spread.high, (pitch * 0.25).min(3.0)), color.gamma_multiply(0.7));
         if pitch >= 2.5 {
-            painter.rect_filled(bar(spread.quartile1, spread.quartile3, (pitch * 0.7).min(9.0)), 0.0, color);
-            painter.hline(center - pitch * 0.35..=center + pitch * 0.35, y_of(spread.median), Stroke::new(1.0, tokens.panel));
+            bars.add(bar(spread.quartile1, spread.quartile3, (pitch * 0.7).min(9.0)), color);
+            bars.add(bar(spread.median, spread.median, (pitch * 0.7).min(9.0)), tokens.panel);
         }
     }
+    bars.paint(&painter);
     hover(response, facts, treated, area, pitch, shared, &summary);
 }
 

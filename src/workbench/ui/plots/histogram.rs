@@ -1,6 +1,6 @@
 //! How many weights there are of which size, before and after.
 
-use super::{frame, tick};
+use super::{Bars, frame, tick};
 use crate::workbench::ui::inspect::{LayerFacts, Treated};
 use crate::workbench::ui::text::tr;
 use crate::workbench::ui::theme::Tokens;
@@ -40,17 +40,15 @@ pub fn histogram_ui(
         Rect::from_min_max(pos2(left, area.bottom() - height), pos2(left + area.width() / bins, area.bottom()))
     };
     let painter = ui.painter();
+    let mut bars = Bars::on(painter);
     for (bin, &count) in facts.histogram.iter().enumerate().filter(|(_, c)| **c > 0) {
-        painter.rect_filled(bar(bin, count), 0.0, tokens.before.gamma_multiply(0.55));
+        bars.add(bar(bin, count), tokens.before.gamma_multiply(0.55));
     }
     for (bin, &count) in treated.iter().flat_map(|t| t.histogram.iter().enumerate()).filter(|(_, c)| **c > 0) {
         let full = bar(bin, count);
-        painter.rect_filled(
-            Rect::from_center_size(full.center(), vec2((full.width() * 0.45).max(1.0), full.height())),
-            0.0,
-            tokens.after,
-        );
+        bars.add(Rect::from_center_size(full.center(), vec2(full.width() * 0.45, full.height())), tokens.after);
     }
+    bars.paint(painter);
     let x_of = |value: f32| area.left() + (value - facts.low) / (facts.high - facts.low).max(f32::MIN_POSITIVE) * area.width();
     if let Some(levels) = levels {
         let strip = Rect::from_x_y_ranges(area.x_range(), area.bottom() + 5.0..=area.bottom() + 3.0 + TICKS);

@@ -2,6 +2,7 @@
 
 use super::names::{Name, draw_names};
 use super::tradeoff::even_grid;
+use crate::pipeline::configure::Scheme;
 use crate::workbench::ui::text::tr;
 use crate::workbench::ui::theme::Tokens;
 use eframe::egui::{Color32, Pos2, Stroke, Ui, vec2};
@@ -16,8 +17,7 @@ pub struct Choice {
     pub sqnr_db: f64,
     /// The layer has it now.
     pub present: bool,
-    /// What to say when the pointer is on it.
-    pub words: String,
+    pub scheme: Scheme,
 }
 
 impl Choice {
@@ -48,9 +48,15 @@ impl Curve {
 /// How close to a mark the pointer has to be, in points.
 const REACH: f32 = 12.0;
 
-/// Draws the curves: that of the layer's present scheme stands out, and the one under the pointer. Gives the choice
-/// that was clicked, as curve and place in it.
-pub fn what_if_plot(ui: &mut Ui, tokens: &Tokens, curves: &[Curve], height: f32) -> Option<(usize, usize)> {
+/// Draws the curves: that of the layer's present scheme stands out, and the one under the pointer, of which `words` are
+/// said. Gives the scheme that was clicked.
+pub fn what_if_plot(
+    ui: &mut Ui,
+    tokens: &Tokens,
+    curves: &[Curve],
+    height: f32,
+    words: impl FnOnce(&Choice) -> String,
+) -> Option<Scheme> {
     let whole = |mark: GridMark, _: &RangeInclusive<f64>| format!("{:.0}", mark.value);
     let plot = Plot::new("what if curves")
         .height(height)
@@ -100,8 +106,8 @@ pub fn what_if_plot(ui: &mut Ui, tokens: &Tokens, curves: &[Curve], height: f32)
     ui.painter().line(line, Stroke::new(2.0, tokens.text));
     ui.painter().circle_stroke(place(choice), 6.0, Stroke::new(1.0, tokens.text));
     let clicked = response.response.clicked();
-    response.response.on_hover_text_at_pointer(choice.words.clone());
-    clicked.then_some(near)
+    response.response.on_hover_text_at_pointer(words(choice));
+    clicked.then_some(choice.scheme)
 }
 
 fn look(tokens: &Tokens, curve: &Curve) -> (Color32, f32) {
@@ -122,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_line_goes_through_what_nothing_beats() {
-        let choice = |bits: f64, sqnr_db: f64| Choice { bits, sqnr_db, present: false, words: String::new() };
+        let choice = |bits: f64, sqnr_db: f64| Choice { bits, sqnr_db, present: false, scheme: Scheme::F32 };
         let choices =
             vec![choice(2.0, 5.0), choice(3.0, 4.0), choice(4.0, 20.0), choice(4.0, 22.0), choice(5.0, 22.0), choice(6.0, 30.0)];
         let curve = Curve { name: "any", choices };

@@ -174,10 +174,14 @@ pub fn error_position(sqnr_db: f64) -> f32 {
 /// Relative luminance (WCAG 2.2), 0 to 1.
 #[must_use]
 pub fn luminance(color: Color32) -> f32 {
-    let linear = |v: u8| {
-        let v = f32::from(v) / 255.0;
-        if v <= 0.040_45 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) }
-    };
+    // Every cell of a heat map asks.
+    static LINEAR: LazyLock<[f32; 256]> = LazyLock::new(|| {
+        std::array::from_fn(|v| {
+            let v = v as f32 / 255.0;
+            if v <= 0.040_45 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) }
+        })
+    });
+    let linear = |v: u8| LINEAR[usize::from(v)];
     0.2126 * linear(color.r()) + 0.7152 * linear(color.g()) + 0.0722 * linear(color.b())
 }
 

@@ -4,7 +4,7 @@
 use crate::workbench::ui::losses::millinats;
 use crate::workbench::ui::text::tr;
 use crate::workbench::ui::theme::Tokens;
-use eframe::egui::{Align2, FontId, Id, PointerButton, Rect, Role, Sense, Stroke, StrokeKind, Ui, WidgetInfo};
+use eframe::egui::{Align2, FontId, Id, PointerButton, Pos2, Rect, Role, Sense, Stroke, StrokeKind, Ui, WidgetInfo};
 
 pub struct HeatCell<'a> {
     pub layer: &'a str,
@@ -66,30 +66,40 @@ impl HeatError {
     }
 }
 
-fn painting_id() -> Id {
-    Id::unique("heat map: the pointer paints")
+/// What the pointer does to the cells of a frame.
+#[derive(Debug, Clone, Copy)]
+pub struct Brush {
+    at: Option<Pos2>,
+    down: bool,
+    /// It was pressed on a cell and is still held: it paints.
+    paints: bool,
 }
 
-/// Whether the pointer was pressed on a cell and is still held.
-#[must_use]
-pub fn painting(ui: &Ui) -> bool {
-    ui.ctx().data(|d| d.get_temp::<bool>(painting_id())).unwrap_or(false)
+impl Brush {
+    fn id() -> Id {
+        Id::unique("heat map: the pointer paints")
+    }
+
+    #[must_use]
+    pub fn of(ui: &Ui) -> Self {
+        let (down, at) = ui.input(|i| (i.pointer.button_down(PointerButton::Primary), i.pointer.interact_pos()));
+        let paints = down && ui.data(|d| d.get_temp::<bool>(Self::id())).unwrap_or(false);
+        if !down {
+            ui.data_mut(|d| d.remove::<bool>(Self::id()));
+        }
+        Self { at, down, paints }
+    }
 }
 
 /// Draws a cell. Whether the layer is to get its width now.
-pub fn heat_cell(ui: &Ui, rect: Rect, id: Id, tokens: &Tokens, cell: &HeatCell<'_>) -> bool {
+pub fn heat_cell(ui: &Ui, rect: Rect, id: Id, tokens: &Tokens, brush: Brush, cell: &HeatCell<'_>) -> bool {
     let response = ui.interact(rect, id, Sense::click_and_drag());
     response.widget_info(|| WidgetInfo::selected(Role::Button, true, cell.chosen, cell.words()));
-    let (down, released, pointer) =
-        ui.input(|i| (i.pointer.button_down(PointerButton::Primary), i.pointer.any_released(), i.pointer.interact_pos()));
-    if response.is_pointer_button_down_on() && down && !painting(ui) {
-        ui.ctx().data_mut(|d| d.insert_temp(painting_id(), true));
+    if response.is_pointer_button_down_on() && brush.down && !brush.paints {
+        ui.data_mut(|d| d.insert_temp(Brush::id(), true));
     }
-    let under = pointer.is_some_and(|p| rect.contains(p) && ui.clip_rect().contains(p));
-    let set = response.clicked() || (painting(ui) && down && under && !cell.chosen);
-    if released {
-        ui.ctx().data_mut(|d| d.insert_temp(painting_id(), false));
-    }
+    let under = brush.at.is_some_and(|p| rect.contains(p) && ui.clip_rect().contains(p));
+    let set = response.clicked() || (brush.paints && under && !cell.chosen);
     draw(ui, rect, tokens, cell, under);
     // There are many cells, and the pointer is on one.
     if response.contains_pointer() {

@@ -5,7 +5,7 @@ mod heat;
 mod icons;
 
 pub use bars::{bar, legend, ramp};
-pub use heat::{HeatCell, HeatError, heat_cell, painting};
+pub use heat::{Brush, HeatCell, HeatError, heat_cell};
 pub use icons::{Icon, icon, icon_button};
 
 use super::act::Act;
@@ -14,27 +14,44 @@ use super::text::tr;
 use super::theme::Tokens;
 use eframe::egui::{Align, Button, ComboBox, Layout, Response, RichText, Ui};
 
-/// A choice of several; another than the present one.
-pub fn combo<T: PartialEq + Copy>(
+/// A choice of several; another than the present one. Each in a `Ui` is of a type of its own, by which it is told from
+/// the others. Its name and what it offers are only put into words where that is needed.
+pub fn combo<T: PartialEq + Copy, C: IntoIterator<Item = (T, impl Into<String>)>>(
     ui: &mut Ui,
-    name: String,
+    name: impl FnOnce() -> String,
     width: f32,
     present: T,
     text: &str,
-    choices: &[(T, String)],
+    choices: impl FnOnce() -> C,
 ) -> Option<T> {
     let mut chosen = present;
-    let response = ComboBox::from_id_salt(&name)
+    let response = ComboBox::from_id_salt(std::any::type_name::<T>())
         .width(width)
-        .selected_text(RichText::new(text.to_owned()).size(12.0))
+        .selected_text(RichText::new(text).size(12.0))
         .show_ui(ui, |ui| {
-            for (choice, words) in choices {
-                ui.selectable_value(&mut chosen, *choice, words.clone());
+            for (choice, words) in choices() {
+                ui.selectable_value(&mut chosen, choice, words.into());
             }
         })
         .response;
-    drop(response.accessible_name(name));
+    drop(named(response, name));
     (chosen != present).then_some(chosen)
+}
+
+/// A widget with a name for those who do not see it. The words are only made where somebody listens: a table makes
+/// hundreds of them in a frame.
+pub fn named(response: Response, name: impl FnOnce() -> String) -> Response {
+    response.ctx.accesskit_node_builder(response.id, |node| node.set_label(name()));
+    response
+}
+
+/// A widget with a tooltip whose words are only made when it is shown or read out.
+pub fn hinted(response: Response, words: impl Fn() -> String) -> Response {
+    response.ctx.accesskit_node_builder(response.id, |node| node.set_description(words()));
+    response.on_hover_ui(|ui| {
+        ui.set_max_width(ui.spacing().tooltip_width);
+        ui.label(words());
+    })
 }
 
 /// A button that gives a command; where it cannot be given, the tooltip says why.
