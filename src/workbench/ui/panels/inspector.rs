@@ -1,7 +1,7 @@
 //! The inspected layer: what its weights look like before and after, and what if.
 
-use super::grid::correction_ui;
 use super::picker::{Picked, scheme_button};
+use super::settings::correction_ui;
 use super::what_if::what_if_ui;
 use crate::engine::kernels::summary::Spread;
 use crate::engine::units;

@@ -1,6 +1,7 @@
 //! The panels. Each draws what it sees and asks for what it wants.
 
 mod activations;
+mod columns;
 pub mod compare;
 mod confusion;
 mod corrections;
@@ -15,6 +16,7 @@ mod picker;
 mod preflight;
 mod recipe;
 mod runtimes;
+mod settings;
 mod top;
 mod tradeoff;
 mod weights;
