@@ -2,6 +2,8 @@
 #![cfg(feature = "window-tests")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "ui_window/data.rs"]
+mod data;
 #[path = "ui_window/troubles.rs"]
 mod troubles;
 
@@ -299,7 +301,17 @@ fn a_dropped_model_asks_for_its_project() {
     drop_file(&mut window, "net.safetensors", &weights);
     window.harness.run_steps(3);
     window.harness.get_by_label("Only look at it");
+    // What cannot be is said in the form, and what was written stays there.
+    write(&mut window, "Evaluation data", "/no/such/data");
+    window.harness.get_by_label("Make project").click();
+    window.harness.run_steps(3);
+    window.wait();
+    window.harness.get_by_label_contains("without a graph");
     // Without another folder it is made beside the model.
+    window.harness.get_by_label("Evaluation data").focus();
+    window.harness.run_steps(1);
+    window.press(Modifiers::COMMAND, Key::A);
+    window.press(Modifiers::NONE, Key::Backspace);
     window.harness.get_by_label("Make project").click();
     window.harness.run_steps(3);
     window.wait();

@@ -1,5 +1,6 @@
 //! What a project can be asked to do. The command line and the window call the same functions.
 
+mod data;
 mod runtime;
 mod unfinished;
 mod written;
@@ -54,7 +55,9 @@ pub enum WorkError {
     Search(Box<SearchError>),
     #[error("the project's model {path} is not there; put it there, or write into {project}/project.ron where it is{notes}", path = path.display(), project = project.display(), notes = said(notes))]
     Absent { path: PathBuf, project: PathBuf, notes: String },
-    #[error("the project has no evaluation data; make one that has with `lapidary init … --evaluate DATA`")]
+    #[error(
+        "the project has no evaluation data; give it some in the window (Data…), or make a project that has with `lapidary init … --evaluate DATA`"
+    )]
     NoData,
     #[error("{path} holds weights without a graph: they can be inspected, planned, compressed and exported, but not run; to run them, tie them to the network's ONNX file with `lapidary init … --graph MODEL.onnx`", path = path.display())]
     NoGraph { path: PathBuf },
@@ -167,44 +170,15 @@ pub fn init(root: &Path, new: &NewProject, ctx: &Ctx) -> Result<(Project, Opened
         return Err(ProjectError::Exists { path: root.to_path_buf() }.into());
     }
     let name = root.file_name().map_or_else(|| "project".to_owned(), |n| n.to_string_lossy().into_owned());
-    if !subject.loaded.has_graph() && (new.evaluate.is_some() || new.calibrate.is_some()) {
-        return Err(WorkError::NoGraph { path: new.model.clone() });
-    }
-    let input = subject.original.data_input().cloned();
-    let mut checked = Vec::new();
-    for path in [&new.evaluate, &new.calibrate].into_iter().flatten() {
-        if let Some(port) = &input {
-            let data = load::dataset(path, &new.preprocess, port, ctx)?;
-            // One sample through the preprocessing shows whether data and model fit.
-            data.batch(&[0], ctx)?;
-            check_labels(&data, &subject)?;
-            checked.push(data.len());
-        }
-    }
+    let data = data::checked(root, &subject, [new.evaluate.as_deref(), new.calibrate.as_deref()], &new.preprocess, ctx)?;
     let mut document = Document::new(name, Project::refer(root, &new.model)?);
     document.model.hash = subject.loaded.hash_within(ctx)?.to_owned();
     document.graph = new.graph.as_deref().map(|p| Project::refer(root, p)).transpose()?;
-    document.evaluate = new.evaluate.as_deref().map(|p| Project::refer(root, p)).transpose()?;
-    document.calibrate = new.calibrate.as_deref().map(|p| Project::refer(root, p)).transpose()?;
     document.importance = new.importance.as_deref().map(|p| Project::refer(root, p)).transpose()?;
-    document.preprocess = new.preprocess.clone();
-    if let (Some(&samples), None) = (checked.first(), &new.calibrate) {
-        // At most about 500 samples calibrate, at most every fifth. Of a handful none can be spared.
-        document.hold_out = if samples < FEW_SAMPLES { 0 } else { (samples / 500).max(5) };
-    }
+    document.set_data(data);
     let project = Project::create(root, &document)?;
     let root = project.root().to_path_buf();
     Ok((project, Opened { root, document: Arc::new(document), subject }))
-}
-
-/// The first label that is none of the classes which the model's output tells apart.
-fn check_labels(data: &Dataset, subject: &Subject) -> Result<(), WorkError> {
-    let classes = subject.original.outputs.first().and_then(|p| p.fact.shape.as_ref()?.last()?.known());
-    let (Some(labels), Some(classes @ 1..)) = (&data.labels, classes) else { return Ok(()) };
-    match labels.iter().position(|label| *label >= classes) {
-        Some(sample) => Err(EvaluateError::Label { sample, label: labels[sample], classes }.into()),
-        None => Ok(()),
-    }
 }
 
 impl Opened {

@@ -39,6 +39,7 @@ job-page = Write { $path }
 job-export = Export { $recipe } as { $format }
 job-network = Draw the network
 job-zip = Zip the original
+job-data = Look at the data
 job-samples = Read samples
 job-changed = Read changed samples
 

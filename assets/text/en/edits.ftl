@@ -12,7 +12,7 @@ edit-rename = rename { $from } to { $to }
 edit-delete = delete { $recipe }
 edit-replace = change { $recipe }
 edit-add = add { $recipe }
-edit-preprocess = change preprocessing
+edit-data = change the data
 edit-notes = edit notes
 edit-run = change what run evaluates
 

@@ -66,6 +66,11 @@ manual-glossary = Words
 
 # A new project.
 
+prompt-data-title = Data of the project
+prompt-data-note = What was measured on other data stays, and is shown as stale.
+prompt-data-use = Use this data
+prompt-data-waiting = Looking whether all fits …
+
 new-project-title = New project
 new-project-note = A project refers to its model and data; it copies neither.
 new-project-model = Model

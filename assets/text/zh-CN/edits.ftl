@@ -12,7 +12,7 @@ edit-rename = 将 { $from } 重命名为 { $to }
 edit-delete = 删除 { $recipe }
 edit-replace = 更改 { $recipe }
 edit-add = 添加 { $recipe }
-edit-preprocess = 更改预处理
+edit-data = 更改数据
 edit-notes = 编辑备注
 edit-run = 更改评估列表
 

@@ -66,6 +66,11 @@ manual-glossary = 术语
 
 # A new project.
 
+prompt-data-title = 项目的数据
+prompt-data-note = 在其他数据上测得的结果会保留，并显示为已过时。
+prompt-data-use = 使用这些数据
+prompt-data-waiting = 正在检查是否匹配…
+
 new-project-title = 新建项目
 new-project-note = 项目只引用模型和数据，不会复制它们。
 new-project-model = 模型

@@ -54,6 +54,22 @@ pub struct Document {
     pub recipes: BTreeMap<String, Arc<Recipe>>,
 }
 
+/// What a project is evaluated and calibrated on, and how that is prepared: the parts of a [`Document`] that change
+/// together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Data {
+    pub evaluate: Option<FileRef>,
+    pub calibrate: Option<FileRef>,
+    pub hold_out: usize,
+    pub preprocess: Preprocess,
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self { evaluate: None, calibrate: None, hold_out: default_hold_out(), preprocess: Preprocess::default() }
+    }
+}
+
 fn default_hold_out() -> usize {
     5
 }
@@ -77,6 +93,21 @@ impl Document {
             notes: String::new(),
             recipes: BTreeMap::new(),
         }
+    }
+
+    #[must_use]
+    pub fn data(&self) -> Data {
+        Data {
+            evaluate: self.evaluate.clone(),
+            calibrate: self.calibrate.clone(),
+            hold_out: self.hold_out,
+            preprocess: self.preprocess.clone(),
+        }
+    }
+
+    pub fn set_data(&mut self, data: Data) {
+        let Data { evaluate, calibrate, hold_out, preprocess } = data;
+        (self.evaluate, self.calibrate, self.hold_out, self.preprocess) = (evaluate, calibrate, hold_out, preprocess);
     }
 
     /// The project's recipe of that name, else the preset.

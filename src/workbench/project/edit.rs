@@ -1,11 +1,10 @@
 //! Every change of a document is one of these.
 
-use super::document::Document;
+use super::document::{Data, Document};
 use crate::pipeline::configure::{
     Activations, Allocation, Balance, ChannelCut, ConfigureError, Correction, Equalization, Grouping, Override, Recipe, Saliency,
     Scheme, Sparsity, Treatment, presets,
 };
-use crate::pipeline::load::Preprocess;
 use std::sync::Arc;
 
 /// A change of the active recipe for some layers; what is `None` stays.
@@ -56,7 +55,7 @@ pub enum Edit {
     ReplaceRecipe(Recipe),
     /// Adds a recipe under its name, which must be free, and makes it active.
     AddRecipe(Recipe),
-    SetPreprocess(Preprocess),
+    SetData(Data),
     SetNotes(String),
     SetRun(Vec<String>),
 }
@@ -159,7 +158,7 @@ impl Document {
                 next.recipes.insert(recipe.name.clone(), Arc::new(recipe.clone()));
                 next.active.clone_from(&recipe.name);
             }
-            Edit::SetPreprocess(preprocess) => next.preprocess = preprocess.clone(),
+            Edit::SetData(data) => next.set_data(data.clone()),
             Edit::SetNotes(notes) => next.notes.clone_from(notes),
             Edit::SetRun(run) => {
                 for name in run {

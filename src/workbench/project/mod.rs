@@ -7,7 +7,7 @@ mod moved;
 mod presence;
 mod store;
 
-pub use document::{Document, FileRef, PROJECT_FORMAT, PROJECT_VERSION};
+pub use document::{Data, Document, FileRef, PROJECT_FORMAT, PROJECT_VERSION};
 pub use edit::{Change, Edit, EditError, Whole, check_name};
 pub use history::History;
 pub use moved::{Content, Found, Moved, Part};

@@ -29,10 +29,20 @@ use crate::pipeline::evaluate::Report;
 use crate::pipeline::export::runtimes::Verdict;
 use crate::workbench::activations::Sample;
 use crate::workbench::preflight::Finding;
-use crate::workbench::project::{Document, History, Presence, Project};
+use crate::workbench::project::{Data, Document, History, Presence, Project};
 use crate::workbench::work::Opened;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// Which data reports have to be of, to hold for the project.
+#[derive(Debug, Default)]
+pub enum DataKey {
+    /// Those of the fullest and newest report: the data are those that the project was opened with.
+    #[default]
+    Reported,
+    /// These; `None`: that is being found out.
+    Changed(Option<String>),
+}
 
 pub struct Bench {
     pub project: Project,
@@ -75,6 +85,9 @@ pub struct Bench {
     pub preflight_for: Option<(u64, usize)>,
     /// Says to other windows that the project is open.
     pub presence: Option<Presence>,
+    /// The data that all which hangs on them was worked out of.
+    data: Data,
+    pub data_key: DataKey,
     pub gallery: Option<Gallery>,
     /// Pictures of samples by their place in the evaluation data.
     pub changed: Gallery,
@@ -112,6 +125,7 @@ impl Bench {
     pub fn new(project: Project, opened: Opened, reports: Vec<Report>) -> Self {
         let history = History::new((*opened.document).clone());
         let saved = Arc::clone(history.document());
+        let data = saved.data();
         let first = (!opened.subject.layers.is_empty()).then_some(0);
         Self {
             project,
@@ -142,6 +156,8 @@ impl Bench {
             preflight: None,
             preflight_for: None,
             presence: None,
+            data,
+            data_key: DataKey::default(),
             gallery: None,
             changed: Gallery::default(),
             asked: BTreeSet::new(),
@@ -240,6 +256,29 @@ impl Bench {
         }
         let sizes = session.workspace == Workspace::Export && self.sync_targets();
         more || sizes
+    }
+
+    /// Forgets what hangs on the data where they have changed, by an edit or its undoing. Whether they have.
+    pub fn sync_data(&mut self) -> bool {
+        if Arc::ptr_eq(&self.opened.document, self.history.document()) || self.data == self.document().data() {
+            return false;
+        }
+        self.opened = self.opened.with_document(Arc::clone(self.history.document()));
+        self.data = self.document().data();
+        self.data_key = DataKey::Changed(None);
+        (self.losses, self.importance, self.built) = (Losses::default(), None, None);
+        (self.gallery, self.changed, self.differences) = (None, Gallery::default(), Differences::default());
+        (self.sample, self.maps, self.maps_asked) = (Sample::default(), None, None);
+        (self.preflight, self.preflight_for) = (None, None);
+        self.asked.clear();
+        self.points_for = None;
+        true
+    }
+
+    /// What reports on the data bear has been found out.
+    pub fn set_data_key(&mut self, key: String) {
+        self.data_key = DataKey::Changed(Some(key));
+        self.points_for = None;
     }
 
     /// Scores what the active plan has become, if that is not too much for a frame.

@@ -1,10 +1,12 @@
 //! Windows over the window: palette, help, names, paths, a new project, closing; and toasts.
 
+mod data;
 mod doubts;
 mod help;
 mod new_project;
 mod search;
 
+pub use data::{DataForm, Standing};
 pub use help::Topic;
 pub use new_project::NewForm;
 pub use search::SearchForm;
@@ -13,6 +15,7 @@ use super::act::Act;
 use super::app::{App, Toast};
 use super::commands::matching;
 use super::dialogs::Purpose;
+use super::tasks;
 use super::text::tr;
 use super::theme::Tokens;
 use super::view::Level;
@@ -40,6 +43,7 @@ pub enum Prompt {
         text: String,
     },
     New(Box<NewForm>),
+    Data(Box<DataForm>),
     Search(Box<SearchForm>),
     /// A file of the project is not where it was.
     Moved,
@@ -51,7 +55,17 @@ pub enum Prompt {
 impl Prompt {
     /// Whether it is written into, or asks what is not to be passed over.
     fn is_form(&self) -> bool {
-        matches!(self, Self::Name(_) | Self::Path { .. } | Self::New(_) | Self::Search(_) | Self::Moved | Self::Elsewhere)
+        !matches!(self, Self::Closed | Self::Palette { .. } | Self::Help(_) | Self::Close)
+    }
+
+    /// How the form stands that is waited with for a job of a kind.
+    pub(super) fn waiting_for(&mut self, kind: &str) -> Option<&mut Standing> {
+        let standing = match self {
+            Self::New(form) if kind == tasks::OPEN => form.standing(),
+            Self::Data(form) if kind == tasks::DATA => &mut form.standing,
+            _ => return None,
+        };
+        (*standing == Standing::Waiting).then_some(standing)
     }
 }
 
@@ -98,7 +112,7 @@ impl App {
         let modal = Modal::new(Id::unique("prompt")).show(ui.ctx(), |ui| {
             ui.set_width(match prompt {
                 Prompt::Help(_) => 880.0,
-                Prompt::New(_) | Prompt::Search(_) => 560.0,
+                Prompt::New(_) | Prompt::Data(_) | Prompt::Search(_) => 560.0,
                 _ => 460.0,
             });
             match &mut prompt {
@@ -108,6 +122,7 @@ impl App {
                 Prompt::Name(form) => self.name_ui(ui, tokens, form),
                 Prompt::Path { purpose, text } => self.path_ui(ui, tokens, *purpose, text),
                 Prompt::New(form) => self.new_project_ui(ui, tokens, form),
+                Prompt::Data(form) => self.data_ui(ui, tokens, form),
                 Prompt::Search(form) => self.search_ui(ui, tokens, form),
                 Prompt::Moved => self.moved_ui(ui, tokens),
                 Prompt::Elsewhere => self.elsewhere_ui(ui, tokens),

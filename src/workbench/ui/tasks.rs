@@ -16,7 +16,7 @@ use crate::engine::units;
 use crate::pipeline::compress::Variant;
 use crate::pipeline::configure::{FileFormat, Recipe, Treatment};
 use crate::pipeline::evaluate::Report;
-use crate::pipeline::load::{self, Dataset};
+use crate::pipeline::load::{self, Dataset, Preprocess};
 use crate::pipeline::search::goal::{self, Planner};
 use crate::pipeline::search::sensitivity::{self, Method};
 use crate::workbench::activations::Activation;
@@ -24,7 +24,7 @@ use crate::workbench::explore::{MapRequest, SearchRequest, Searched};
 use crate::workbench::importance::{Importances, Question};
 use crate::workbench::jobs::{JobId, Jobs, Post};
 use crate::workbench::preflight::Finding;
-use crate::workbench::project::{Moved, Project, write_atomically};
+use crate::workbench::project::{Data, Moved, Project, write_atomically};
 use crate::workbench::sample;
 use crate::workbench::work::{self, NewProject, Opened, Split};
 use crate::workbench::zipped::zipped;
@@ -50,9 +50,11 @@ pub const NETWORK: &str = "network";
 pub const IMPORTANCE: &str = "importance";
 pub const ACTIVATION: &str = "activation";
 pub const PREFLIGHT: &str = "preflight";
+pub const DATA: &str = "data";
+pub const DATA_KEY: &str = "data key";
 
 /// What the person asked for and waits for: its end is told.
-pub const ASKED_FOR: [&str; 7] = [OPEN, LOOK, EVALUATE, EXPORT, LOSSES, SEARCH, PAGE];
+pub const ASKED_FOR: [&str; 8] = [OPEN, LOOK, DATA, EVALUATE, EXPORT, LOSSES, SEARCH, PAGE];
 
 /// Pictures shown of a data set.
 const SHOWN_SAMPLES: usize = 24;
@@ -87,6 +89,10 @@ pub enum Found {
     Zipped(u64),
     Importance(Answered),
     Activation(Box<Activated>),
+    /// Other data for the project, which was looked at.
+    Data(Box<Data>),
+    /// What reports on the project's evaluation data bear.
+    DataKey(String),
     /// Of a recipe, by its name.
     Preflight(String, Vec<Finding>),
     /// A project whose file is not where it was.
@@ -426,6 +432,29 @@ pub fn zip(jobs: &mut Jobs<Found>, bench: &Bench) {
     submit(jobs, ZIP, tr!("job-zip"), move |ctx, _| {
         let sizes = files.iter().map(|file| zipped(file, ctx).map_err(|e| e.to_string()));
         Ok(Found::Zipped(sizes.sum::<Result<u64, String>>()?))
+    });
+}
+
+/// Looks whether the project can have other data.
+pub fn data(
+    jobs: &mut Jobs<Found>,
+    bench: &Bench,
+    evaluate: Option<PathBuf>,
+    calibrate: Option<PathBuf>,
+    preprocess: Preprocess,
+) {
+    let opened = bench.opened.clone();
+    submit(jobs, DATA, tr!("job-data"), move |ctx, _| {
+        let data = opened.data_from(evaluate.as_deref(), calibrate.as_deref(), &preprocess, ctx);
+        Ok(Found::Data(Box::new(data.map_err(|e| e.to_string())?)))
+    });
+}
+
+/// Finds out by what reports on the project's evaluation data are known.
+pub fn data_key(jobs: &mut Jobs<Found>, bench: &Bench) {
+    let opened = bench.opened.clone();
+    submit(jobs, DATA_KEY, tr!("job-data"), move |ctx, _| {
+        Ok(Found::DataKey(opened.dataset(Split::Evaluate, None, ctx).map_err(|e| e.to_string())?.key()))
     });
 }
 

@@ -11,7 +11,7 @@ use crate::workbench::ui::commands::Command;
 use crate::workbench::ui::dialogs::{Purpose, reveal};
 use crate::workbench::ui::layout::{Pane, Workspace};
 use crate::workbench::ui::panels::grid::filter_id;
-use crate::workbench::ui::prompts::{NameForm, Prompt, Topic};
+use crate::workbench::ui::prompts::{DataForm, NameForm, Prompt, Topic};
 use crate::workbench::ui::session::{Column, Heat};
 use crate::workbench::ui::tasks;
 use crate::workbench::ui::text::tr;
@@ -257,6 +257,7 @@ impl App {
                     tasks::losses(&mut self.jobs, bench);
                 }
             }
+            Command::SetData => self.prompt = Prompt::Data(Box::new(DataForm::of(&bench.project, bench.document()))),
             Command::Search => self.prompt = Prompt::Search(Box::default()),
             Command::ProtectWorst => self.protect_worst(),
             Command::SharePage => self.ask_for_path(Purpose::PageFile),

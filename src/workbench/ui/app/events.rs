@@ -9,7 +9,7 @@ use crate::workbench::ui::bench::Bench;
 use crate::workbench::ui::dialogs::{Purpose, Reply};
 use crate::workbench::ui::maps::Maps;
 use crate::workbench::ui::pictures::Gallery;
-use crate::workbench::ui::prompts::Prompt;
+use crate::workbench::ui::prompts::{Prompt, Standing};
 use crate::workbench::ui::tasks::{self, Answered, Found};
 use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::Level;
@@ -58,6 +58,9 @@ impl App {
     }
 
     fn take_cancelled(&mut self, id: JobId, kind: &'static str, title: &str) {
+        if let Some(standing) = self.prompt.waiting_for(kind) {
+            *standing = Standing::Open;
+        }
         if tasks::ASKED_FOR.contains(&kind) {
             self.note(Level::Info, "", tr!("job-cancelled", job = title));
         }
@@ -82,6 +85,10 @@ impl App {
     }
 
     fn take_failed(&mut self, id: JobId, kind: &'static str, title: &str, message: &str) {
+        if let Some(standing) = self.prompt.waiting_for(kind) {
+            *standing = Standing::Refused(message.to_owned());
+            return self.note(Level::Bad, "", tr!("job-failed", job = title, message = message));
+        }
         self.tell(Level::Bad, tr!("job-failed", job = title, message = message));
         if !self.concerns(id) {
             return;
@@ -122,6 +129,9 @@ impl App {
             self.jobs.cancel_all();
             self.first_job = Some(self.jobs.next_id());
             self.session.remember(&path);
+            if self.prompt.waiting_for(tasks::OPEN).is_some() {
+                self.prompt = Prompt::Closed;
+            }
             // Else this window would hold the project against itself.
             self.bench = None;
             let presence = Presence::claim(&path);
@@ -146,9 +156,16 @@ impl App {
             self.prompt = Prompt::New(form);
             return;
         }
+        if let Found::Data(data) = found {
+            if self.prompt.waiting_for(tasks::DATA).is_some() {
+                self.prompt = Prompt::Closed;
+            }
+            return self.edit(&Edit::SetData(*data), false);
+        }
         let Some(bench) = &mut self.bench else { return };
         match found {
-            Found::Opened(_) | Found::Model(..) | Found::Moved(_) | Found::Nothing => {}
+            Found::DataKey(key) => bench.set_data_key(key),
+            Found::Opened(_) | Found::Data(_) | Found::Model(..) | Found::Moved(_) | Found::Nothing => {}
             Found::Scores(scores) => {
                 for (layer, treatment, score) in scores {
                     bench.scores.insert(layer, &treatment, score);
@@ -218,17 +235,11 @@ impl App {
                 Reply::Chosen(purpose, path) => self.take_path(purpose, path),
                 Reply::Dismissed => {}
                 Reply::Unavailable(purpose) => {
-                    let back = match std::mem::take(&mut self.prompt) {
-                        Prompt::New(form) => Some(form),
-                        _ => None,
-                    };
-                    // The form has fields of its own: there is nothing to ask besides.
-                    match back {
-                        Some(form) => {
-                            self.prompt = Prompt::New(form);
-                            self.tell(Level::Info, tr!("app-no-file-dialogs"));
-                        }
-                        None => self.prompt = Prompt::Path { purpose, text: self.suggestion(purpose) },
+                    // Such a form has fields of its own: there is nothing to ask besides.
+                    if matches!(self.prompt, Prompt::New(_) | Prompt::Data(_)) {
+                        self.tell(Level::Info, tr!("app-no-file-dialogs"));
+                    } else {
+                        self.prompt = Prompt::Path { purpose, text: self.suggestion(purpose) };
                     }
                 }
             }
@@ -262,11 +273,13 @@ impl App {
             | Purpose::NewFolder
             | Purpose::EvaluationData
             | Purpose::CalibrationData => {
-                if !matches!(self.prompt, Prompt::New(_)) {
+                if !matches!(self.prompt, Prompt::New(_) | Prompt::Data(_)) {
                     self.prompt = Prompt::New(Box::default());
                 }
-                if let Prompt::New(form) = &mut self.prompt {
-                    form.set(purpose, &path);
+                match &mut self.prompt {
+                    Prompt::New(form) => form.set(purpose, &path),
+                    Prompt::Data(form) => form.set(purpose, &path),
+                    _ => {}
                 }
             }
         }

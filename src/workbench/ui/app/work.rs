@@ -34,6 +34,7 @@ pub(super) struct Scored {
 impl App {
     /// Brings what is shown up to date and starts the jobs that this calls for.
     pub(super) fn keep_up(&mut self, ctx: &Context) {
+        self.keep_data();
         let Some(bench) = &mut self.bench else { return };
         if bench.sync(&self.session) {
             ctx.request_repaint();
@@ -52,6 +53,19 @@ impl App {
             if let Some(Ok(seen)) = bench.maps.as_mut().map(|m| m.seen.as_mut()) {
                 seen.paint(ctx);
             }
+        }
+    }
+
+    /// What works on data that the project no longer has works for nothing.
+    fn keep_data(&mut self) {
+        let Some(bench) = &mut self.bench else { return };
+        if !bench.sync_data() {
+            return;
+        }
+        self.jobs.cancel_all();
+        self.first_job = Some(self.jobs.next_id());
+        if bench.document().evaluate.is_some() {
+            tasks::data_key(&mut self.jobs, bench);
         }
     }
 

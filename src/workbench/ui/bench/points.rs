@@ -1,6 +1,6 @@
 //! Every recipe as a point of the trade-off: what is predicted of it and what was measured.
 
-use super::Bench;
+use super::{Bench, DataKey};
 use crate::pipeline::configure::{Plan, Recipe, Treatment, presets};
 use crate::pipeline::evaluate::Report;
 use crate::workbench::ui::inspect::WITHIN_A_FRAME;
@@ -88,7 +88,11 @@ impl Bench {
             // and newest report. A report of a few samples, or of data from before a change, is stale.
             let measured = self.reports.iter().rev().filter(|r| r.split == "evaluate");
             let data = measured.clone().rev().max_by_key(|r| r.samples).map(|r| r.samples);
-            let data = data.and_then(|n| measured.clone().find(|r| r.samples == n)).map(|r| r.data_key.as_str());
+            let fullest = data.and_then(|n| measured.clone().find(|r| r.samples == n)).map(|r| r.data_key.as_str());
+            let data = match &self.data_key {
+                DataKey::Reported => fullest,
+                DataKey::Changed(key) => key.as_deref(),
+            };
             let holds = |r: &Report| r.recipe_key == point.key && Some(r.data_key.as_str()) == data;
             let newest = measured.filter(|r| r.recipe == name);
             let best = newest.clone().find(|r| holds(r)).or_else(|| newest.clone().next());

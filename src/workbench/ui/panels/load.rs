@@ -9,7 +9,7 @@ use crate::workbench::ui::commands::Command;
 use crate::workbench::ui::pictures::Gallery;
 use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::View;
-use crate::workbench::ui::widgets::{empty, fact, section, small};
+use crate::workbench::ui::widgets::{empty, fact, heading, section, small};
 use eframe::egui::{Align, Image, Label, Layout, Response, RichText, ScrollArea, Sense, Stroke, StrokeKind, Ui, Vec2, vec2};
 use egui_extras::{Column, TableBuilder};
 
@@ -149,17 +149,22 @@ fn kinds_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench) {
         });
 }
 
-pub fn data_ui(ui: &mut Ui, view: &View<'_>) {
+pub fn data_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let Some(bench) = view.bench else {
         return empty(ui, view.tokens, tr!("load-no-project"), tr!("load-no-project.hint"));
     };
     let t = view.tokens;
     let document = bench.document();
     let Some(evaluate) = &document.evaluate else {
-        return empty(ui, t, tr!("load-no-data"), tr!("load-no-data.hint"));
+        empty(ui, t, tr!("load-no-data"), tr!("load-no-data.hint"));
+        ui.add_space(6.0);
+        return drop(ui.vertical_centered(|ui| view.button(ui, Command::SetData, acts)));
     };
     ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
-        section(ui, t, tr!("load-data"));
+        ui.horizontal(|ui| {
+            heading(ui, t, tr!("load-data"));
+            view.button(ui, Command::SetData, acts);
+        });
         fact(ui, t, tr!("load-evaluation"), evaluate.path.clone());
         let calibrate = match &document.calibrate {
             Some(data) => data.path.clone(),

@@ -35,7 +35,7 @@ pub fn pane_ui(ui: &mut Ui, pane: Pane, view: &View<'_>, acts: &mut Vec<Act>) {
         ui.set_min_size(ui.available_size());
         match pane {
             Pane::Model => load::model_ui(ui, view, acts),
-            Pane::Data => load::data_ui(ui, view),
+            Pane::Data => load::data_ui(ui, view, acts),
             Pane::Grid => grid::grid_ui(ui, view, acts),
             Pane::Inspector => inspector::inspector_ui(ui, view, acts),
             Pane::Corrections => corrections::corrections_ui(ui, view, acts),

@@ -26,7 +26,7 @@ pub fn label(edit: &Edit) -> String {
         Edit::DeleteRecipe(name) => tr!("edit-delete", recipe = name),
         Edit::ReplaceRecipe(recipe) => tr!("edit-replace", recipe = &recipe.name),
         Edit::AddRecipe(recipe) => tr!("edit-add", recipe = &recipe.name),
-        Edit::SetPreprocess(_) => tr!("edit-preprocess").to_owned(),
+        Edit::SetData(_) => tr!("edit-data").to_owned(),
         Edit::SetNotes(_) => tr!("edit-notes").to_owned(),
         Edit::SetRun(_) => tr!("edit-run").to_owned(),
     }

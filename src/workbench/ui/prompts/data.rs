@@ -1,0 +1,224 @@
+//! The data of a project and how it is prepared: a form of its own, and a part of that for a new project.
+
+use super::{Next, buttons};
+use crate::pipeline::load::{Channels, Preprocess};
+use crate::workbench::project::{Document, Project};
+use crate::workbench::ui::app::App;
+use crate::workbench::ui::dialogs::Purpose;
+use crate::workbench::ui::tasks;
+use crate::workbench::ui::text::tr;
+use crate::workbench::ui::theme::Tokens;
+use crate::workbench::ui::widgets::{section, small};
+use eframe::egui::{ComboBox, Grid, TextEdit, Ui};
+use std::path::{Path, PathBuf};
+
+/// What pixels are divided by, and what is taken from and divided by then, of most networks for photographs.
+const IMAGENET: (&str, &str, &str) = ("255", "0.485,0.456,0.406", "0.229,0.224,0.225");
+
+/// What became of a form that was handed in.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub enum Standing {
+    #[default]
+    Open,
+    /// A job looks whether it can be done.
+    Waiting,
+    /// Why not; what was written stays.
+    Refused(String),
+}
+
+impl Standing {
+    /// The problem, and the two buttons: `Some(true)` for the first, `Some(false)` for Cancel.
+    pub fn foot_ui(&self, ui: &mut Ui, tokens: &Tokens, yes: &str) -> Option<bool> {
+        match self {
+            Self::Open => buttons(ui, yes),
+            Self::Refused(problem) => {
+                ui.colored_label(tokens.bad, problem);
+                buttons(ui, yes)
+            }
+            Self::Waiting => {
+                ui.add_space(8.0);
+                ui.horizontal(|ui| {
+                    ui.spinner();
+                    small(ui, tokens, tr!("prompt-data-waiting"));
+                    ui.button(tr!("prompt-cancel")).clicked().then_some(false)
+                })
+                .inner
+            }
+        }
+    }
+}
+
+/// What was written so far.
+#[derive(Default, Clone)]
+pub struct DataForm {
+    pub evaluate: String,
+    pub calibrate: String,
+    channels: Option<Channels>,
+    resize: String,
+    pub crop: String,
+    pub scale: String,
+    pub mean: String,
+    std: String,
+    /// What has no field stays as it is.
+    rest: Preprocess,
+    pub standing: Standing,
+}
+
+/// What a form says.
+pub struct Written {
+    pub evaluate: Option<PathBuf>,
+    pub calibrate: Option<PathBuf>,
+    pub preprocess: Preprocess,
+}
+
+impl DataForm {
+    /// The data that a project has.
+    #[must_use]
+    pub fn of(project: &Project, document: &Document) -> Self {
+        let path = |file: Option<_>| file.map_or_else(String::new, |f| project.resolve(f).display().to_string());
+        let numbers = |values: &[f32]| values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let text = |number: Option<u32>| number.map_or_else(String::new, |n| n.to_string());
+        let preprocess = &document.preprocess;
+        Self {
+            evaluate: path(document.evaluate.as_ref()),
+            calibrate: path(document.calibrate.as_ref()),
+            channels: preprocess.channels,
+            resize: text(preprocess.resize),
+            crop: text(preprocess.crop),
+            scale: preprocess.scale.map_or_else(String::new, |s| s.to_string()),
+            mean: numbers(&preprocess.mean),
+            std: numbers(&preprocess.std),
+            rest: preprocess.clone(),
+            standing: Standing::Open,
+        }
+    }
+
+    pub fn set(&mut self, purpose: Purpose, path: &Path) {
+        let text = path.display().to_string();
+        match purpose {
+            Purpose::EvaluationData => self.evaluate = text,
+            Purpose::CalibrationData => self.calibrate = text,
+            _ => {}
+        }
+    }
+
+    /// # Errors
+    /// A sentence on the first field that makes no sense.
+    pub fn read(&self) -> Result<Written, String> {
+        let preprocess = Preprocess {
+            resize: number(&self.resize, tr!("new-project-resize"))?,
+            crop: number(&self.crop, tr!("new-project-crop"))?,
+            channels: self.channels,
+            scale: number(&self.scale, tr!("new-project-scale"))?,
+            mean: numbers(&self.mean, tr!("new-project-mean"))?,
+            std: numbers(&self.std, tr!("new-project-deviation"))?,
+            ..self.rest.clone()
+        };
+        Ok(Written { evaluate: path(&self.evaluate), calibrate: path(&self.calibrate), preprocess })
+    }
+
+    pub fn preprocess_ui(&mut self, ui: &mut Ui) {
+        Grid::new("preprocess").num_columns(4).spacing([8.0, 6.0]).show(ui, |ui| {
+            let field = |ui: &mut Ui, name: &str, text: &mut String, hint: &str| {
+                let label = ui.label(name);
+                ui.add_sized([150.0, 24.0], TextEdit::singleline(text).hint_text(hint)).labelled_by(label.id);
+            };
+            field(ui, tr!("new-project-resize"), &mut self.resize, tr!("new-project-resize.hint"));
+            field(ui, tr!("new-project-crop"), &mut self.crop, tr!("new-project-crop.hint"));
+            ui.end_row();
+            ui.label(tr!("new-project-channels"));
+            let words = |c: Option<Channels>| match c {
+                None => tr!("new-project-channels-model"),
+                Some(Channels::Rgb) => tr!("new-project-channels-rgb"),
+                Some(Channels::Bgr) => tr!("new-project-channels-bgr"),
+                Some(Channels::Gray) => tr!("new-project-channels-gray"),
+            };
+            let combo = ComboBox::from_id_salt("channels").width(150.0).selected_text(words(self.channels));
+            let response = combo.show_ui(ui, |ui| {
+                for choice in [None, Some(Channels::Rgb), Some(Channels::Bgr), Some(Channels::Gray)] {
+                    ui.selectable_value(&mut self.channels, choice, words(choice));
+                }
+            });
+            drop(response.response.accessible_name(tr!("new-project-channels")));
+            field(ui, tr!("new-project-scale"), &mut self.scale, IMAGENET.0);
+            ui.end_row();
+            field(ui, tr!("new-project-mean"), &mut self.mean, IMAGENET.1);
+            field(ui, tr!("new-project-deviation"), &mut self.std, IMAGENET.2);
+            ui.end_row();
+        });
+        if ui.button(tr!("new-project-imagenet")).on_hover_text(tr!("new-project-imagenet.tooltip")).clicked() {
+            let (scale, mean, deviation) = IMAGENET;
+            (self.scale, self.mean, self.std) = (scale.to_owned(), mean.to_owned(), deviation.to_owned());
+        }
+    }
+}
+
+/// What is written in a field for a path; nothing where it is empty.
+pub fn path(text: &str) -> Option<PathBuf> {
+    Some(text.trim()).filter(|t| !t.is_empty()).map(PathBuf::from)
+}
+
+/// A line of a grid with three columns for a path. Whether it is to be looked for.
+pub fn path_ui(ui: &mut Ui, name: &str, text: &mut String, hint: &str) -> bool {
+    let label = ui.label(name);
+    // A grid gives a field no more room than its text takes.
+    ui.add_sized([330.0, 24.0], TextEdit::singleline(text).hint_text(hint)).labelled_by(label.id);
+    let browse = ui.button(tr!("new-project-browse")).clicked();
+    ui.end_row();
+    browse
+}
+
+fn number<T: std::str::FromStr>(text: &str, field: &str) -> Result<Option<T>, String> {
+    match text.trim() {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| tr!("new-project-no-number", field = field, text = text)),
+    }
+}
+
+fn numbers(text: &str, field: &str) -> Result<Vec<f32>, String> {
+    let parts = text.split(',').map(str::trim).filter(|t| !t.is_empty());
+    parts.map(|t| t.parse().map_err(|_| tr!("new-project-no-numbers", field = field, text = t))).collect()
+}
+
+impl App {
+    pub(super) fn data_ui(&mut self, ui: &mut Ui, tokens: &Tokens, form: &mut DataForm) -> Next {
+        ui.heading(tr!("prompt-data-title"));
+        small(ui, tokens, tr!("prompt-data-note"));
+        Grid::new("data").num_columns(3).spacing([8.0, 6.0]).show(ui, |ui| {
+            let rows = [
+                (tr!("new-project-evaluation"), &mut form.evaluate, "", Purpose::EvaluationData),
+                (
+                    tr!("new-project-calibration"),
+                    &mut form.calibrate,
+                    tr!("new-project-calibration.hint"),
+                    Purpose::CalibrationData,
+                ),
+            ];
+            for (name, text, hint, purpose) in rows {
+                if path_ui(ui, name, text, hint) {
+                    self.ask_for_path(purpose);
+                }
+            }
+        });
+        section(ui, tokens, tr!("new-project-pictures"));
+        form.preprocess_ui(ui);
+        match form.standing.foot_ui(ui, tokens, tr!("prompt-data-use")) {
+            Some(true) => {
+                form.standing = match (form.read(), &self.bench) {
+                    (Ok(written), Some(bench)) => {
+                        tasks::data(&mut self.jobs, bench, written.evaluate, written.calibrate, written.preprocess);
+                        Standing::Waiting
+                    }
+                    (Ok(_), None) => return Next::Close,
+                    (Err(problem), _) => Standing::Refused(problem),
+                };
+                Next::Stay
+            }
+            Some(false) => {
+                self.jobs.cancel_kind(tasks::DATA);
+                Next::Close
+            }
+            None => Next::Stay,
+        }
+    }
+}
