@@ -306,7 +306,7 @@ fn a_dropped_model_asks_for_its_project() {
     window.harness.get_by_label("Make project").click();
     window.harness.run_steps(3);
     window.wait();
-    window.harness.get_by_label_contains("without a graph");
+    window.harness.get_by_label_contains("holds weights without a graph");
     // Without another folder it is made beside the model.
     window.harness.get_by_label("Evaluation data").focus();
     window.harness.run_steps(1);

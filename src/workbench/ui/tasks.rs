@@ -51,7 +51,7 @@ pub const IMPORTANCE: &str = "importance";
 pub const ACTIVATION: &str = "activation";
 pub const PREFLIGHT: &str = "preflight";
 pub const DATA: &str = "data";
-pub const DATA_KEY: &str = "data key";
+pub const DATA_KEY: &str = "data-key";
 
 /// What the person asked for and waits for: its end is told.
 pub const ASKED_FOR: [&str; 8] = [OPEN, LOOK, DATA, EVALUATE, EXPORT, LOSSES, SEARCH, PAGE];
