@@ -540,7 +540,7 @@ fn anything(lot: &mut Lot, window: &Window) -> Act {
                 | Command::SharePage
         )
     };
-    match lot.below(14) {
+    match lot.below(15) {
         0 | 1 => Act::Edit(Edit::Treat { layers, change }),
         2 => Act::Drag(Edit::Treat { layers, change }),
         3 => Act::Edit(Edit::Reset { layers }),
@@ -556,7 +556,12 @@ fn anything(lot: &mut Lot, window: &Window) -> Act {
         9 => Act::Filter(lot.of(&["", "conv", "sqnr<20", "size>1k", "nothing at all"]).to_owned()),
         10 => Act::Sort(lot.of(&[Column::Name, Column::Bits, Column::Sqnr, Column::Bytes])),
         11 => Act::ExportName(lot.of(&["a", "", "b c"]).to_owned()),
-        12 => Act::Ask(lot.of(&[Question::Weights(Saliency::Magnitude), Question::Channels(ChannelScore::L2)])),
+        12 => {
+            let mut data = bench.document().data();
+            data.preprocess.scale = lot.of(&[None, Some(255.0), Some(128.0)]);
+            Act::Edit(Edit::SetData(data))
+        }
+        13 => Act::Ask(lot.of(&[Question::Weights(Saliency::Magnitude), Question::Channels(ChannelScore::L2)])),
         _ => loop {
             let info = &ALL[lot.below(ALL.len())];
             if harmless(info.command) {

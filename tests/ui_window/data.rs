@@ -1,8 +1,15 @@
 //! The data of a project: another choice is looked at first, and what was measured on the old ones is known for stale.
 
-use super::{Window, write};
+use super::{Window, harness, wait, write};
+use eframe::egui::{Key, Modifiers};
 use egui_kittest::kittest::Queryable as _;
+use lapidary::engine::Ctx;
+use lapidary::workbench::project::{Data, Edit};
+use lapidary::workbench::sample;
+use lapidary::workbench::ui::act::Act;
 use lapidary::workbench::ui::commands::Command;
+use lapidary::workbench::ui::dialogs::TextPicker;
+use lapidary::workbench::work::{self, NewProject};
 
 /// Whether there is a report of the active recipe, and whether it holds.
 fn standing(window: &Window) -> (bool, bool) {
@@ -42,4 +49,72 @@ fn other_data_are_checked_first_and_make_reports_stale_until_they_are_taken_back
     window.wait();
     assert_eq!(window.harness.state().bench().unwrap().document().data(), before);
     assert_eq!(standing(&window), (true, true));
+}
+
+#[test]
+fn what_holds_is_known_after_the_project_was_opened_again() {
+    let mut window = Window::open();
+    let before = window.harness.state().bench().unwrap().document().data();
+    window.command(Command::Evaluate);
+    window.wait();
+    let mut other = Data { hold_out: 3, ..before.clone() };
+    other.preprocess.scale = Some(128.0);
+    let set = |window: &mut Window, data: &Data| {
+        window.harness.state_mut().ask(Act::Edit(Edit::SetData(data.clone())));
+        window.harness.run_steps(2);
+        window.wait();
+    };
+    set(&mut window, &other);
+    assert_eq!(standing(&window), (true, false));
+    let project = window.project.clone();
+    for expected in [(true, false), (true, true)] {
+        window.command(Command::Save);
+        window.harness.state_mut().ask(Act::Open(project.clone()));
+        window.harness.run_steps(2);
+        window.wait();
+        assert_eq!(standing(&window), expected);
+        // On fewer samples than before: fresh all the same.
+        window.command(Command::Evaluate);
+        window.wait();
+        assert_eq!(standing(&window), (true, true));
+    }
+    // The form leaves alone what has no field in it.
+    window.command(Command::SetData);
+    write(&mut window, "Divide by", "64");
+    window.harness.get_by_label("Use this data").click();
+    window.harness.run_steps(2);
+    window.wait();
+    let now = window.harness.state().bench().unwrap().document().data();
+    assert_eq!((now.hold_out, now.evaluate), (3, before.evaluate.clone()));
+    // The first report holds again for what it was measured on.
+    set(&mut window, &before);
+    assert_eq!(standing(&window), (true, true));
+}
+
+#[test]
+fn plans_are_others_once_there_are_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let from = sample::install(Some(&folder.path().join("sample"))).unwrap();
+    let project = folder.path().join("bare");
+    let new = NewProject { model: from.join("sample.onnx"), ..NewProject::default() };
+    work::init(&project, &new, &Ctx::new(1).unwrap()).unwrap();
+    let mut harness = harness(Box::new(TextPicker), Some(project.clone()));
+    wait(&mut harness);
+    let mut window = Window { harness, _folder: folder, project };
+    let is_refused = |w: &Window| w.harness.state().bench().unwrap().layer_plan(0).unwrap().refusal.is_some();
+    assert!(is_refused(&window), "int8 wants to calibrate");
+    let opened = work::open(&from, &Ctx::new(1).unwrap()).unwrap().1;
+    let data = opened.document.data();
+    let place = opened.root.join(&data.evaluate.as_ref().unwrap().path);
+    window.command(Command::SetData);
+    write(&mut window, "Evaluation data", &place.display().to_string());
+    let scale = data.preprocess.scale.map_or_else(|| "1".to_owned(), |s| s.to_string());
+    write(&mut window, "Divide by", &scale);
+    window.harness.get_by_label("Use this data").click();
+    window.harness.run_steps(2);
+    window.wait();
+    assert!(!is_refused(&window), "{:?}", window.harness.state().log());
+    window.press(Modifiers::COMMAND, Key::Z);
+    window.wait();
+    assert!(is_refused(&window));
 }

@@ -39,7 +39,8 @@ job-page = Write { $path }
 job-export = Export { $recipe } as { $format }
 job-network = Draw the network
 job-zip = Zip the original
-job-data = Look at the data
+job-data = Check the data
+job-data-keys = Find out which results hold
 job-samples = Read samples
 job-changed = Read changed samples
 

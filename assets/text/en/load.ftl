@@ -32,6 +32,8 @@ load-kinds = Layers by kind
 
 load-no-project = No project is open
     .hint = A project's data is shown here.
+load-no-graph = These are weights without a network
+    .hint = What is not run needs no data. With the ONNX file as its graph (Ctrl+N) it can be measured.
 load-no-data = This project has no data
     .hint = Choose a folder of pictures or an array of samples.
 load-data = Data

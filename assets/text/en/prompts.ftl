@@ -66,17 +66,13 @@ manual-glossary = Words
 
 # A new project.
 
-prompt-data-title = Data of the project
-prompt-data-note = What was measured on other data stays, and is shown as stale.
-prompt-data-use = Use this data
-prompt-data-waiting = Looking whether all fits …
-
 new-project-title = New project
 new-project-note = A project refers to its model and data; it copies neither.
 new-project-model = Model
 new-project-graph = Graph
     .hint = an ONNX file, where the model is weights alone
 new-project-evaluation = Evaluation data
+    .hint = pictures in folders, .npz, .npy, IDX, text
 new-project-calibration = Calibration data
     .hint = part of the evaluation data
 new-project-importance = Importance
@@ -96,6 +92,10 @@ new-project-channels-gray = gray
 new-project-scale = Divide by
 new-project-mean = Mean
 new-project-deviation = Deviation
+new-project-label-offset = Class numbers
+    .hint = plus 0
+new-project-limit = At most
+    .hint = all samples
 new-project-make = Make project
 new-project-look = Only look at it
     .tooltip = Opens the model without asking where its project goes: it lies in the system's cache
@@ -157,3 +157,9 @@ dialog-moved = Where is the file now?
 new-project-imagenet = As most networks for photos
     .tooltip = Divide by 255, then take ImageNet's mean and deviation, shown in gray above
 prompt-moved-unknown = A file of that name is here:
+
+# Other data for a project.
+prompt-data-title = Data of the project
+prompt-data-note = What was measured on other data stays, and is shown as stale.
+prompt-data-use = Use this data
+prompt-data-waiting = Looking whether all fits …

@@ -39,7 +39,8 @@ job-page = 写入 { $path }
 job-export = 将 { $recipe } 导出为 { $format }
 job-network = 绘制计算图
 job-zip = 用 zip 压缩原文件
-job-data = 查看数据
+job-data = 检查数据
+job-data-keys = 确定哪些结果仍然有效
 job-samples = 读取样本
 job-changed = 读取预测改变的样本
 

@@ -66,17 +66,13 @@ manual-glossary = 术语
 
 # A new project.
 
-prompt-data-title = 项目的数据
-prompt-data-note = 在其他数据上测得的结果会保留，并显示为已过时。
-prompt-data-use = 使用这些数据
-prompt-data-waiting = 正在检查是否匹配…
-
 new-project-title = 新建项目
 new-project-note = 项目只引用模型和数据，不会复制它们。
 new-project-model = 模型
 new-project-graph = 计算图
     .hint = ONNX 文件，用于模型只有权重时
 new-project-evaluation = 评估数据
+    .hint = 图片文件夹、.npz、.npy、IDX 或文本
 new-project-calibration = 校准数据
     .hint = 取自评估数据
 new-project-importance = 重要性
@@ -96,6 +92,10 @@ new-project-channels-gray = 灰度
 new-project-scale = 除以
 new-project-mean = 均值
 new-project-deviation = 标准差
+new-project-label-offset = 类别编号
+    .hint = 加 0
+new-project-limit = 最多
+    .hint = 所有样本
 new-project-make = 建立项目
 new-project-look = 仅查看
     .tooltip = 直接打开模型，不询问项目放在哪里：项目存放在系统缓存中
@@ -157,3 +157,9 @@ dialog-moved = 文件现在在哪里？
 new-project-imagenet = 按多数照片网络的惯例
     .tooltip = 除以 255，再用上方灰色显示的 ImageNet 均值和标准差
 prompt-moved-unknown = 这里有一个名称相同的文件：
+
+# Other data for a project.
+prompt-data-title = 项目的数据
+prompt-data-note = 在其他数据上测得的结果会保留，并显示为已过时。
+prompt-data-use = 使用这些数据
+prompt-data-waiting = 正在检查是否匹配…

@@ -65,6 +65,8 @@ pub struct App {
     scored: work::Scored,
     /// A project that cannot be opened before its file is found.
     pub(super) moved: Option<Moved>,
+    /// The first job on the data as they are; `None`: they have not changed since the project was opened.
+    data_since: Option<JobId>,
     /// The person stopped what ran by itself; until something else is asked for.
     pub(super) stopped: bool,
     /// What the window is called.
@@ -110,6 +112,7 @@ impl App {
             first_job: None,
             scored: work::Scored::default(),
             moved: None,
+            data_since: None,
             stopped: false,
             title: String::new(),
             unwritten: None,

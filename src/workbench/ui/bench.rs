@@ -34,16 +34,6 @@ use crate::workbench::work::Opened;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Which data reports have to be of, to hold for the project.
-#[derive(Debug, Default)]
-pub enum DataKey {
-    /// Those of the fullest and newest report: the data are those that the project was opened with.
-    #[default]
-    Reported,
-    /// These; `None`: that is being found out.
-    Changed(Option<String>),
-}
-
 pub struct Bench {
     pub project: Project,
     pub opened: Opened,
@@ -87,7 +77,9 @@ pub struct Bench {
     pub presence: Option<Presence>,
     /// The data that all which hangs on them was worked out of.
     data: Data,
-    pub data_key: DataKey,
+    /// What reports on these data bear; `None` while nobody knows, and those of the fullest and newest one are taken
+    /// for it.
+    data_keys: Option<BTreeSet<String>>,
     pub gallery: Option<Gallery>,
     /// Pictures of samples by their place in the evaluation data.
     pub changed: Gallery,
@@ -157,7 +149,7 @@ impl Bench {
             preflight_for: None,
             presence: None,
             data,
-            data_key: DataKey::default(),
+            data_keys: None,
             gallery: None,
             changed: Gallery::default(),
             asked: BTreeSet::new(),
@@ -265,20 +257,35 @@ impl Bench {
         }
         self.opened = self.opened.with_document(Arc::clone(self.history.document()));
         self.data = self.document().data();
-        self.data_key = DataKey::Changed(None);
+        self.data_keys = Some(BTreeSet::new());
+        // Without data nothing is calibrated, and plans are others.
+        (self.points, self.points_for, self.targets_for) = (Vec::new(), None, None);
         (self.losses, self.importance, self.built) = (Losses::default(), None, None);
         (self.gallery, self.changed, self.differences) = (None, Gallery::default(), Differences::default());
         (self.sample, self.maps, self.maps_asked) = (Sample::default(), None, None);
         (self.preflight, self.preflight_for) = (None, None);
         self.asked.clear();
-        self.points_for = None;
         true
     }
 
-    /// What reports on the data bear has been found out.
-    pub fn set_data_key(&mut self, key: String) {
-        self.data_key = DataKey::Changed(Some(key));
+    /// Reports that bear one of these are of the data as they are.
+    pub fn add_data_keys(&mut self, keys: impl IntoIterator<Item = String>) {
+        self.data_keys.get_or_insert_default().extend(keys);
         self.points_for = None;
+    }
+
+    /// Whether a report is of the data as they are, as far as anybody knows.
+    #[must_use]
+    pub fn is_of_data(&self, report: &Report) -> bool {
+        self.data_keys.as_ref().is_none_or(|keys| keys.contains(&report.data_key))
+    }
+
+    /// Adds a report that was just made, of the data as they are if `on_data`.
+    pub fn add_report(&mut self, report: Arc<Report>, on_data: bool) {
+        if let Some(keys) = self.data_keys.as_mut().filter(|_| on_data) {
+            keys.insert(report.data_key.clone());
+        }
+        self.reports.push(report);
     }
 
     /// Scores what the active plan has become, if that is not too much for a frame.

@@ -104,8 +104,10 @@ impl Bench {
     pub fn comparable(&self) -> Vec<(&Point, &Arc<Report>)> {
         let mut found = self.measured();
         found.retain(|(_, r)| r.split == "evaluate");
-        let most = found.iter().map(|(_, r)| r.samples).max();
-        found.retain(|(_, r)| Some(r.samples) == most);
+        // What holds for the data as they are comes before what is of more samples.
+        let first = found.iter().max_by_key(|(point, r)| (point.fresh().is_some(), self.is_of_data(r), r.samples));
+        let key = first.map(|(_, r)| r.data_key.clone());
+        found.retain(|(_, r)| Some(&r.data_key) == key.as_ref());
         found
     }
 

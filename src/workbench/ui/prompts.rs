@@ -15,13 +15,13 @@ use super::act::Act;
 use super::app::{App, Toast};
 use super::commands::matching;
 use super::dialogs::Purpose;
-use super::tasks;
 use super::text::tr;
 use super::theme::Tokens;
 use super::view::Level;
-use super::widgets::{Icon, icon, small};
+use super::widgets::{Icon, field, icon, small};
+use crate::workbench::jobs::JobId;
 use crate::workbench::project::{Document, Edit};
-use eframe::egui::{Align2, Area, Frame, Id, Key, Label, Margin, Modal, Order, RichText, ScrollArea, Stroke, TextEdit, Ui};
+use eframe::egui::{Align2, Area, Frame, Id, Key, Label, Margin, Modal, Order, RichText, ScrollArea, Stroke, Ui};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -58,14 +58,29 @@ impl Prompt {
         !matches!(self, Self::Closed | Self::Palette { .. } | Self::Help(_) | Self::Close)
     }
 
-    /// How the form stands that is waited with for a job of a kind.
-    pub(super) fn waiting_for(&mut self, kind: &str) -> Option<&mut Standing> {
-        let standing = match self {
-            Self::New(form) if kind == tasks::OPEN => form.standing(),
-            Self::Data(form) if kind == tasks::DATA => &mut form.standing,
-            _ => return None,
-        };
-        (*standing == Standing::Waiting).then_some(standing)
+    fn standing(&mut self) -> Option<&mut Standing> {
+        match self {
+            Self::New(form) => Some(form.standing()),
+            Self::Data(form) => Some(&mut form.standing),
+            _ => None,
+        }
+    }
+
+    /// The job that a form waits for.
+    pub(super) fn waits_for(&mut self) -> Option<JobId> {
+        match self.standing()? {
+            Standing::Waiting(id) => Some(*id),
+            _ => None,
+        }
+    }
+
+    /// What became of the form that waits for a job, if there is one.
+    pub(super) fn stands(&mut self, id: JobId, now: Standing) {
+        if self.waits_for() == Some(id)
+            && let Some(standing) = self.standing()
+        {
+            *standing = now;
+        }
     }
 }
 
@@ -132,6 +147,9 @@ impl App {
         // A click beside a form is no reason to lose what was written into it.
         let beside = modal.backdrop_response.clicked() && prompt.is_form();
         let done = matches!(modal.inner, Next::Close) || modal.should_close() && !beside;
+        if done && let Some(job) = prompt.waits_for() {
+            self.jobs.cancel(job);
+        }
         // A command of the palette may have opened another prompt.
         if !done && matches!(self.prompt, Prompt::Closed) {
             self.prompt = prompt;
@@ -140,7 +158,7 @@ impl App {
 
     fn palette_ui(&mut self, ui: &mut Ui, tokens: &Tokens, query: &mut String, at: &mut usize) -> Next {
         let edit = ui
-            .add(TextEdit::singleline(query).hint_text(tr!("prompt-palette-hint")).desired_width(f32::INFINITY))
+            .add(field(query).hint_text(tr!("prompt-palette-hint")).desired_width(f32::INFINITY))
             .accessible_name(tr!("prompt-palette"));
         edit.request_focus();
         if edit.changed() {
@@ -190,8 +208,7 @@ impl App {
         } else {
             tr!("prompt-rename-title", recipe = &form.from)
         });
-        let edit =
-            ui.add(TextEdit::singleline(&mut form.text).desired_width(f32::INFINITY)).accessible_name(tr!("prompt-recipe-name"));
+        let edit = ui.add(field(&mut form.text).desired_width(f32::INFINITY)).accessible_name(tr!("prompt-recipe-name"));
         if std::mem::take(&mut form.fresh) {
             edit.request_focus();
         }
@@ -224,7 +241,7 @@ impl App {
     fn path_ui(&mut self, ui: &mut Ui, tokens: &Tokens, purpose: Purpose, text: &mut String) -> Next {
         ui.heading(purpose.title());
         small(ui, tokens, tr!("prompt-path-note"));
-        let edit = ui.add(TextEdit::singleline(text).desired_width(f32::INFINITY)).accessible_name(tr!("prompt-path"));
+        let edit = ui.add(field(text).desired_width(f32::INFINITY)).accessible_name(tr!("prompt-path"));
         let enter = edit.lost_focus() && ui.input(|i| i.key_pressed(Key::Enter));
         match buttons(ui, tr!("prompt-choose")) {
             Some(false) => Next::Close,

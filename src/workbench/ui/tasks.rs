@@ -51,10 +51,13 @@ pub const IMPORTANCE: &str = "importance";
 pub const ACTIVATION: &str = "activation";
 pub const PREFLIGHT: &str = "preflight";
 pub const DATA: &str = "data";
-pub const DATA_KEY: &str = "data-key";
+pub const DATA_KEYS: &str = "data-keys";
 
 /// What the person asked for and waits for: its end is told.
 pub const ASKED_FOR: [&str; 8] = [OPEN, LOOK, DATA, EVALUATE, EXPORT, LOSSES, SEARCH, PAGE];
+
+/// What works on the project's data.
+pub const ON_DATA: [&str; 8] = [EVALUATE, LOSSES, SEARCH, IMPORTANCE, ACTIVATION, PREFLIGHT, SAMPLES, DATA_KEYS];
 
 /// Pictures shown of a data set.
 const SHOWN_SAMPLES: usize = 24;
@@ -92,7 +95,7 @@ pub enum Found {
     /// Other data for the project, which was looked at.
     Data(Box<Data>),
     /// What reports on the project's evaluation data bear.
-    DataKey(String),
+    DataKeys(Vec<String>),
     /// Of a recipe, by its name.
     Preflight(String, Vec<Finding>),
     /// A project whose file is not where it was.
@@ -110,6 +113,16 @@ pub enum Found {
         pictures: Vec<SamplePicture>,
     },
     Nothing,
+}
+
+impl Found {
+    /// Whether it says nothing about other data than those that it was found on.
+    #[must_use]
+    pub fn hangs_on_data(&self) -> bool {
+        let is_measured = matches!(self, Self::Loss(..) | Self::Planned(_) | Self::Importance(_) | Self::Activation(_));
+        let is_seen = matches!(self, Self::Samples { .. } | Self::Changed { .. } | Self::Preflight(..) | Self::DataKeys(_));
+        is_measured || is_seen
+    }
 }
 
 /// What a layer gives for a sample, and the network that it was taken from.
@@ -442,19 +455,22 @@ pub fn data(
     evaluate: Option<PathBuf>,
     calibrate: Option<PathBuf>,
     preprocess: Preprocess,
-) {
+) -> JobId {
     let opened = bench.opened.clone();
     submit(jobs, DATA, tr!("job-data"), move |ctx, _| {
         let data = opened.data_from(evaluate.as_deref(), calibrate.as_deref(), &preprocess, ctx);
         Ok(Found::Data(Box::new(data.map_err(|e| e.to_string())?)))
-    });
+    })
 }
 
-/// Finds out by what reports on the project's evaluation data are known.
-pub fn data_key(jobs: &mut Jobs<Found>, bench: &Bench) {
+/// Finds out what reports on the project's evaluation data bear: on all of them, and on as many as there are reports of.
+pub fn data_keys(jobs: &mut Jobs<Found>, bench: &Bench) {
     let opened = bench.opened.clone();
-    submit(jobs, DATA_KEY, tr!("job-data"), move |ctx, _| {
-        Ok(Found::DataKey(opened.dataset(Split::Evaluate, None, ctx).map_err(|e| e.to_string())?.key()))
+    let counts: BTreeSet<usize> = bench.reports.iter().map(|r| r.samples).collect();
+    submit(jobs, DATA_KEYS, tr!("job-data-keys"), move |ctx, _| {
+        let data = opened.dataset(Split::Evaluate, None, ctx).map_err(|e| e.to_string())?;
+        let parts = counts.into_iter().filter(|n| *n < data.len()).map(|n| data.spread(n).key());
+        Ok(Found::DataKeys(std::iter::once(data.key()).chain(parts).collect()))
     });
 }
 

@@ -4,7 +4,7 @@ use super::{FEW_SAMPLES, Opened, WorkError};
 use crate::engine::Ctx;
 use crate::pipeline::evaluate::EvaluateError;
 use crate::pipeline::load::{self, Dataset, Preprocess, Subject};
-use crate::workbench::project::{Data, Project};
+use crate::workbench::project::{Data, FileRef, Project, place};
 use std::path::Path;
 
 impl Opened {
@@ -21,11 +21,27 @@ impl Opened {
     ) -> Result<Data, WorkError> {
         let mut data = checked(&self.root, &self.subject, [evaluate, calibrate], preprocess, ctx)?;
         let present = self.document.data();
-        if data.evaluate == present.evaluate && data.calibrate.is_none() && present.calibrate.is_none() {
+        let is_kept =
+            [keep(&self.root, &mut data.evaluate, present.evaluate), keep(&self.root, &mut data.calibrate, present.calibrate)];
+        if is_kept == [true; 2] {
             data.hold_out = present.hold_out;
         }
         Ok(data)
     }
+}
+
+/// What names the same place as before is not named otherwise. Whether it does, or there is none as before.
+fn keep(root: &Path, new: &mut Option<FileRef>, old: Option<FileRef>) -> bool {
+    let at = |file: &FileRef| place(root, &file.path).canonicalize().ok();
+    let is_same = match (&*new, &old) {
+        (Some(new), Some(old)) => at(new).is_some_and(|n| Some(n) == at(old)),
+        (None, None) => true,
+        _ => false,
+    };
+    if is_same {
+        *new = old;
+    }
+    is_same
 }
 
 /// What is to evaluate and to calibrate, as a project in the folder `root` refers to it.

@@ -9,7 +9,7 @@ use crate::workbench::ui::bench::Bench;
 use crate::workbench::ui::dialogs::{Purpose, Reply};
 use crate::workbench::ui::maps::Maps;
 use crate::workbench::ui::pictures::Gallery;
-use crate::workbench::ui::prompts::{Prompt, Standing};
+use crate::workbench::ui::prompts::{NewForm, Prompt, Standing};
 use crate::workbench::ui::tasks::{self, Answered, Found};
 use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::Level;
@@ -21,7 +21,7 @@ impl App {
     pub(super) fn take_events(&mut self, ctx: &Context) {
         for event in self.jobs.drain() {
             match event {
-                Event::Part { id, part } if self.concerns(id) => self.take_found(ctx, part),
+                Event::Part { id, part } if self.wants(id, &part) => self.take_found(ctx, id, part),
                 Event::Part { .. } => {}
                 Event::Ended { id, kind, title, outcome, warnings, seconds } => {
                     // What runs by itself runs again and again: it has nothing to report.
@@ -33,11 +33,11 @@ impl App {
                             self.moved = Some(moved);
                             self.prompt = Prompt::Moved;
                         }
-                        Outcome::Done(found) if self.concerns(id) => {
+                        Outcome::Done(found) if self.wants(id, &found) => {
                             self.note_done(kind, &title, seconds);
-                            self.take_found(ctx, found);
+                            self.take_found(ctx, id, found);
                         }
-                        Outcome::Done(_) => {}
+                        Outcome::Done(_) => self.prompt.stands(id, Standing::Open),
                         Outcome::Cancelled => self.take_cancelled(id, kind, &title),
                         Outcome::Failed { message } => self.take_failed(id, kind, &title, &message),
                     }
@@ -51,6 +51,15 @@ impl App {
         self.first_job.is_none_or(|first| id >= first)
     }
 
+    /// Whether a job was begun on data that the project no longer has.
+    fn is_late(&self, id: JobId) -> bool {
+        self.data_since.is_some_and(|first| id < first)
+    }
+
+    fn wants(&self, id: JobId, found: &Found) -> bool {
+        self.concerns(id) && !(self.is_late(id) && found.hangs_on_data())
+    }
+
     fn note_done(&mut self, kind: &str, title: &str, seconds: f64) {
         if tasks::ASKED_FOR.contains(&kind) {
             self.tell(Level::Good, tr!("job-done", job = title, time = units::seconds(seconds)));
@@ -58,9 +67,7 @@ impl App {
     }
 
     fn take_cancelled(&mut self, id: JobId, kind: &'static str, title: &str) {
-        if let Some(standing) = self.prompt.waiting_for(kind) {
-            *standing = Standing::Open;
-        }
+        self.prompt.stands(id, Standing::Open);
         if tasks::ASKED_FOR.contains(&kind) {
             self.note(Level::Info, "", tr!("job-cancelled", job = title));
         }
@@ -78,6 +85,7 @@ impl App {
             tasks::ACTIVATION | tasks::PREFLIGHT if concerns && self.stopped => {}
             tasks::ACTIVATION => bench.maps_asked = None,
             tasks::PREFLIGHT => bench.preflight_for = None,
+            tasks::DATA_KEYS if !concerns => self.find_data_keys(),
             tasks::SAMPLES if !concerns => bench.asked.clear(),
             tasks::SCORE if !concerns => self.scored = super::work::Scored::default(),
             _ => {}
@@ -85,12 +93,13 @@ impl App {
     }
 
     fn take_failed(&mut self, id: JobId, kind: &'static str, title: &str, message: &str) {
-        if let Some(standing) = self.prompt.waiting_for(kind) {
-            *standing = Standing::Refused(message.to_owned());
-            return self.note(Level::Bad, "", tr!("job-failed", job = title, message = message));
+        let words = tr!("job-failed", job = title, message = message);
+        if self.prompt.waits_for() == Some(id) {
+            self.prompt.stands(id, Standing::Refused(message.to_owned()));
+            return self.note(Level::Bad, "", words);
         }
-        self.tell(Level::Bad, tr!("job-failed", job = title, message = message));
-        if !self.concerns(id) {
+        self.tell(Level::Bad, words);
+        if !self.concerns(id) || self.is_late(id) && tasks::ON_DATA.contains(&kind) {
             return;
         }
         if kind == tasks::NETWORK {
@@ -121,7 +130,7 @@ impl App {
         }
     }
 
-    fn take_found(&mut self, ctx: &Context, found: Found) {
+    fn take_found(&mut self, ctx: &Context, id: JobId, found: Found) {
         if let Found::Opened(opened) = found {
             let path = opened.opened.root.clone();
             // What was begun meanwhile for the project before is not for this one.
@@ -129,7 +138,8 @@ impl App {
             self.jobs.cancel_all();
             self.first_job = Some(self.jobs.next_id());
             self.session.remember(&path);
-            if self.prompt.waiting_for(tasks::OPEN).is_some() {
+            // A form about the data is about those of the project before.
+            if self.prompt.waits_for() == Some(id) || matches!(self.prompt, Prompt::Data(_)) {
                 self.prompt = Prompt::Closed;
             }
             // Else this window would hold the project against itself.
@@ -144,7 +154,8 @@ impl App {
             self.edited = None;
             self.scored = super::work::Scored::default();
             self.network_failed = None;
-            return;
+            self.data_since = None;
+            return self.find_data_keys();
         }
         if let Found::Model(path, words) = found {
             // What is being written already stays.
@@ -157,14 +168,17 @@ impl App {
             return;
         }
         if let Found::Data(data) = found {
-            if self.prompt.waiting_for(tasks::DATA).is_some() {
+            // Who closed the form has thought better of it.
+            if self.prompt.waits_for() == Some(id) {
                 self.prompt = Prompt::Closed;
+                self.edit(&Edit::SetData(*data), false);
             }
-            return self.edit(&Edit::SetData(*data), false);
+            return;
         }
+        let is_late = self.is_late(id);
         let Some(bench) = &mut self.bench else { return };
         match found {
-            Found::DataKey(key) => bench.set_data_key(key),
+            Found::DataKeys(keys) => bench.add_data_keys(keys),
             Found::Opened(_) | Found::Data(_) | Found::Model(..) | Found::Moved(_) | Found::Nothing => {}
             Found::Scores(scores) => {
                 for (layer, treatment, score) in scores {
@@ -183,9 +197,9 @@ impl App {
             }
             Found::Loss(layer, treatment, scores) => bench.losses.insert(layer, &treatment, &scores),
             Found::News(news) => self.note(Level::Info, "", news),
-            Found::Searched(searched) => self.take_searched(*searched),
+            Found::Searched(searched) => self.take_searched(*searched, !is_late),
             Found::Planned(planner) => bench.losses.set_planner(planner),
-            Found::Report(report) => bench.reports.push(Arc::from(report)),
+            Found::Report(report) => bench.add_report(Arc::from(report), !is_late),
             Found::Exported(written) => bench.written.push(*written),
             Found::Activation(found) => {
                 bench.built = Some((found.asked.recipe_key.clone(), found.variant));
@@ -208,7 +222,7 @@ impl App {
     }
 
     /// What a search found becomes a recipe of its own.
-    fn take_searched(&mut self, mut searched: Searched) {
+    fn take_searched(&mut self, mut searched: Searched, on_data: bool) {
         let Some(bench) = &mut self.bench else { return };
         let name = bench.document().free_name(&result_name(&searched.outcome.goal));
         searched.outcome.recipe.name.clone_from(&name);
@@ -216,7 +230,7 @@ impl App {
         if let Some(report) = &mut searched.report {
             report.recipe.clone_from(&name);
             unsaved = bench.project.add_report(report).err();
-            bench.reports.push(Arc::new(report.clone()));
+            bench.add_report(Arc::new(report.clone()), on_data);
         }
         let shortfall = searched.shortfall();
         self.edit(&Edit::AddRecipe(searched.outcome.recipe), false);
@@ -273,13 +287,17 @@ impl App {
             | Purpose::NewFolder
             | Purpose::EvaluationData
             | Purpose::CalibrationData => {
-                if !matches!(self.prompt, Prompt::New(_) | Prompt::Data(_)) {
-                    self.prompt = Prompt::New(Box::default());
-                }
+                let is_data = matches!(purpose, Purpose::EvaluationData | Purpose::CalibrationData);
                 match &mut self.prompt {
                     Prompt::New(form) => form.set(purpose, &path),
-                    Prompt::Data(form) => form.set(purpose, &path),
-                    _ => {}
+                    Prompt::Data(form) if is_data => form.set(purpose, &path),
+                    // The form that asked for them is gone.
+                    _ if is_data => {}
+                    prompt => {
+                        let mut form = NewForm::default();
+                        form.set(purpose, &path);
+                        *prompt = Prompt::New(Box::new(form));
+                    }
                 }
             }
         }
@@ -306,8 +324,12 @@ impl App {
 
     pub(super) fn take_dropped_files(&mut self, ctx: &Context) {
         let dropped: Vec<PathBuf> = ctx.input(|i| i.raw.dropped_files.iter().map(|f| f.path().to_path_buf()).collect());
-        if let Some(path) = dropped.into_iter().next() {
-            self.open_path(path);
+        let Some(path) = dropped.into_iter().next() else { return };
+        match &mut self.prompt {
+            Prompt::Data(form) => form.set(Purpose::EvaluationData, &path),
+            // After the model come its data.
+            Prompt::New(form) if form.wants_data() && path.is_dir() => form.set(Purpose::EvaluationData, &path),
+            _ => self.open_path(path),
         }
     }
 

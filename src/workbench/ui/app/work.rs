@@ -3,7 +3,9 @@
 use super::App;
 use crate::engine::hash::of_bytes;
 use crate::pipeline::configure::Treatment;
+use crate::workbench::jobs::JobId;
 use crate::workbench::project::Presence;
+use crate::workbench::ui::bench::Bench;
 use crate::workbench::ui::layout::{Pane, Workspace, is_shown};
 use crate::workbench::ui::pictures::{Lens, Sight, WeightPicture};
 use crate::workbench::ui::tasks;
@@ -56,16 +58,24 @@ impl App {
         }
     }
 
-    /// What works on data that the project no longer has works for nothing.
+    /// What works on data that the project no longer has is stopped, and what it still finds is not for these.
     fn keep_data(&mut self) {
-        let Some(bench) = &mut self.bench else { return };
-        if !bench.sync_data() {
+        if !self.bench.as_mut().is_some_and(Bench::sync_data) {
             return;
         }
-        self.jobs.cancel_all();
-        self.first_job = Some(self.jobs.next_id());
-        if bench.document().evaluate.is_some() {
-            tasks::data_key(&mut self.jobs, bench);
+        for kind in tasks::ON_DATA {
+            self.jobs.cancel_kind(kind);
+        }
+        self.data_since = Some(self.jobs.next_id());
+        self.find_data_keys();
+    }
+
+    /// Has it found out which reports are of the data as they are.
+    pub(super) fn find_data_keys(&mut self) {
+        let Some(bench) = &self.bench else { return };
+        let can_run = bench.document().evaluate.is_some() && bench.opened.subject.loaded.has_graph();
+        if can_run && !bench.reports.is_empty() {
+            tasks::data_keys(&mut self.jobs, bench);
         }
     }
 
@@ -187,8 +197,10 @@ impl App {
             Workspace::Compare if bench.changed.problem.is_none() => {
                 let there = &bench.changed.pictures;
                 let is_new = |s: &usize| !there.contains_key(s) && !bench.asked.contains(s);
+                // Those that were measured may be of other data.
+                let holds = bench.comparable().first().is_some_and(|(_, r)| bench.is_of_data(r));
                 let missing: Vec<usize> = bench.differences.shown.iter().map(|c| c.sample).filter(is_new).collect();
-                if !missing.is_empty() {
+                if holds && !missing.is_empty() {
                     let samples = bench.comparable().first().map(|(_, r)| r.samples);
                     tasks::changed(&mut self.jobs, bench, missing.clone(), samples);
                     if let Some(bench) = &mut self.bench {
@@ -234,9 +246,11 @@ impl App {
         }
     }
 
-    pub(crate) fn create_project(&mut self, root: PathBuf, new: NewProject) {
+    pub(crate) fn create_project(&mut self, root: PathBuf, new: NewProject) -> JobId {
         self.leave_project();
-        self.first_job = Some(tasks::create(&mut self.jobs, root, new));
+        let id = tasks::create(&mut self.jobs, root, new);
+        self.first_job = Some(id);
+        id
     }
 
     /// Opens a model without asking for a place for its project.
@@ -251,7 +265,7 @@ impl App {
         if folder.join("project.ron").exists() {
             return self.open_path(folder);
         }
-        self.create_project(folder, NewProject { model, ..NewProject::default() });
+        let _job = self.create_project(folder, NewProject { model, ..NewProject::default() });
     }
 
     pub(super) fn open_sample(&mut self) {

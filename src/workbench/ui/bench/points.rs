@@ -1,6 +1,6 @@
 //! Every recipe as a point of the trade-off: what is predicted of it and what was measured.
 
-use super::{Bench, DataKey};
+use super::Bench;
 use crate::pipeline::configure::{Plan, Recipe, Treatment, presets};
 use crate::pipeline::evaluate::Report;
 use crate::workbench::ui::inspect::WITHIN_A_FRAME;
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_millis(4);
 #[derive(Debug, Clone)]
 pub struct Measured {
     pub report: Arc<Report>,
-    /// The recipe has changed since.
+    /// The recipe or the data have changed since.
     pub stale: bool,
 }
 
@@ -42,7 +42,7 @@ impl Point {
         self.plan.as_ref()?.as_ref().ok().map(|p| p.bytes)
     }
 
-    /// The newest report, if the recipe is still as it was then.
+    /// The newest report, if the recipe and the data are still as they were then.
     #[must_use]
     pub fn fresh(&self) -> Option<&Arc<Report>> {
         self.measured.as_ref().filter(|m| !m.stale).map(|m| &m.report)
@@ -85,14 +85,12 @@ impl Bench {
             };
             let mut point = known.map_or_else(fresh, |at| old.swap_remove(at));
             // Marks stand beside each other, so they must be of the same samples: those of the fullest
-            // and newest report. A report of a few samples, or of data from before a change, is stale.
+            // and newest report on the data as they are. A report of a few samples, or of data from before a change, is
+            // stale.
             let measured = self.reports.iter().rev().filter(|r| r.split == "evaluate");
-            let data = measured.clone().rev().max_by_key(|r| r.samples).map(|r| r.samples);
-            let fullest = data.and_then(|n| measured.clone().find(|r| r.samples == n)).map(|r| r.data_key.as_str());
-            let data = match &self.data_key {
-                DataKey::Reported => fullest,
-                DataKey::Changed(key) => key.as_deref(),
-            };
+            let holding = measured.clone().filter(|r| self.is_of_data(r));
+            let most = holding.clone().map(|r| r.samples).max();
+            let data = most.and_then(|n| holding.clone().find(|r| r.samples == n)).map(|r| r.data_key.as_str());
             let holds = |r: &Report| r.recipe_key == point.key && Some(r.data_key.as_str()) == data;
             let newest = measured.filter(|r| r.recipe == name);
             let best = newest.clone().find(|r| holds(r)).or_else(|| newest.clone().next());

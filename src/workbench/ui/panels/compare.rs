@@ -318,7 +318,7 @@ fn filter_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, all: usize, acts: &mut
     let present = bench.changes;
     let choices = || Kind::ALL.map(|k| (k, k.name()));
     let name = || tr!("compare-changes").to_owned();
-    if let Some(kind) = combo(ui, name, 150.0, present.kind, present.kind.name(), choices) {
+    if let Some(kind) = combo(ui, (), name, 150.0, present.kind, present.kind.name(), choices) {
         acts.push(Act::Changes(Filter { kind, ..present }));
     }
     if let Some((label, predicted)) = present.cell {

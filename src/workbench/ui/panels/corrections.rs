@@ -65,7 +65,7 @@ fn recipe_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, point: &Point, acts: &
             small(ui, t, tr!("corrections-shares"));
             let choices = || Allocation::ALL.map(|a| (a, terms::allocation(a)));
             let (present, name) = (recipe.allocation, || tr!("corrections-allocation").to_owned());
-            if let Some(allocation) = combo(ui, name, 190.0, present, terms::allocation(present), choices) {
+            if let Some(allocation) = combo(ui, (), name, 190.0, present, terms::allocation(present), choices) {
                 acts.push(Act::Edit(Edit::SetWhole(Whole { allocation: Some(allocation), ..Whole::default() })));
             }
         });
@@ -89,7 +89,7 @@ fn before_ui(ui: &mut Ui, view: &View<'_>, recipe: &Recipe, acts: &mut Vec<Act>)
     ];
     let present = choices.iter().find(|c| c.0 == recipe.equalize).map_or("", |c| c.1);
     let name = || tr!("corrections-equalization").to_owned();
-    if let Some(equalize) = combo(ui, name, 200.0, recipe.equalize, present, || choices) {
+    if let Some(equalize) = combo(ui, (), name, 200.0, recipe.equalize, present, || choices) {
         acts.push(Act::Edit(Edit::SetWhole(Whole { equalize: Some(equalize), ..Whole::default() })));
     }
     ui.end_row();
@@ -105,7 +105,7 @@ fn before_ui(ui: &mut Ui, view: &View<'_>, recipe: &Recipe, acts: &mut Vec<Act>)
     };
     let choices = || [Balance::None, smooth, Balance::Awq].map(|b| (b, words(b)));
     let name = || tr!("corrections-balance").to_owned();
-    if let Some(balance) = combo(ui, name, 200.0, recipe.balance, &words(recipe.balance), choices) {
+    if let Some(balance) = combo(ui, (), name, 200.0, recipe.balance, &words(recipe.balance), choices) {
         acts.push(Act::Edit(Edit::SetWhole(Whole { balance: Some(balance), ..Whole::default() })));
     }
     ui.end_row();

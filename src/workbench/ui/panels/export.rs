@@ -8,8 +8,8 @@ use crate::workbench::ui::exporting::Written;
 use crate::workbench::ui::tasks;
 use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::{View, decibels, percent};
-use crate::workbench::ui::widgets::{Icon, empty, fact, icon, icon_button, section, small};
-use eframe::egui::{Align, Checkbox, Label, Layout, RichText, ScrollArea, TextEdit, Ui, vec2};
+use crate::workbench::ui::widgets::{Icon, empty, fact, field, icon, icon_button, section, small};
+use eframe::egui::{Align, Checkbox, Label, Layout, RichText, ScrollArea, Ui, vec2};
 use std::collections::BTreeMap;
 
 /// Files up to this size are zipped without being asked for, in bytes.
@@ -122,13 +122,18 @@ fn original_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>)
 
 fn where_ui(ui: &mut Ui, bench: &Bench, acts: &mut Vec<Act>) {
     let width = (ui.available_width() - 170.0).clamp(120.0, 560.0);
-    let field = |ui: &mut Ui, name: &str, text: &mut String| {
-        let label = ui.add_sized([56.0, 20.0], Label::new(name));
-        ui.add_sized([width, 24.0], TextEdit::singleline(text)).labelled_by(label.id).changed()
+    let line = |ui: &mut Ui, name: &str, text: &mut String| {
+        let size = vec2(56.0, 20.0);
+        let label = ui.allocate_ui_with_layout(size, Layout::left_to_right(Align::Center), |ui| {
+            ui.set_min_width(size.x);
+            ui.label(name)
+        });
+        let label = label.inner;
+        ui.add_sized([width, 24.0], field(text)).labelled_by(label.id).changed()
     };
     ui.horizontal(|ui| {
         let mut folder = bench.export_folder();
-        if field(ui, tr!("export-folder"), &mut folder) {
+        if line(ui, tr!("export-folder"), &mut folder) {
             acts.push(Act::ExportFolder(folder));
         }
         if ui.button(tr!("export-browse")).clicked() {
@@ -137,7 +142,7 @@ fn where_ui(ui: &mut Ui, bench: &Bench, acts: &mut Vec<Act>) {
     });
     ui.horizontal(|ui| {
         let mut name = bench.export_name();
-        if field(ui, tr!("export-name"), &mut name) {
+        if line(ui, tr!("export-name"), &mut name) {
             acts.push(Act::ExportName(name));
         }
     });

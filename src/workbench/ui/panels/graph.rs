@@ -10,12 +10,12 @@ use crate::workbench::ui::session::Paint;
 use crate::workbench::ui::text::tr;
 use crate::workbench::ui::theme::Tokens;
 use crate::workbench::ui::view::{View, decibels};
-use crate::workbench::ui::widgets::{combo, empty, legend, small};
+use crate::workbench::ui::widgets::{combo, empty, field, legend, small};
 use crate::workbench::ui::{network::Network, session::Heat};
 use eframe::egui::epaint::CubicBezierShape;
 use eframe::egui::{
-    Align2, Color32, CursorIcon, FontId, Id, Key, Painter, Pos2, Rect, Role, Sense, Stroke, StrokeKind, TextEdit, Ui, Vec2,
-    WidgetInfo, pos2, vec2,
+    Align2, Color32, CursorIcon, FontId, Id, Key, Painter, Pos2, Rect, Role, Sense, Stroke, StrokeKind, Ui, Vec2, WidgetInfo,
+    pos2, vec2,
 };
 use std::sync::Arc;
 
@@ -127,7 +127,7 @@ fn bar_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, drawn: &Drawn, id: Id, ac
     let mut fit = false;
     ui.horizontal(|ui| {
         let mut word = ui.data(|d| d.get_temp::<String>(id.with("word"))).unwrap_or_default();
-        let edit = TextEdit::singleline(&mut word).desired_width(150.0).hint_text(tr!("graph-find"));
+        let edit = field(&mut word).desired_width(150.0).hint_text(tr!("graph-find"));
         let response = ui.add(edit).accessible_name(tr!("graph-find"));
         let found = drawn.matching(&word);
         if response.changed() {
@@ -159,7 +159,7 @@ fn bar_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, drawn: &Drawn, id: Id, ac
         let choices = || Paint::ALL.map(|p| (p, p.name()));
         let present = view.session.paint;
         let name = || tr!("graph-color-name").to_owned();
-        if let Some(paint) = combo(ui, name, 130.0, present, present.name(), choices) {
+        if let Some(paint) = combo(ui, (), name, 130.0, present, present.name(), choices) {
             acts.push(Act::Paint(paint));
         }
         key_ui(ui, view, bench);

@@ -14,9 +14,9 @@ use crate::workbench::ui::tasks;
 use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::{View, decibels, shape_text};
 use crate::workbench::ui::widgets::{
-    Brush, HeatCell, HeatError, Icon, bar, combo, empty, heat_cell, hinted, icon, legend, small,
+    Brush, HeatCell, HeatError, Icon, bar, combo, empty, field, heat_cell, hinted, icon, legend, small,
 };
-use eframe::egui::{Id, Key, Label, Rect, RichText, Sense, Stroke, TextEdit, Ui, pos2, vec2};
+use eframe::egui::{Id, Key, Label, Rect, RichText, Sense, Stroke, Ui, pos2, vec2};
 use egui_extras::{Column, TableBuilder, TableRow};
 
 const ROW: f32 = 26.0;
@@ -55,7 +55,7 @@ pub fn filter_id() -> Id {
 fn bar_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
     ui.horizontal(|ui| {
         let mut filter = bench.filter.clone();
-        let edit = TextEdit::singleline(&mut filter).id(filter_id()).desired_width(190.0);
+        let edit = field(&mut filter).id(filter_id()).desired_width(190.0);
         let response = ui.add(edit.hint_text(tr!("grid-filter.hint"))).accessible_name(tr!("grid-filter"));
         if response.changed() {
             acts.push(Act::Filter(filter.clone()));
@@ -88,7 +88,7 @@ fn bar_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
 fn heat_choice_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, acts: &mut Vec<Act>) {
     let present = view.session.heat;
     let choices = || Heat::ALL.map(|h| (h, h.name()));
-    if let Some(heat) = combo(ui, || tr!("grid-heat").to_owned(), 148.0, present, present.name(), choices) {
+    if let Some(heat) = combo(ui, (), || tr!("grid-heat").to_owned(), 148.0, present, present.name(), choices) {
         acts.push(Act::Heat(heat));
     }
     if present == Heat::Loss && bench.plan().is_some_and(|p| !bench.losses.covers(p)) && view.job_of(tasks::LOSSES).is_none() {
@@ -166,7 +166,8 @@ fn title_ui(ui: &mut Ui, view: &View<'_>, text: &str, sort: Option<SortBy>, tip:
     let response = ui.add(label).on_hover_text(tip);
     if let Some(sort) = sort {
         if view.session.sort == sort {
-            let (rect, _) = ui.allocate_exact_size(vec2(10.0, 10.0), Sense::hover());
+            // Takes no room: the column is as wide as its cells.
+            let rect = Rect::from_center_size(response.rect.right_center() + vec2(7.0, 0.0), vec2(10.0, 10.0));
             let arrow = if view.session.descending { Icon::Down } else { Icon::Up };
             arrow.paint(ui.painter(), rect, view.tokens.muted);
         }

@@ -48,7 +48,7 @@ fn question_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
             Question::Channels(_) => ChannelScore::ALL.map(Question::Channels).map(in_words).to_vec(),
         };
         let name = || tr!("importance-question").to_owned();
-        if let Some(question) = combo(ui, name, 170.0, present, terms::question(present), choices) {
+        if let Some(question) = combo(ui, (), name, 170.0, present, terms::question(present), choices) {
             acts.push(Act::Ask(question));
         }
     });

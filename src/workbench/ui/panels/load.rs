@@ -156,6 +156,9 @@ pub fn data_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let t = view.tokens;
     let document = bench.document();
     let Some(evaluate) = &document.evaluate else {
+        if !bench.opened.subject.loaded.has_graph() {
+            return empty(ui, t, tr!("load-no-graph"), tr!("load-no-graph.hint"));
+        }
         empty(ui, t, tr!("load-no-data"), tr!("load-no-data.hint"));
         ui.add_space(6.0);
         return drop(ui.vertical_centered(|ui| view.button(ui, Command::SetData, acts)));

@@ -75,7 +75,8 @@ pub fn correction_ui(ui: &mut Ui, plan: &LayerPlan) -> Option<Correction> {
     let choices = || CorrectionLevel::ALL.map(|l| (Some(l), terms::level(l)));
     let name = || tr!("grid-correction-of", layer = &plan.layer.name);
     let width = ui.available_width().min(78.0);
-    let chosen = combo(ui, name, width, level, level.map_or(tr!("grid-own-correction"), terms::level), choices)?;
+    let chosen =
+        combo(ui, &plan.layer.name, name, width, level, level.map_or(tr!("grid-own-correction"), terms::level), choices)?;
     Some(chosen?.correction(plan.wanted.sparsity != Sparsity::Dense))
 }
 
@@ -120,7 +121,7 @@ fn scales_ui(ui: &mut Ui, view: &View<'_>, layer: &str, present: Scheme) -> Opti
         let groups = [16, 32, 64, 128].map(|size| (Granularity::Group(size), tr!("scales-per-group", size = size)));
         whole.into_iter().chain(groups)
     };
-    let chosen = combo(ui, || tr!("grid-scales-of", layer = layer), 66.0, granularity, &text, choices)?;
+    let chosen = combo(ui, layer, || tr!("grid-scales-of", layer = layer), 66.0, granularity, &text, choices)?;
     Some(present.with_granularity(chosen))
 }
 
@@ -155,5 +156,5 @@ fn inputs_ui(ui: &mut Ui, layer: &str, present: Activations) -> Option<Activatio
         let own = matches!(present, Activations::StaticWith { .. } | Activations::DynamicWith { .. });
         common.map(|(a, t)| (a, t.to_owned())).into_iter().chain(own.then(|| (present, present.to_string())))
     };
-    combo(ui, || tr!("grid-inputs-of", layer = layer), 62.0, present, text, choices)
+    combo(ui, layer, || tr!("grid-inputs-of", layer = layer), 62.0, present, text, choices)
 }

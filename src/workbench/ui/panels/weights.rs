@@ -40,7 +40,7 @@ fn bar_ui(
     let lens = bench.lens.1;
     ui.horizontal(|ui| {
         let choices = || Sight::ALL.map(|s| (s, s.name()));
-        if let Some(sight) = combo(ui, || tr!("weights-sight").to_owned(), 150.0, lens.sight, lens.sight.name(), choices) {
+        if let Some(sight) = combo(ui, (), || tr!("weights-sight").to_owned(), 150.0, lens.sight, lens.sight.name(), choices) {
             acts.push(Act::Look(Lens { sight, ..lens }));
         }
         let whole = Lens::whole(lens.sight, facts.spreads.len().max(1), facts.columns(), lens.most);

@@ -52,8 +52,12 @@ pub fn channels_ui(
         };
         bars.add(bar(spread.low, spread.high, (pitch * 0.25).min(3.0)), color.gamma_multiply(0.7));
         if pitch >= 2.5 {
-            bars.add(bar(spread.quartile1, spread.quartile3, (pitch * 0.7).min(9.0)), color);
-            bars.add(bar(spread.median, spread.median, (pitch * 0.7).min(9.0)), tokens.panel);
+            let middle = bar(spread.quartile1, spread.quartile3, (pitch * 0.7).min(9.0));
+            bars.add(middle, color);
+            // In a box of a few points the median would be all that is seen.
+            if middle.height() > 3.0 {
+                bars.add(bar(spread.median, spread.median, middle.width()), tokens.panel);
+            }
         }
     }
     bars.paint(&painter);

@@ -2,14 +2,15 @@
 
 use super::{Next, buttons};
 use crate::pipeline::load::{Channels, Preprocess};
+use crate::workbench::jobs::JobId;
 use crate::workbench::project::{Document, Project};
 use crate::workbench::ui::app::App;
 use crate::workbench::ui::dialogs::Purpose;
 use crate::workbench::ui::tasks;
 use crate::workbench::ui::text::tr;
 use crate::workbench::ui::theme::Tokens;
-use crate::workbench::ui::widgets::{section, small};
-use eframe::egui::{ComboBox, Grid, TextEdit, Ui};
+use crate::workbench::ui::widgets::{field, section, small};
+use eframe::egui::{ComboBox, Grid, Ui};
 use std::path::{Path, PathBuf};
 
 /// What pixels are divided by, and what is taken from and divided by then, of most networks for photographs.
@@ -21,12 +22,17 @@ pub enum Standing {
     #[default]
     Open,
     /// A job looks whether it can be done.
-    Waiting,
+    Waiting(JobId),
     /// Why not; what was written stays.
     Refused(String),
 }
 
 impl Standing {
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        matches!(self, Self::Waiting(_))
+    }
+
     /// The problem, and the two buttons: `Some(true)` for the first, `Some(false)` for Cancel.
     pub fn foot_ui(&self, ui: &mut Ui, tokens: &Tokens, yes: &str) -> Option<bool> {
         match self {
@@ -35,7 +41,7 @@ impl Standing {
                 ui.colored_label(tokens.bad, problem);
                 buttons(ui, yes)
             }
-            Self::Waiting => {
+            Self::Waiting(_) => {
                 ui.add_space(8.0);
                 ui.horizontal(|ui| {
                     ui.spinner();
@@ -59,6 +65,8 @@ pub struct DataForm {
     pub scale: String,
     pub mean: String,
     std: String,
+    label_offset: String,
+    limit: String,
     /// What has no field stays as it is.
     rest: Preprocess,
     pub standing: Standing,
@@ -88,6 +96,8 @@ impl DataForm {
             scale: preprocess.scale.map_or_else(String::new, |s| s.to_string()),
             mean: numbers(&preprocess.mean),
             std: numbers(&preprocess.std),
+            label_offset: if preprocess.label_offset == 0 { String::new() } else { preprocess.label_offset.to_string() },
+            limit: preprocess.limit.map_or_else(String::new, |n| n.to_string()),
             rest: preprocess.clone(),
             standing: Standing::Open,
         }
@@ -112,6 +122,8 @@ impl DataForm {
             scale: number(&self.scale, tr!("new-project-scale"))?,
             mean: numbers(&self.mean, tr!("new-project-mean"))?,
             std: numbers(&self.std, tr!("new-project-deviation"))?,
+            label_offset: number(&self.label_offset, tr!("new-project-label-offset"))?.unwrap_or(0),
+            limit: number(&self.limit, tr!("new-project-limit"))?,
             ..self.rest.clone()
         };
         Ok(Written { evaluate: path(&self.evaluate), calibrate: path(&self.calibrate), preprocess })
@@ -119,12 +131,12 @@ impl DataForm {
 
     pub fn preprocess_ui(&mut self, ui: &mut Ui) {
         Grid::new("preprocess").num_columns(4).spacing([8.0, 6.0]).show(ui, |ui| {
-            let field = |ui: &mut Ui, name: &str, text: &mut String, hint: &str| {
+            let line = |ui: &mut Ui, name: &str, text: &mut String, hint: &str| {
                 let label = ui.label(name);
-                ui.add_sized([150.0, 24.0], TextEdit::singleline(text).hint_text(hint)).labelled_by(label.id);
+                ui.add_sized([150.0, 24.0], field(text).hint_text(hint)).labelled_by(label.id);
             };
-            field(ui, tr!("new-project-resize"), &mut self.resize, tr!("new-project-resize.hint"));
-            field(ui, tr!("new-project-crop"), &mut self.crop, tr!("new-project-crop.hint"));
+            line(ui, tr!("new-project-resize"), &mut self.resize, tr!("new-project-resize.hint"));
+            line(ui, tr!("new-project-crop"), &mut self.crop, tr!("new-project-crop.hint"));
             ui.end_row();
             ui.label(tr!("new-project-channels"));
             let words = |c: Option<Channels>| match c {
@@ -140,10 +152,13 @@ impl DataForm {
                 }
             });
             drop(response.response.accessible_name(tr!("new-project-channels")));
-            field(ui, tr!("new-project-scale"), &mut self.scale, IMAGENET.0);
+            line(ui, tr!("new-project-scale"), &mut self.scale, IMAGENET.0);
             ui.end_row();
-            field(ui, tr!("new-project-mean"), &mut self.mean, IMAGENET.1);
-            field(ui, tr!("new-project-deviation"), &mut self.std, IMAGENET.2);
+            line(ui, tr!("new-project-mean"), &mut self.mean, IMAGENET.1);
+            line(ui, tr!("new-project-deviation"), &mut self.std, IMAGENET.2);
+            ui.end_row();
+            line(ui, tr!("new-project-label-offset"), &mut self.label_offset, tr!("new-project-label-offset.hint"));
+            line(ui, tr!("new-project-limit"), &mut self.limit, tr!("new-project-limit.hint"));
             ui.end_row();
         });
         if ui.button(tr!("new-project-imagenet")).on_hover_text(tr!("new-project-imagenet.tooltip")).clicked() {
@@ -158,11 +173,15 @@ pub fn path(text: &str) -> Option<PathBuf> {
     Some(text.trim()).filter(|t| !t.is_empty()).map(PathBuf::from)
 }
 
-/// A line of a grid with three columns for a path. Whether it is to be looked for.
-pub fn path_ui(ui: &mut Ui, name: &str, text: &mut String, hint: &str) -> bool {
+/// A line of a grid with three columns for a path, with the cursor in it if it is the `first`. Whether it is to be
+/// looked for.
+pub fn path_ui(ui: &mut Ui, name: &str, text: &mut String, hint: &str, first: bool) -> bool {
     let label = ui.label(name);
     // A grid gives a field no more room than its text takes.
-    ui.add_sized([330.0, 24.0], TextEdit::singleline(text).hint_text(hint)).labelled_by(label.id);
+    let edit = ui.add_sized([330.0, 24.0], field(text).hint_text(hint)).labelled_by(label.id);
+    if first {
+        edit.request_focus();
+    }
     let browse = ui.button(tr!("new-project-browse")).clicked();
     ui.end_row();
     browse
@@ -184,40 +203,44 @@ impl App {
     pub(super) fn data_ui(&mut self, ui: &mut Ui, tokens: &Tokens, form: &mut DataForm) -> Next {
         ui.heading(tr!("prompt-data-title"));
         small(ui, tokens, tr!("prompt-data-note"));
-        Grid::new("data").num_columns(3).spacing([8.0, 6.0]).show(ui, |ui| {
-            let rows = [
-                (tr!("new-project-evaluation"), &mut form.evaluate, "", Purpose::EvaluationData),
-                (
-                    tr!("new-project-calibration"),
-                    &mut form.calibrate,
-                    tr!("new-project-calibration.hint"),
-                    Purpose::CalibrationData,
-                ),
-            ];
-            for (name, text, hint, purpose) in rows {
-                if path_ui(ui, name, text, hint) {
-                    self.ask_for_path(purpose);
+        ui.add_enabled_ui(!form.standing.is_waiting(), |ui| {
+            Grid::new("data").num_columns(3).spacing([8.0, 6.0]).show(ui, |ui| {
+                let rows = [
+                    (
+                        tr!("new-project-evaluation"),
+                        &mut form.evaluate,
+                        tr!("new-project-evaluation.hint"),
+                        Purpose::EvaluationData,
+                    ),
+                    (
+                        tr!("new-project-calibration"),
+                        &mut form.calibrate,
+                        tr!("new-project-calibration.hint"),
+                        Purpose::CalibrationData,
+                    ),
+                ];
+                for (name, text, hint, purpose) in rows {
+                    if path_ui(ui, name, text, hint, false) {
+                        self.ask_for_path(purpose);
+                    }
                 }
-            }
+            });
+            section(ui, tokens, tr!("new-project-pictures"));
+            form.preprocess_ui(ui);
         });
-        section(ui, tokens, tr!("new-project-pictures"));
-        form.preprocess_ui(ui);
         match form.standing.foot_ui(ui, tokens, tr!("prompt-data-use")) {
             Some(true) => {
                 form.standing = match (form.read(), &self.bench) {
                     (Ok(written), Some(bench)) => {
-                        tasks::data(&mut self.jobs, bench, written.evaluate, written.calibrate, written.preprocess);
-                        Standing::Waiting
+                        let Written { evaluate, calibrate, preprocess } = written;
+                        Standing::Waiting(tasks::data(&mut self.jobs, bench, evaluate, calibrate, preprocess))
                     }
                     (Ok(_), None) => return Next::Close,
                     (Err(problem), _) => Standing::Refused(problem),
                 };
                 Next::Stay
             }
-            Some(false) => {
-                self.jobs.cancel_kind(tasks::DATA);
-                Next::Close
-            }
+            Some(false) => Next::Close,
             None => Next::Stay,
         }
     }

@@ -4,7 +4,6 @@ use super::Next;
 use super::data::{DataForm, Standing, Written, path, path_ui};
 use crate::workbench::ui::app::App;
 use crate::workbench::ui::dialogs::Purpose;
-use crate::workbench::ui::tasks;
 use crate::workbench::ui::text::tr;
 use crate::workbench::ui::theme::Tokens;
 use crate::workbench::ui::widgets::{section, small};
@@ -21,6 +20,8 @@ pub struct NewForm {
     folder: String,
     data: DataForm,
     standing: Standing,
+    /// It was drawn before.
+    seen: bool,
     /// A model's file that was looked at, and what is in it.
     found: Option<(String, String)>,
 }
@@ -34,6 +35,11 @@ impl NewForm {
 
     pub fn standing(&mut self) -> &mut Standing {
         &mut self.standing
+    }
+
+    /// Whether it has a model, and no data yet.
+    pub fn wants_data(&self) -> bool {
+        !self.model.is_empty() && self.data.evaluate.is_empty()
     }
 
     /// What was found in the model that is written there now.
@@ -76,53 +82,52 @@ impl App {
         ui.heading(tr!("new-project-title"));
         small(ui, tokens, form.found().unwrap_or(tr!("new-project-note")));
         let suggested = form.suggested_folder();
-        Grid::new("new project").num_columns(3).spacing([8.0, 6.0]).show(ui, |ui| {
-            let rows: [(&str, &mut String, Purpose); 6] = [
-                (tr!("new-project-model"), &mut form.model, Purpose::Model),
-                (tr!("new-project-graph"), &mut form.graph, Purpose::Graph),
-                (tr!("new-project-evaluation"), &mut form.data.evaluate, Purpose::EvaluationData),
-                (tr!("new-project-calibration"), &mut form.data.calibrate, Purpose::CalibrationData),
-                (tr!("new-project-importance"), &mut form.importance, Purpose::Importance),
-                (tr!("new-project-folder"), &mut form.folder, Purpose::NewFolder),
-            ];
-            for (name, text, purpose) in rows {
-                let hint = match purpose {
-                    Purpose::Model => "ONNX, safetensors, GGUF, .pt, .npz",
-                    Purpose::Graph => tr!("new-project-graph.hint"),
-                    Purpose::CalibrationData => tr!("new-project-calibration.hint"),
-                    Purpose::Importance => tr!("new-project-importance.hint"),
-                    Purpose::NewFolder => &suggested,
-                    _ => "",
-                };
-                if path_ui(ui, name, text, hint) {
-                    self.ask_for_path(purpose);
+        // Where one has to go on: with the model, or with the data of one that was dropped.
+        let first = if form.model.is_empty() { Purpose::Model } else { Purpose::EvaluationData };
+        let is_new = !std::mem::replace(&mut form.seen, true);
+        // What was handed in stays as it is until it is known what becomes of it.
+        let looks = ui.add_enabled_ui(!form.standing.is_waiting(), |ui| {
+            Grid::new("new project").num_columns(3).spacing([8.0, 6.0]).show(ui, |ui| {
+                let rows: [(&str, &mut String, Purpose); 6] = [
+                    (tr!("new-project-model"), &mut form.model, Purpose::Model),
+                    (tr!("new-project-graph"), &mut form.graph, Purpose::Graph),
+                    (tr!("new-project-evaluation"), &mut form.data.evaluate, Purpose::EvaluationData),
+                    (tr!("new-project-calibration"), &mut form.data.calibrate, Purpose::CalibrationData),
+                    (tr!("new-project-importance"), &mut form.importance, Purpose::Importance),
+                    (tr!("new-project-folder"), &mut form.folder, Purpose::NewFolder),
+                ];
+                for (name, text, purpose) in rows {
+                    let hint = match purpose {
+                        Purpose::Model => "ONNX, safetensors, GGUF, .pt, .npz",
+                        Purpose::Graph => tr!("new-project-graph.hint"),
+                        Purpose::CalibrationData => tr!("new-project-calibration.hint"),
+                        Purpose::Importance => tr!("new-project-importance.hint"),
+                        Purpose::NewFolder => &suggested,
+                        _ => tr!("new-project-evaluation.hint"),
+                    };
+                    if path_ui(ui, name, text, hint, is_new && purpose == first) {
+                        self.ask_for_path(purpose);
+                    }
                 }
-            }
+            });
+            section(ui, tokens, tr!("new-project-pictures"));
+            form.data.preprocess_ui(ui);
+            let tip = tr!("new-project-look.tooltip");
+            form.found().is_some() && ui.button(tr!("new-project-look")).on_hover_text(tip).clicked()
         });
-        section(ui, tokens, tr!("new-project-pictures"));
-        form.data.preprocess_ui(ui);
-        let tip = tr!("new-project-look.tooltip");
-        if form.found().is_some() && ui.button(tr!("new-project-look")).on_hover_text(tip).clicked() {
+        if looks.inner {
             self.look_at(PathBuf::from(&form.model));
             return Next::Close;
         }
         match form.standing.foot_ui(ui, tokens, tr!("new-project-make")) {
             Some(true) => {
                 form.standing = match form.read() {
-                    Ok((folder, new)) => {
-                        self.create_project(folder, new);
-                        Standing::Waiting
-                    }
+                    Ok((folder, new)) => Standing::Waiting(self.create_project(folder, new)),
                     Err(problem) => Standing::Refused(problem),
                 };
                 Next::Stay
             }
-            Some(false) => {
-                if form.standing == Standing::Waiting {
-                    self.jobs.cancel_kind(tasks::OPEN);
-                }
-                Next::Close
-            }
+            Some(false) => Next::Close,
             None => Next::Stay,
         }
     }

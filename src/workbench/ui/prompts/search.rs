@@ -10,8 +10,8 @@ use crate::workbench::ui::app::App;
 use crate::workbench::ui::tasks::LOSS_SAMPLES;
 use crate::workbench::ui::text::tr;
 use crate::workbench::ui::theme::Tokens;
-use crate::workbench::ui::widgets::{section, small};
-use eframe::egui::{TextEdit, Ui};
+use crate::workbench::ui::widgets::{field, section, small};
+use eframe::egui::Ui;
 
 /// Widths beyond these cost more bytes than they win.
 const OFFERED: std::ops::RangeInclusive<u8> = 2..=8;
@@ -139,7 +139,7 @@ impl App {
 
 fn fields_ui(ui: &mut Ui, tokens: &Tokens, form: &mut SearchForm) {
     let field = |ui: &mut Ui, text: &mut String, name: &str, on: bool| {
-        let edit = TextEdit::singleline(text).desired_width(64.0);
+        let edit = field(text).desired_width(64.0);
         drop(ui.add_enabled(on, edit).accessible_name(name));
     };
     section(ui, tokens, tr!("search-limit"));

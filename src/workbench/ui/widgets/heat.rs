@@ -95,11 +95,12 @@ impl Brush {
 pub fn heat_cell(ui: &Ui, rect: Rect, id: Id, tokens: &Tokens, brush: Brush, cell: &HeatCell<'_>) -> bool {
     let response = ui.interact(rect, id, Sense::click_and_drag());
     response.widget_info(|| WidgetInfo::selected(Role::Button, true, cell.chosen, cell.words()));
-    if response.is_pointer_button_down_on() && brush.down && !brush.paints {
+    let pressed = response.is_pointer_button_down_on() && brush.down;
+    if pressed && !brush.paints {
         ui.data_mut(|d| d.insert_temp(Brush::id(), true));
     }
     let under = brush.at.is_some_and(|p| rect.contains(p) && ui.clip_rect().contains(p));
-    let set = response.clicked() || (brush.paints && under && !cell.chosen);
+    let set = response.clicked() || ((brush.paints || pressed) && under && !cell.chosen);
     draw(ui, rect, tokens, cell, under);
     // There are many cells, and the pointer is on one.
     if response.contains_pointer() {

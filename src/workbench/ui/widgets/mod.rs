@@ -12,12 +12,13 @@ use super::act::Act;
 use super::commands::{Info, Situation};
 use super::text::tr;
 use super::theme::Tokens;
-use eframe::egui::{Align, Button, ComboBox, Layout, Response, RichText, Ui};
+use eframe::egui::{Align, Align2, Button, ComboBox, Layout, Response, RichText, TextEdit, Ui};
 
-/// A choice of several; another than the present one. Each in a `Ui` is of a type of its own, by which it is told from
-/// the others. Its name and what it offers are only put into words where that is needed.
+/// A choice of several; another than the present one. It is known by its type and by what it is `of`, so that it stays
+/// itself where rows move. Its name and what it offers are only put into words where that is needed.
 pub fn combo<T: PartialEq + Copy, C: IntoIterator<Item = (T, impl Into<String>)>>(
     ui: &mut Ui,
+    of: impl std::hash::Hash + std::fmt::Debug,
     name: impl FnOnce() -> String,
     width: f32,
     present: T,
@@ -25,7 +26,7 @@ pub fn combo<T: PartialEq + Copy, C: IntoIterator<Item = (T, impl Into<String>)>
     choices: impl FnOnce() -> C,
 ) -> Option<T> {
     let mut chosen = present;
-    let response = ComboBox::from_id_salt(std::any::type_name::<T>())
+    let response = ComboBox::from_id_salt((std::any::type_name::<T>(), of))
         .width(width)
         .selected_text(RichText::new(text).size(12.0))
         .show_ui(ui, |ui| {
@@ -72,6 +73,11 @@ pub fn explain(ui: &Ui, response: Response, info: &Info, acts: &mut Vec<Act>) ->
         acts.push(Act::Command(info.command));
     }
     response
+}
+
+/// A field of one line, its text in the middle of its height.
+pub fn field(text: &mut String) -> TextEdit<'_> {
+    TextEdit::singleline(text).align(Align2::LEFT_CENTER)
 }
 
 /// Words for an empty panel: what to do next.
