@@ -4,7 +4,8 @@ use super::{Window, harness, wait, write};
 use eframe::egui::{Key, Modifiers};
 use egui_kittest::kittest::Queryable as _;
 use lapidary::engine::Ctx;
-use lapidary::workbench::project::{Data, Edit};
+use lapidary::pipeline::configure::CorrectionLevel;
+use lapidary::workbench::project::{Change, Data, Edit};
 use lapidary::workbench::sample;
 use lapidary::workbench::ui::act::Act;
 use lapidary::workbench::ui::commands::Command;
@@ -101,8 +102,16 @@ fn plans_are_others_once_there_are_data() {
     let mut harness = harness(Box::new(TextPicker), Some(project.clone()));
     wait(&mut harness);
     let mut window = Window { harness, _folder: folder, project };
-    let is_refused = |w: &Window| w.harness.state().bench().unwrap().layer_plan(0).unwrap().refusal.is_some();
-    assert!(is_refused(&window), "int8 wants to calibrate");
+    let change = Change { correction: Some(CorrectionLevel::Balanced.correction(false)), ..Change::default() };
+    let layers = vec![window.first_layer()];
+    window.harness.state_mut().ask(Act::Edit(Edit::Treat { layers, change }));
+    window.harness.run_steps(2);
+    window.wait();
+    let is_left_out = |w: &Window| {
+        let plan = w.harness.state().bench().unwrap().layer_plan(0).unwrap().clone();
+        plan.treatment.correction != plan.wanted.correction
+    };
+    assert!(is_left_out(&window), "there is nothing to correct with");
     let opened = work::open(&from, &Ctx::new(1).unwrap()).unwrap().1;
     let data = opened.document.data();
     let place = opened.root.join(&data.evaluate.as_ref().unwrap().path);
@@ -113,8 +122,8 @@ fn plans_are_others_once_there_are_data() {
     window.harness.get_by_label("Use this data").click();
     window.harness.run_steps(2);
     window.wait();
-    assert!(!is_refused(&window), "{:?}", window.harness.state().log());
+    assert!(!is_left_out(&window), "{:?}", window.harness.state().log());
     window.press(Modifiers::COMMAND, Key::Z);
     window.wait();
-    assert!(is_refused(&window));
+    assert!(is_left_out(&window));
 }

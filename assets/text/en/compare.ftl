@@ -49,6 +49,7 @@ compare-none = No prediction changed
     .hint = Samples on which a measured recipe decides otherwise than the original are shown here.
 compare-none-such = None of these
     .hint = No sample changed in this way.
+compare-other-data = This was measured on other data than the project has now; its pictures are not at hand.
 compare-was = was { $class }
 compare-now = now { $class }
 compare-sample = Sample { $number }

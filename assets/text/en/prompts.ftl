@@ -163,3 +163,4 @@ prompt-data-title = Data of the project
 prompt-data-note = What was measured on other data stays, and is shown as stale.
 prompt-data-use = Use this data
 prompt-data-waiting = Looking whether all fits …
+prompt-data-field = “{ $name }”

@@ -49,6 +49,7 @@ compare-none = 没有预测发生改变
     .hint = 这里显示测量过的方案与原模型判断不同的样本。
 compare-none-such = 没有这样的样本
     .hint = 没有样本发生这种改变。
+compare-other-data = 这些结果是在其他数据上测得的，无法显示其图片。
 compare-was = 原为 { $class }
 compare-now = 现为 { $class }
 compare-sample = 样本 { $number }

@@ -163,3 +163,4 @@ prompt-data-title = 项目的数据
 prompt-data-note = 在其他数据上测得的结果会保留，并显示为已过时。
 prompt-data-use = 使用这些数据
 prompt-data-waiting = 正在检查是否匹配…
+prompt-data-field = “{ $name }”

@@ -95,7 +95,7 @@ impl App {
     fn take_failed(&mut self, id: JobId, kind: &'static str, title: &str, message: &str) {
         let words = tr!("job-failed", job = title, message = message);
         if self.prompt.waits_for() == Some(id) {
-            self.prompt.stands(id, Standing::Refused(message.to_owned()));
+            self.prompt.stands(id, Standing::refused(message));
             return self.note(Level::Bad, "", words);
         }
         self.tell(Level::Bad, words);

@@ -267,6 +267,9 @@ pub fn changed_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     let t = view.tokens;
     ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
         confusion_ui(ui, view, bench, &found);
+        if found.first().is_some_and(|(_, report)| !bench.is_of_data(report)) {
+            small(ui, t, tr!("compare-other-data"));
+        }
         ui.horizontal_wrapped(|ui| {
             ui.spacing_mut().item_spacing = vec2(8.0, 8.0);
             for change in changes {

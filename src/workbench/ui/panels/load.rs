@@ -166,7 +166,7 @@ pub fn data_ui(ui: &mut Ui, view: &View<'_>, acts: &mut Vec<Act>) {
     ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
         ui.horizontal(|ui| {
             heading(ui, t, tr!("load-data"));
-            view.button(ui, Command::SetData, acts);
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| view.button(ui, Command::SetData, acts));
         });
         fact(ui, t, tr!("load-evaluation"), evaluate.path.clone());
         let calibrate = match &document.calibrate {

@@ -33,6 +33,25 @@ impl Standing {
         matches!(self, Self::Waiting(_))
     }
 
+    /// Refused with a message of the engine's: what it calls by options of the command line has fields here.
+    #[must_use]
+    pub fn refused(message: &str) -> Self {
+        let fields = [
+            ("--resize", "new-project-resize"),
+            ("--crop", "new-project-crop"),
+            ("--channels", "new-project-channels"),
+            ("--scale", "new-project-scale"),
+            ("--mean", "new-project-mean"),
+            ("--std", "new-project-deviation"),
+            ("--label-offset", "new-project-label-offset"),
+            ("--limit", "new-project-limit"),
+        ];
+        let words = fields
+            .iter()
+            .fold(message.to_owned(), |text, (option, field)| text.replace(option, &tr!("prompt-data-field", name = tr!(field))));
+        Self::Refused(words)
+    }
+
     /// The problem, and the two buttons: `Some(true)` for the first, `Some(false)` for Cancel.
     pub fn foot_ui(&self, ui: &mut Ui, tokens: &Tokens, yes: &str) -> Option<bool> {
         match self {
@@ -243,5 +262,16 @@ impl App {
             Some(false) => Next::Close,
             None => Next::Stay,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_name_fields() {
+        let refused = Standing::refused("use --crop 5, after --resize 5 or more");
+        assert_eq!(refused, Standing::Refused("use “Crop” 5, after “Resize” 5 or more".to_owned()));
     }
 }
