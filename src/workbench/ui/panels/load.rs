@@ -126,6 +126,7 @@ fn kinds_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench) {
     TableBuilder::new(ui)
         .id_salt("kinds")
         .vscroll(false)
+        .cell_layout(Layout::left_to_right(Align::Center))
         .column(Column::exact(120.0))
         .column(Column::exact(60.0))
         .column(Column::exact((width - 210.0).clamp(80.0, 320.0)))
