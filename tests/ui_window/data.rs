@@ -5,12 +5,14 @@ use eframe::egui::{Key, Modifiers};
 use egui_kittest::kittest::Queryable as _;
 use lapidary::engine::Ctx;
 use lapidary::pipeline::configure::CorrectionLevel;
+use lapidary::pipeline::load::Preprocess;
 use lapidary::workbench::project::{Change, Data, Edit};
 use lapidary::workbench::sample;
 use lapidary::workbench::ui::act::Act;
 use lapidary::workbench::ui::commands::Command;
 use lapidary::workbench::ui::dialogs::TextPicker;
 use lapidary::workbench::work::{self, NewProject};
+use std::sync::Arc;
 
 /// Whether there is a report of the active recipe, and whether it holds.
 fn standing(window: &Window) -> (bool, bool) {
@@ -52,6 +54,59 @@ fn other_data_are_checked_first_and_make_reports_stale_until_they_are_taken_back
     assert_eq!(standing(&window), (true, true));
 }
 
+/// Gives the project other data, without the form.
+fn set(window: &mut Window, data: &Data) {
+    window.harness.state_mut().ask(Act::Edit(Edit::SetData(data.clone())));
+    window.harness.run_steps(2);
+    window.wait();
+}
+
+fn reopen(window: &mut Window) {
+    window.command(Command::Save);
+    let project = window.project.clone();
+    window.harness.state_mut().ask(Act::Open(project));
+    window.harness.run_steps(2);
+    window.wait();
+}
+
+#[test]
+fn what_was_calibrated_on_other_data_is_stale_as_well() {
+    let mut window = Window::open();
+    let before = window.harness.state().bench().unwrap().document().data();
+    window.command(Command::Evaluate);
+    window.wait();
+    // The sample comes with data that only calibrate.
+    assert!(before.calibrate.is_some() && before.calibrate != before.evaluate);
+    set(&mut window, &Data { calibrate: before.evaluate.clone(), ..before.clone() });
+    assert_eq!(standing(&window), (true, false));
+    window.command(Command::Evaluate);
+    window.wait();
+    assert_eq!(standing(&window), (true, true));
+    set(&mut window, &before);
+    assert_eq!(standing(&window), (true, true), "the first report is of these");
+    set(&mut window, &Data::default());
+    assert_eq!(standing(&window), (true, false));
+    reopen(&mut window);
+    assert_eq!(standing(&window), (true, false), "nothing can be of data that are not there");
+}
+
+#[test]
+fn as_many_calibrate_as_there_are_samples_for() {
+    let window = Window::open();
+    let opened = &window.harness.state().bench().unwrap().opened;
+    let data = opened.document.data();
+    let place = opened.root.join(&data.evaluate.as_ref().unwrap().path);
+    let ctx = Ctx::new(1).unwrap();
+    let with = |limit: Option<usize>, hold_out: usize| {
+        let mut document = (*opened.document).clone();
+        let few = Preprocess { limit: Some(5), ..data.preprocess.clone() };
+        document.set_data(Data { evaluate: data.evaluate.clone(), calibrate: None, hold_out, preprocess: few });
+        let wanted = Preprocess { limit, ..data.preprocess.clone() };
+        opened.with_document(Arc::new(document)).data_from(Some(&place), None, &wanted, &ctx).unwrap().hold_out
+    };
+    assert_eq!([with(Some(5), 0), with(Some(5), 7), with(None, 0), with(Some(100), 0)], [0, 7, 5, 5]);
+}
+
 #[test]
 fn what_holds_is_known_after_the_project_was_opened_again() {
     let mut window = Window::open();
@@ -60,19 +115,10 @@ fn what_holds_is_known_after_the_project_was_opened_again() {
     window.wait();
     let mut other = Data { hold_out: 3, ..before.clone() };
     other.preprocess.scale = Some(128.0);
-    let set = |window: &mut Window, data: &Data| {
-        window.harness.state_mut().ask(Act::Edit(Edit::SetData(data.clone())));
-        window.harness.run_steps(2);
-        window.wait();
-    };
     set(&mut window, &other);
     assert_eq!(standing(&window), (true, false));
-    let project = window.project.clone();
     for expected in [(true, false), (true, true)] {
-        window.command(Command::Save);
-        window.harness.state_mut().ask(Act::Open(project.clone()));
-        window.harness.run_steps(2);
-        window.wait();
+        reopen(&mut window);
         assert_eq!(standing(&window), expected);
         // On fewer samples than before: fresh all the same.
         window.command(Command::Evaluate);

@@ -32,8 +32,8 @@ load-kinds = 各类层
 
 load-no-project = 没有打开的项目
     .hint = 这里显示项目的数据。
-load-no-graph = 这是没有网络的权重
-    .hint = 不运行就不需要数据。以 ONNX 文件作为计算图（Ctrl+N）就可以测量。
+load-no-graph = 这里只有权重，没有网络
+    .hint = 不运行就不需要数据。请以网络的 ONNX 文件作为计算图新建项目（Ctrl+N），即可测量。
 load-no-data = 此项目没有数据
     .hint = 请选择图片文件夹或样本数组。
 load-data = 数据

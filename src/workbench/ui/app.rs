@@ -288,6 +288,8 @@ impl App {
                 format!("{:?}", shortcut.logical_key).len() > 1 && format!("{:?}", shortcut.logical_key).starts_with('F');
             let allowed =
                 if plain && !function { !typing && !blocked } else { !typing || info.command == Command::Palette || function };
+            // A form that waits is not to be replaced by another.
+            let allowed = allowed && (self.prompt.waits_for().is_none() || info.command == Command::Stop);
             if allowed && info.needs.met(&situation) && ctx.input_mut(|i| i.consume_shortcut(&shortcut)) {
                 self.acts.push(Act::Command(info.command));
             }

@@ -2,11 +2,13 @@
 //! worked out from it, kept until what it depends on changes.
 
 mod brackets;
+mod data;
 mod points;
 mod rows;
 mod selection;
 
 pub use brackets::{Bracket, Tie};
+pub use data::DataKeys;
 pub use points::{Measured, Point};
 pub use selection::Selection;
 
@@ -79,10 +81,12 @@ pub struct Bench {
     data: Data,
     /// What reports on these data bear; `None` while nobody knows, and those of the fullest and newest one are taken
     /// for it.
-    data_keys: Option<BTreeSet<String>>,
+    data_keys: Option<DataKeys>,
     pub gallery: Option<Gallery>,
     /// Pictures of samples by their place in the evaluation data.
     pub changed: Gallery,
+    /// What the reports bear that they were changed in.
+    pub changed_in: String,
     /// Samples whose pictures were asked for.
     pub asked: BTreeSet<usize>,
     /// Which changed samples are shown.
@@ -152,6 +156,7 @@ impl Bench {
             data_keys: None,
             gallery: None,
             changed: Gallery::default(),
+            changed_in: String::new(),
             asked: BTreeSet::new(),
             changes: Filter::default(),
             differences: Differences::default(),
@@ -248,44 +253,6 @@ impl Bench {
         }
         let sizes = session.workspace == Workspace::Export && self.sync_targets();
         more || sizes
-    }
-
-    /// Forgets what hangs on the data where they have changed, by an edit or its undoing. Whether they have.
-    pub fn sync_data(&mut self) -> bool {
-        if Arc::ptr_eq(&self.opened.document, self.history.document()) || self.data == self.document().data() {
-            return false;
-        }
-        self.opened = self.opened.with_document(Arc::clone(self.history.document()));
-        self.data = self.document().data();
-        self.data_keys = Some(BTreeSet::new());
-        // Without data nothing is calibrated, and plans are others.
-        (self.points, self.points_for, self.targets_for) = (Vec::new(), None, None);
-        (self.losses, self.importance, self.built) = (Losses::default(), None, None);
-        (self.gallery, self.changed, self.differences) = (None, Gallery::default(), Differences::default());
-        (self.sample, self.maps, self.maps_asked) = (Sample::default(), None, None);
-        (self.preflight, self.preflight_for) = (None, None);
-        self.asked.clear();
-        true
-    }
-
-    /// Reports that bear one of these are of the data as they are.
-    pub fn add_data_keys(&mut self, keys: impl IntoIterator<Item = String>) {
-        self.data_keys.get_or_insert_default().extend(keys);
-        self.points_for = None;
-    }
-
-    /// Whether a report is of the data as they are, as far as anybody knows.
-    #[must_use]
-    pub fn is_of_data(&self, report: &Report) -> bool {
-        self.data_keys.as_ref().is_none_or(|keys| keys.contains(&report.data_key))
-    }
-
-    /// Adds a report that was just made, of the data as they are if `on_data`.
-    pub fn add_report(&mut self, report: Arc<Report>, on_data: bool) {
-        if let Some(keys) = self.data_keys.as_mut().filter(|_| on_data) {
-            keys.insert(report.data_key.clone());
-        }
-        self.reports.push(report);
     }
 
     /// Scores what the active plan has become, if that is not too much for a frame.

@@ -1,6 +1,6 @@
 //! The jobs of the window: what runs in the background and what comes back.
 
-use super::bench::Bench;
+use super::bench::{Bench, DataKeys};
 use super::exporting::Written;
 use super::inspect::{LayerFacts, Treated, score_of, weights_of};
 use super::losses::settings;
@@ -20,7 +20,7 @@ use crate::pipeline::load::{self, Dataset, Preprocess};
 use crate::pipeline::search::goal::{self, Planner};
 use crate::pipeline::search::sensitivity::{self, Method};
 use crate::workbench::activations::Activation;
-use crate::workbench::explore::{MapRequest, SearchRequest, Searched};
+use crate::workbench::explore::{MapRequest, SearchRequest, Searched, parted};
 use crate::workbench::importance::{Importances, Question};
 use crate::workbench::jobs::{JobId, Jobs, Post};
 use crate::workbench::preflight::Finding;
@@ -54,7 +54,7 @@ pub const DATA: &str = "data";
 pub const DATA_KEYS: &str = "data-keys";
 
 /// What the person asked for and waits for: its end is told.
-pub const ASKED_FOR: [&str; 8] = [OPEN, LOOK, DATA, EVALUATE, EXPORT, LOSSES, SEARCH, PAGE];
+pub const ASKED_FOR: [&str; 7] = [OPEN, LOOK, EVALUATE, EXPORT, LOSSES, SEARCH, PAGE];
 
 /// What works on the project's data.
 pub const ON_DATA: [&str; 8] = [EVALUATE, LOSSES, SEARCH, IMPORTANCE, ACTIVATION, PREFLIGHT, SAMPLES, DATA_KEYS];
@@ -95,7 +95,7 @@ pub enum Found {
     /// Other data for the project, which was looked at.
     Data(Box<Data>),
     /// What reports on the project's evaluation data bear.
-    DataKeys(Vec<String>),
+    DataKeys(DataKeys),
     /// Of a recipe, by its name.
     Preflight(String, Vec<Finding>),
     /// A project whose file is not where it was.
@@ -109,6 +109,8 @@ pub enum Found {
         pictures: Vec<SamplePicture>,
     },
     Changed {
+        /// What the reports bear that they were changed in.
+        data_key: String,
         classes: Vec<String>,
         pictures: Vec<SamplePicture>,
     },
@@ -463,15 +465,22 @@ pub fn data(
     })
 }
 
-/// Finds out what reports on the project's evaluation data bear: on all of them, and on as many as there are reports of.
+/// Finds out what reports on the project's data bear.
 pub fn data_keys(jobs: &mut Jobs<Found>, bench: &Bench) {
     let opened = bench.opened.clone();
     let counts: BTreeSet<usize> = bench.reports.iter().map(|r| r.samples).collect();
     submit(jobs, DATA_KEYS, tr!("job-data-keys"), move |ctx, _| {
-        let data = opened.dataset(Split::Evaluate, None, ctx).map_err(|e| e.to_string())?;
-        let parts = counts.into_iter().filter(|n| *n < data.len()).map(|n| data.spread(n).key());
-        Ok(Found::DataKeys(std::iter::once(data.key()).chain(parts).collect()))
+        let evaluation = measured_parts(&opened, counts, ctx)?.iter().map(Dataset::key).collect();
+        let calibration = opened.dataset(Split::Calibrate, None, ctx).iter().map(Dataset::key).collect();
+        Ok(Found::DataKeys(DataKeys { evaluation, calibration }))
     });
+}
+
+/// What of the evaluation data may have been measured: all of them, so many of them, what a search leaves.
+fn measured_parts(opened: &Opened, counts: impl IntoIterator<Item = usize>, ctx: &Ctx) -> Result<Vec<Dataset>, String> {
+    let data = opened.dataset(Split::Evaluate, None, ctx).map_err(|e| e.to_string())?;
+    let fewer = counts.into_iter().filter(|n| *n < data.len()).map(|n| data.spread(n));
+    Ok([data.clone(), parted(&data).1].into_iter().chain(fewer).collect())
 }
 
 /// Some samples of the evaluation data, spread evenly.
@@ -486,12 +495,16 @@ pub fn samples(jobs: &mut Jobs<Found>, bench: &Bench) {
     });
 }
 
-/// The samples at these places of the evaluation data, of which `samples` were evaluated.
-pub fn changed(jobs: &mut Jobs<Found>, bench: &Bench, places: Vec<usize>, samples: Option<usize>) {
-    let opened = bench.opened.clone();
+/// The samples at these places of what a report was measured on; none where the data are others now.
+pub fn changed(jobs: &mut Jobs<Found>, bench: &Bench, places: Vec<usize>, report: &Report) {
+    let (opened, data_key, samples) = (bench.opened.clone(), report.data_key.clone(), report.samples);
     submit(jobs, SAMPLES, tr!("job-changed"), move |ctx, _| {
-        let data = opened.dataset(Split::Evaluate, samples, ctx).map_err(|e| e.to_string())?;
-        Ok(Found::Changed { classes: class_names(&data), pictures: pictures(&data, &places, ctx)? })
+        let parts = measured_parts(&opened, [samples], ctx)?;
+        let (classes, pictures) = match parts.iter().find(|data| data.key() == data_key) {
+            Some(data) => (class_names(data), pictures(data, &places, ctx)?),
+            None => (Vec::new(), Vec::new()),
+        };
+        Ok(Found::Changed { data_key, classes, pictures })
     });
 }
 

@@ -23,7 +23,8 @@ impl Opened {
         let present = self.document.data();
         let is_kept =
             [keep(&self.root, &mut data.evaluate, present.evaluate), keep(&self.root, &mut data.calibrate, present.calibrate)];
-        if is_kept == [true; 2] {
+        // How many are held out depends on how many there are.
+        if is_kept == [true; 2] && preprocess.limit == present.preprocess.limit {
             data.hold_out = present.hold_out;
         }
         Ok(data)

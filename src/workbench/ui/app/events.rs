@@ -85,7 +85,8 @@ impl App {
             tasks::ACTIVATION | tasks::PREFLIGHT if concerns && self.stopped => {}
             tasks::ACTIVATION => bench.maps_asked = None,
             tasks::PREFLIGHT => bench.preflight_for = None,
-            tasks::DATA_KEYS if !concerns => self.find_data_keys(),
+            // Nobody asked for it, and without it all would seem stale.
+            tasks::DATA_KEYS => self.find_data_keys(),
             tasks::SAMPLES if !concerns => bench.asked.clear(),
             tasks::SCORE if !concerns => self.scored = super::work::Scored::default(),
             _ => {}
@@ -96,6 +97,10 @@ impl App {
         let words = tr!("job-failed", job = title, message = message);
         if self.prompt.waits_for() == Some(id) {
             self.prompt.stands(id, Standing::refused(message));
+            return self.note(Level::Bad, "", words);
+        }
+        if kind == tasks::DATA_KEYS {
+            // Nobody asked for it; who evaluates is told the same.
             return self.note(Level::Bad, "", words);
         }
         self.tell(Level::Bad, words);
@@ -200,7 +205,12 @@ impl App {
             Found::Searched(searched) => self.take_searched(*searched, !is_late),
             Found::Planned(planner) => bench.losses.set_planner(planner),
             Found::Report(report) => bench.add_report(Arc::from(report), !is_late),
-            Found::Exported(written) => bench.written.push(*written),
+            Found::Exported(mut written) => {
+                if is_late {
+                    written.key.clear();
+                }
+                bench.written.push(*written);
+            }
             Found::Activation(found) => {
                 bench.built = Some((found.asked.recipe_key.clone(), found.variant));
                 bench.maps = Some(Maps::new(found.asked, found.answer));
@@ -214,7 +224,8 @@ impl App {
                 gallery.add(ctx, pictures);
                 bench.gallery = Some(gallery);
             }
-            Found::Changed { classes, pictures } => {
+            Found::Changed { data_key, .. } if data_key != bench.changed_in => {}
+            Found::Changed { classes, pictures, .. } => {
                 bench.changed.classes = classes;
                 bench.changed.add(ctx, pictures);
             }
@@ -273,6 +284,7 @@ impl App {
 
     pub(crate) fn take_path(&mut self, purpose: Purpose, path: PathBuf) {
         match purpose {
+            _ if self.prompt.waits_for().is_some() => {}
             Purpose::OpenProject => self.open_path(path),
             Purpose::ExportFolder => {
                 if let Some(bench) = &mut self.bench {
@@ -291,13 +303,13 @@ impl App {
                 match &mut self.prompt {
                     Prompt::New(form) => form.set(purpose, &path),
                     Prompt::Data(form) if is_data => form.set(purpose, &path),
-                    // The form that asked for them is gone.
-                    _ if is_data => {}
-                    prompt => {
+                    Prompt::Closed if purpose == Purpose::Model => {
                         let mut form = NewForm::default();
                         form.set(purpose, &path);
-                        *prompt = Prompt::New(Box::new(form));
+                        self.prompt = Prompt::New(Box::new(form));
                     }
+                    // The form that asked for it is gone.
+                    _ => {}
                 }
             }
         }
@@ -324,7 +336,8 @@ impl App {
 
     pub(super) fn take_dropped_files(&mut self, ctx: &Context) {
         let dropped: Vec<PathBuf> = ctx.input(|i| i.raw.dropped_files.iter().map(|f| f.path().to_path_buf()).collect());
-        let Some(path) = dropped.into_iter().next() else { return };
+        // What was handed in stays as it is until it is known what becomes of it.
+        let Some(path) = dropped.into_iter().next().filter(|_| self.prompt.waits_for().is_none()) else { return };
         match &mut self.prompt {
             Prompt::Data(form) => form.set(Purpose::EvaluationData, &path),
             // After the model come its data.

@@ -5,9 +5,9 @@ use crate::engine::hash::of_bytes;
 use crate::pipeline::configure::Treatment;
 use crate::workbench::jobs::JobId;
 use crate::workbench::project::Presence;
-use crate::workbench::ui::bench::Bench;
+use crate::workbench::ui::bench::{Bench, DataKeys};
 use crate::workbench::ui::layout::{Pane, Workspace, is_shown};
-use crate::workbench::ui::pictures::{Lens, Sight, WeightPicture};
+use crate::workbench::ui::pictures::{Gallery, Lens, Sight, WeightPicture};
 use crate::workbench::ui::tasks;
 use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::Level;
@@ -66,16 +66,17 @@ impl App {
         for kind in tasks::ON_DATA {
             self.jobs.cancel_kind(kind);
         }
-        self.data_since = Some(self.jobs.next_id());
+        (self.data_since, self.scored) = (Some(self.jobs.next_id()), Scored::default());
         self.find_data_keys();
     }
 
     /// Has it found out which reports are of the data as they are.
     pub(super) fn find_data_keys(&mut self) {
-        let Some(bench) = &self.bench else { return };
-        let can_run = bench.document().evaluate.is_some() && bench.opened.subject.loaded.has_graph();
-        if can_run && !bench.reports.is_empty() {
+        let Some(bench) = self.bench.as_mut().filter(|b| !b.reports.is_empty()) else { return };
+        if bench.document().evaluate.is_some() && bench.opened.subject.loaded.has_graph() {
             tasks::data_keys(&mut self.jobs, bench);
+        } else {
+            bench.add_data_keys(DataKeys::default());
         }
     }
 
@@ -194,21 +195,26 @@ impl App {
         }
         match self.session.workspace {
             Workspace::Load if bench.gallery.is_none() => tasks::samples(&mut self.jobs, bench),
-            Workspace::Compare if bench.changed.problem.is_none() => {
-                let there = &bench.changed.pictures;
-                let is_new = |s: &usize| !there.contains_key(s) && !bench.asked.contains(s);
-                // Those that were measured may be of other data.
-                let holds = bench.comparable().first().is_some_and(|(_, r)| bench.is_of_data(r));
-                let missing: Vec<usize> = bench.differences.shown.iter().map(|c| c.sample).filter(is_new).collect();
-                if holds && !missing.is_empty() {
-                    let samples = bench.comparable().first().map(|(_, r)| r.samples);
-                    tasks::changed(&mut self.jobs, bench, missing.clone(), samples);
-                    if let Some(bench) = &mut self.bench {
-                        bench.asked.extend(missing);
-                    }
-                }
-            }
+            Workspace::Compare if bench.changed.problem.is_none() => self.keep_changed(),
             _ => {}
+        }
+    }
+
+    /// Pictures of the samples that changed, of what the reports were measured on.
+    fn keep_changed(&mut self) {
+        let Some(bench) = &mut self.bench else { return };
+        let Some(report) = bench.comparable().first().map(|(_, report)| Arc::clone(report)) else { return };
+        if bench.changed_in != report.data_key {
+            bench.changed_in.clone_from(&report.data_key);
+            bench.changed = Gallery::default();
+            bench.asked.clear();
+        }
+        let there = &bench.changed.pictures;
+        let is_new = |s: &usize| !there.contains_key(s) && !bench.asked.contains(s);
+        let missing: Vec<usize> = bench.differences.shown.iter().map(|c| c.sample).filter(is_new).collect();
+        if !missing.is_empty() {
+            bench.asked.extend(missing.iter().copied());
+            tasks::changed(&mut self.jobs, bench, missing, &report);
         }
     }
 
@@ -247,10 +253,9 @@ impl App {
     }
 
     pub(crate) fn create_project(&mut self, root: PathBuf, new: NewProject) -> JobId {
-        self.leave_project();
-        let id = tasks::create(&mut self.jobs, root, new);
-        self.first_job = Some(id);
-        id
+        // What is open stays so until the other is made: its jobs go on.
+        self.save_now();
+        tasks::create(&mut self.jobs, root, new)
     }
 
     /// Opens a model without asking for a place for its project.

@@ -91,7 +91,8 @@ impl Bench {
             let holding = measured.clone().filter(|r| self.is_of_data(r));
             let most = holding.clone().map(|r| r.samples).max();
             let data = most.and_then(|n| holding.clone().find(|r| r.samples == n)).map(|r| r.data_key.as_str());
-            let holds = |r: &Report| r.recipe_key == point.key && Some(r.data_key.as_str()) == data;
+            let is_of_data = |r: &Report| Some(r.data_key.as_str()) == data && self.is_calibrated_so(r);
+            let holds = |r: &Report| r.recipe_key == point.key && is_of_data(r);
             let newest = measured.filter(|r| r.recipe == name);
             let best = newest.clone().find(|r| holds(r)).or_else(|| newest.clone().next());
             let kept = !point.is_preset || name == document.active || document.run.contains(&name);

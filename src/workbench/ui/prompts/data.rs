@@ -1,7 +1,7 @@
 //! The data of a project and how it is prepared: a form of its own, and a part of that for a new project.
 
 use super::{Next, buttons};
-use crate::pipeline::load::{Channels, Preprocess};
+use crate::pipeline::load::{Channels, Layout as DataLayout, Preprocess};
 use crate::workbench::jobs::JobId;
 use crate::workbench::project::{Document, Project};
 use crate::workbench::ui::app::App;
@@ -45,6 +45,8 @@ impl Standing {
             ("--std", "new-project-deviation"),
             ("--label-offset", "new-project-label-offset"),
             ("--limit", "new-project-limit"),
+            ("--layout", "new-project-layout"),
+            ("--graph", "new-project-graph"),
         ];
         let words = fields
             .iter()
@@ -86,8 +88,7 @@ pub struct DataForm {
     std: String,
     label_offset: String,
     limit: String,
-    /// What has no field stays as it is.
-    rest: Preprocess,
+    layout: DataLayout,
     pub standing: Standing,
 }
 
@@ -117,7 +118,7 @@ impl DataForm {
             std: numbers(&preprocess.std),
             label_offset: if preprocess.label_offset == 0 { String::new() } else { preprocess.label_offset.to_string() },
             limit: preprocess.limit.map_or_else(String::new, |n| n.to_string()),
-            rest: preprocess.clone(),
+            layout: preprocess.layout,
             standing: Standing::Open,
         }
     }
@@ -143,7 +144,7 @@ impl DataForm {
             std: numbers(&self.std, tr!("new-project-deviation"))?,
             label_offset: number(&self.label_offset, tr!("new-project-label-offset"))?.unwrap_or(0),
             limit: number(&self.limit, tr!("new-project-limit"))?,
-            ..self.rest.clone()
+            layout: self.layout,
         };
         Ok(Written { evaluate: path(&self.evaluate), calibrate: path(&self.calibrate), preprocess })
     }
@@ -175,6 +176,19 @@ impl DataForm {
             ui.end_row();
             line(ui, tr!("new-project-mean"), &mut self.mean, IMAGENET.1);
             line(ui, tr!("new-project-deviation"), &mut self.std, IMAGENET.2);
+            ui.end_row();
+            ui.label(tr!("new-project-layout"));
+            let words = |layout: DataLayout| match layout {
+                DataLayout::Nchw => tr!("new-project-layout-nchw"),
+                DataLayout::Nhwc => tr!("new-project-layout-nhwc"),
+            };
+            let combo = ComboBox::from_id_salt("layout").width(150.0).selected_text(words(self.layout));
+            let response = combo.show_ui(ui, |ui| {
+                for choice in [DataLayout::Nchw, DataLayout::Nhwc] {
+                    ui.selectable_value(&mut self.layout, choice, words(choice));
+                }
+            });
+            drop(response.response.accessible_name(tr!("new-project-layout")));
             ui.end_row();
             line(ui, tr!("new-project-label-offset"), &mut self.label_offset, tr!("new-project-label-offset.hint"));
             line(ui, tr!("new-project-limit"), &mut self.limit, tr!("new-project-limit.hint"));
