@@ -14,7 +14,7 @@ use crate::workbench::ui::tasks;
 use crate::workbench::ui::text::tr;
 use crate::workbench::ui::view::{View, decibels, shape_text};
 use crate::workbench::ui::widgets::{
-    Brush, HeatCell, HeatError, Icon, bar, combo, empty, field, heat_cell, hinted, icon, legend, small,
+    Brush, Grounds, HeatCell, HeatError, Icon, bar, combo, empty, field, heat_cell, hinted, icon, legend, small,
 };
 use eframe::egui::{Id, Key, Label, Rect, RichText, Sense, Stroke, Ui, pos2, vec2};
 use egui_extras::{Column, TableBuilder, TableRow};
@@ -296,7 +296,7 @@ fn bytes_ui(ui: &mut Ui, view: &View<'_>, plan: Option<&LayerPlan>, rows: &Rows)
 
 fn heat_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, brush: Brush, acts: &mut Vec<Act>) {
     let Some(plan) = bench.layer_plan(index) else { return };
-    let area = ui.max_rect();
+    let (area, mut grounds) = (ui.max_rect(), Grounds::on(ui));
     for (i, &bits) in WIDTHS.iter().enumerate() {
         let left = area.left() + i as f32 * HEAT_CELL;
         let rect = Rect::from_min_max(pos2(left, area.top()), pos2(left + HEAT_CELL, area.bottom()));
@@ -310,11 +310,12 @@ fn heat_ui(ui: &mut Ui, view: &View<'_>, bench: &Bench, index: usize, brush: Bru
             },
             chosen: plan.treatment.weights.bits() == bits,
         };
-        if heat_cell(ui, rect, ui.scope_id().with(("heat", index, bits)), view.tokens, brush, &cell) {
+        if heat_cell(ui, rect, ui.scope_id().with(("heat", index, bits)), view.tokens, brush, &mut grounds, &cell) {
             let change = Change { weights: Some(plan.wanted.weights.with_bits(bits)), ..Change::default() };
             acts.push(Act::Drag(Edit::Treat { layers: vec![plan.layer.name.clone()], change }));
             // The inspector shows what the pointer changes.
             acts.push(Act::Select { layer: index, how: Pick::Only });
         }
     }
+    grounds.paint(ui);
 }

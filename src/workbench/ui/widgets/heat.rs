@@ -4,7 +4,11 @@
 use crate::workbench::ui::losses::millinats;
 use crate::workbench::ui::text::tr;
 use crate::workbench::ui::theme::Tokens;
-use eframe::egui::{Align2, FontId, Id, PointerButton, Pos2, Rect, Role, Sense, Stroke, StrokeKind, Ui, WidgetInfo};
+use eframe::egui::emath::GuiRounding;
+use eframe::egui::layers::ShapeIdx;
+use eframe::egui::{
+    Align2, Color32, FontId, Id, Mesh, PointerButton, Pos2, Rect, Role, Sense, Shape, Stroke, StrokeKind, Ui, WidgetInfo, pos2,
+};
 
 pub struct HeatCell<'a> {
     pub layer: &'a str,
@@ -91,8 +95,48 @@ impl Brush {
     }
 }
 
+/// The ground of cells that lie on one line, as one mesh: hundreds of shapes of their own take a frame's time.
+pub struct Grounds {
+    mesh: Mesh,
+    place: ShapeIdx,
+}
+
+impl Grounds {
+    /// Below all that is painted from here on.
+    #[must_use]
+    pub fn on(ui: &Ui) -> Self {
+        Self { mesh: Mesh::default(), place: ui.painter().add(Shape::Noop) }
+    }
+
+    /// A rectangle along the pixels with its corners cut off.
+    fn add(&mut self, rect: Rect, color: Color32) {
+        const CUT: f32 = 1.25;
+        let (first, inner) = (self.mesh.vertices.len() as u32, rect.shrink(CUT));
+        let corners = [
+            (inner.left(), rect.top()),
+            (inner.right(), rect.top()),
+            (rect.right(), inner.top()),
+            (rect.right(), inner.bottom()),
+            (inner.right(), rect.bottom()),
+            (inner.left(), rect.bottom()),
+            (rect.left(), inner.bottom()),
+            (rect.left(), inner.top()),
+        ];
+        for (x, y) in corners {
+            self.mesh.colored_vertex(pos2(x, y), color);
+        }
+        for i in 1..7 {
+            self.mesh.add_triangle(first, first + i, first + i + 1);
+        }
+    }
+
+    pub fn paint(self, ui: &Ui) {
+        ui.painter().set(self.place, self.mesh);
+    }
+}
+
 /// Draws a cell. Whether the layer is to get its width now.
-pub fn heat_cell(ui: &Ui, rect: Rect, id: Id, tokens: &Tokens, brush: Brush, cell: &HeatCell<'_>) -> bool {
+pub fn heat_cell(ui: &Ui, rect: Rect, id: Id, tokens: &Tokens, brush: Brush, grounds: &mut Grounds, cell: &HeatCell<'_>) -> bool {
     let response = ui.interact(rect, id, Sense::click_and_drag());
     response.widget_info(|| WidgetInfo::selected(Role::Button, true, cell.chosen, cell.words()));
     let pressed = response.is_pointer_button_down_on() && brush.down;
@@ -101,7 +145,7 @@ pub fn heat_cell(ui: &Ui, rect: Rect, id: Id, tokens: &Tokens, brush: Brush, cel
     }
     let under = brush.at.is_some_and(|p| rect.contains(p) && ui.clip_rect().contains(p));
     let set = response.clicked() || ((brush.paints || pressed) && under && !cell.chosen);
-    draw(ui, rect, tokens, cell, under);
+    draw(ui, rect, tokens, grounds, cell, under);
     // There are many cells, and the pointer is on one.
     if response.contains_pointer() {
         response.on_hover_text(cell.words());
@@ -109,11 +153,11 @@ pub fn heat_cell(ui: &Ui, rect: Rect, id: Id, tokens: &Tokens, brush: Brush, cel
     set
 }
 
-fn draw(ui: &Ui, rect: Rect, tokens: &Tokens, cell: &HeatCell<'_>, hovered: bool) {
-    let inner = rect.shrink(1.0);
+fn draw(ui: &Ui, rect: Rect, tokens: &Tokens, grounds: &mut Grounds, cell: &HeatCell<'_>, hovered: bool) {
     let painter = ui.painter();
+    let inner = rect.shrink(1.0).round_to_pixels(painter.pixels_per_point());
     let ground = cell.error.map_or(tokens.raised, |error| tokens.error_at(error.decibels()));
-    painter.rect_filled(inner, 2.0, ground);
+    grounds.add(inner, ground);
     let words = cell.error.map_or_else(|| "…".to_owned(), HeatError::digits);
     painter.text(inner.center(), Align2::CENTER_CENTER, words, FontId::proportional(10.5), tokens.text_on(ground));
     if cell.chosen {

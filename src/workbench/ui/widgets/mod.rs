@@ -5,7 +5,7 @@ mod heat;
 mod icons;
 
 pub use bars::{bar, legend, ramp};
-pub use heat::{Brush, HeatCell, HeatError, heat_cell};
+pub use heat::{Brush, Grounds, HeatCell, HeatError, heat_cell};
 pub use icons::{Icon, icon, icon_button};
 
 use super::act::Act;
