@@ -255,6 +255,7 @@ impl App {
     pub(crate) fn create_project(&mut self, root: PathBuf, new: NewProject) -> JobId {
         // What is open stays so until the other is made: its jobs go on.
         self.save_now();
+        self.jobs.cancel_kind(tasks::OPEN);
         tasks::create(&mut self.jobs, root, new)
     }
 
