@@ -28,8 +28,6 @@ use unfinished::Unfinished;
 
 /// Samples that layer errors are measured on.
 const LAYER_SAMPLES: usize = 64;
-/// Fewer samples than this are all evaluated, and calibrate as well.
-const FEW_SAMPLES: usize = 10;
 
 const SAME_DATA: &str = "calibration and evaluation data are the same: the accuracy of calibrated recipes is flattered";
 

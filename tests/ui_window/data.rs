@@ -20,13 +20,19 @@ fn standing(window: &Window) -> (bool, bool) {
     (point.measured.is_some(), point.fresh().is_some())
 }
 
-#[test]
-fn other_data_are_checked_first_and_make_reports_stale_until_they_are_taken_back() {
+/// The sample with a report of its active recipe, and its data.
+fn measured() -> (Window, Data) {
     let mut window = Window::open();
     window.command(Command::Evaluate);
     window.wait();
+    let data = window.harness.state().bench().unwrap().document().data();
+    (window, data)
+}
+
+#[test]
+fn other_data_are_checked_first_and_make_reports_stale_until_they_are_taken_back() {
+    let (mut window, before) = measured();
     assert_eq!(standing(&window), (true, true));
-    let before = window.harness.state().bench().unwrap().document().data();
     let place = window.harness.state().bench().unwrap().project.resolve(before.evaluate.as_ref().unwrap());
 
     window.command(Command::SetData);
@@ -35,7 +41,7 @@ fn other_data_are_checked_first_and_make_reports_stale_until_they_are_taken_back
     window.harness.run_steps(2);
     window.wait();
     // The form says why not, and what was written is still in it.
-    window.harness.get_by_label_contains("/no/such/folder");
+    window.harness.get_by_label_contains("/no/such/folder: ");
     assert_eq!(window.harness.state().bench().unwrap().document().data(), before);
 
     write(&mut window, "Evaluation data", &place.display().to_string());
@@ -71,10 +77,7 @@ fn reopen(window: &mut Window) {
 
 #[test]
 fn what_was_calibrated_on_other_data_is_stale_as_well() {
-    let mut window = Window::open();
-    let before = window.harness.state().bench().unwrap().document().data();
-    window.command(Command::Evaluate);
-    window.wait();
+    let (mut window, before) = measured();
     // The sample comes with data that only calibrate.
     assert!(before.calibrate.is_some() && before.calibrate != before.evaluate);
     set(&mut window, &Data { calibrate: before.evaluate.clone(), ..before.clone() });
@@ -109,10 +112,7 @@ fn as_many_calibrate_as_there_are_samples_for() {
 
 #[test]
 fn what_holds_is_known_after_the_project_was_opened_again() {
-    let mut window = Window::open();
-    let before = window.harness.state().bench().unwrap().document().data();
-    window.command(Command::Evaluate);
-    window.wait();
+    let (mut window, before) = measured();
     let mut other = Data { hold_out: 3, ..before.clone() };
     other.preprocess.scale = Some(128.0);
     set(&mut window, &other);

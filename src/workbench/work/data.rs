@@ -1,11 +1,14 @@
 //! The data of a project: what it is evaluated and calibrated on, checked against its model before it is written down.
 
-use super::{FEW_SAMPLES, Opened, WorkError};
+use super::{Opened, WorkError};
 use crate::engine::Ctx;
 use crate::pipeline::evaluate::EvaluateError;
 use crate::pipeline::load::{self, Dataset, Preprocess, Subject};
 use crate::workbench::project::{Data, FileRef, Project, place};
 use std::path::Path;
+
+/// Fewer samples than this are all evaluated, and calibrate as well.
+const FEW_SAMPLES: usize = 10;
 
 impl Opened {
     /// Other data for the project, or the same prepared otherwise. Nothing is changed yet: that is an edit.

@@ -9,8 +9,8 @@ use crate::workbench::ui::dialogs::Purpose;
 use crate::workbench::ui::tasks;
 use crate::workbench::ui::text::tr;
 use crate::workbench::ui::theme::Tokens;
-use crate::workbench::ui::widgets::{field, section, small};
-use eframe::egui::{ComboBox, Grid, Ui};
+use crate::workbench::ui::widgets::{combo, field, section, small};
+use eframe::egui::{Grid, Ui};
 use std::path::{Path, PathBuf};
 
 /// What pixels are divided by, and what is taken from and divided by then, of most networks for photographs.
@@ -25,6 +25,12 @@ pub enum Standing {
     Waiting(JobId),
     /// Why not; what was written stays.
     Refused(String),
+}
+
+impl From<Result<JobId, String>> for Standing {
+    fn from(begun: Result<JobId, String>) -> Self {
+        begun.map_or_else(Self::Refused, Self::Waiting)
+    }
 }
 
 impl Standing {
@@ -165,13 +171,10 @@ impl DataForm {
                 Some(Channels::Bgr) => tr!("new-project-channels-bgr"),
                 Some(Channels::Gray) => tr!("new-project-channels-gray"),
             };
-            let combo = ComboBox::from_id_salt("channels").width(150.0).selected_text(words(self.channels));
-            let response = combo.show_ui(ui, |ui| {
-                for choice in [None, Some(Channels::Rgb), Some(Channels::Bgr), Some(Channels::Gray)] {
-                    ui.selectable_value(&mut self.channels, choice, words(choice));
-                }
-            });
-            drop(response.response.accessible_name(tr!("new-project-channels")));
+            let choices = || [None, Some(Channels::Rgb), Some(Channels::Bgr), Some(Channels::Gray)].map(|c| (c, words(c)));
+            let name = || tr!("new-project-channels").to_owned();
+            let chosen = combo(ui, (), name, 150.0, self.channels, words(self.channels), choices);
+            self.channels = chosen.unwrap_or(self.channels);
             line(ui, tr!("new-project-scale"), &mut self.scale, IMAGENET.0);
             ui.end_row();
             line(ui, tr!("new-project-mean"), &mut self.mean, IMAGENET.1);
@@ -182,13 +185,10 @@ impl DataForm {
                 DataLayout::Nchw => tr!("new-project-layout-nchw"),
                 DataLayout::Nhwc => tr!("new-project-layout-nhwc"),
             };
-            let combo = ComboBox::from_id_salt("layout").width(150.0).selected_text(words(self.layout));
-            let response = combo.show_ui(ui, |ui| {
-                for choice in [DataLayout::Nchw, DataLayout::Nhwc] {
-                    ui.selectable_value(&mut self.layout, choice, words(choice));
-                }
-            });
-            drop(response.response.accessible_name(tr!("new-project-layout")));
+            let choices = || [DataLayout::Nchw, DataLayout::Nhwc].map(|l| (l, words(l)));
+            let name = || tr!("new-project-layout").to_owned();
+            let chosen = combo(ui, (), name, 150.0, self.layout, words(self.layout), choices);
+            self.layout = chosen.unwrap_or(self.layout);
             ui.end_row();
             line(ui, tr!("new-project-label-offset"), &mut self.label_offset, tr!("new-project-label-offset.hint"));
             line(ui, tr!("new-project-limit"), &mut self.limit, tr!("new-project-limit.hint"));
@@ -261,21 +261,12 @@ impl App {
             section(ui, tokens, tr!("new-project-pictures"));
             form.preprocess_ui(ui);
         });
-        match form.standing.foot_ui(ui, tokens, tr!("prompt-data-use")) {
-            Some(true) => {
-                form.standing = match (form.read(), &self.bench) {
-                    (Ok(written), Some(bench)) => {
-                        let Written { evaluate, calibrate, preprocess } = written;
-                        Standing::Waiting(tasks::data(&mut self.jobs, bench, evaluate, calibrate, preprocess))
-                    }
-                    (Ok(_), None) => return Next::Close,
-                    (Err(problem), _) => Standing::Refused(problem),
-                };
-                Next::Stay
-            }
-            Some(false) => Next::Close,
-            None => Next::Stay,
-        }
+        let Some(handed_in) = form.standing.foot_ui(ui, tokens, tr!("prompt-data-use")) else { return Next::Stay };
+        let Some(bench) = self.bench.as_ref().filter(|_| handed_in) else { return Next::Close };
+        let begin =
+            |Written { evaluate, calibrate, preprocess }| tasks::data(&mut self.jobs, bench, evaluate, calibrate, preprocess);
+        form.standing = form.read().map(begin).into();
+        Next::Stay
     }
 }
 

@@ -121,10 +121,7 @@ impl App {
         }
         match form.standing.foot_ui(ui, tokens, tr!("new-project-make")) {
             Some(true) => {
-                form.standing = match form.read() {
-                    Ok((folder, new)) => Standing::Waiting(self.create_project(folder, new)),
-                    Err(problem) => Standing::Refused(problem),
-                };
+                form.standing = form.read().map(|(folder, new)| self.create_project(folder, new)).into();
                 Next::Stay
             }
             Some(false) => Next::Close,
